@@ -4,8 +4,8 @@
 this package holds none of its own.
 """
 
-#from hart.asm.assembler import Assembly, assemble
-#from hart.asm.diagnostics import AssemblyError, Diagnostic, Place
-#from hart.asm.layout import ListingLine
+from hart.asm.assembler import Assembly, assemble
+from hart.asm.diagnostics import AssemblyError, Diagnostic, Place
+from hart.asm.layout import ListingLine
 
-#__all__ = ["Assembly", "AssemblyError", "Diagnostic", "ListingLine", "Place", "assemble"]
+__all__ = ["Assembly", "AssemblyError", "Diagnostic", "ListingLine", "Place", "assemble"]

@@ -15,12 +15,13 @@ from hart.asm import macros
 from hart.asm.context import Context, Options
 from hart.asm.diagnostics import Place, Problem, Report, suggest
 from hart.asm.directives import DIRECTIVES, IGNORED, assign, directive, symbol_name
-from hart.asm.instructions import ALL_EXTENSIONS, assemble_instruction
+from hart.asm.instructions import assemble_instruction
 from hart.asm.layout import Layout, ListingLine
 from hart.asm.preprocess import Preprocessor, find_include, read_text
 from hart.asm.sections import Unit
 from hart.asm.source import Line, Statement, logical_lines, split_operands, statements, string
 from hart.image import Image
+from hart.isa import EXTENSIONS
 
 BASE = 0x8000_0000
 """Default address of the first section: where RAM begins."""
@@ -80,7 +81,7 @@ def assemble(
 
     """
     report = Report()
-    enabled = ALL_EXTENSIONS if extensions is None else extensions
+    enabled = EXTENSIONS if extensions is None else extensions
     options = Options(enabled, compress)
     paths = tuple(include_paths)
     units = []
@@ -226,14 +227,8 @@ class _Reader:
             if not directive(self.context, lower, rest):
                 known = (*DIRECTIVES, *IGNORED, *_STEERING, *_CONDITIONS, *_BRANCHES)
                 raise Problem(f"unknown directive {name!r}{suggest(lower, known)}")
-        elif suggestion := self._near_macro(lower):
-            raise Problem(f"unknown instruction or macro {name!r}{suggestion}")
         else:
             assemble_instruction(self.context, text)
-
-    def _near_macro(self, name: str) -> str:
-        """A hint if the name is no instruction and there is a macro with nearly that name."""
-        return ""
 
     # Conditions
 

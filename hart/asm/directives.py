@@ -13,9 +13,9 @@ from functools import partial
 from hart.asm.context import Context
 from hart.asm.diagnostics import Problem, suggest
 from hart.asm.expression import Binary, Name
-from hart.asm.instructions import ALL_EXTENSIONS
 from hart.asm.sections import Align, Binding, Fill, Mark, Org
 from hart.asm.source import split_operands, string
+from hart.isa import EXTENSIONS
 
 Directive = Callable[[Context, list[str]], None]
 
@@ -272,7 +272,7 @@ def _option(context: Context, operands: list[str]) -> None:
 
 def _arch(extensions: frozenset[str], changes: list[str]) -> frozenset[str]:
     """The extensions after `.option arch, +x, -y`."""
-    by_lower = {e.lower(): {e} for e in ALL_EXTENSIONS} | {"a": {"Zaamo", "Zalrsc"}, "c": {"Zca"}}
+    by_lower = {e.lower(): {e} for e in EXTENSIONS} | {"a": {"Zaamo", "Zalrsc"}, "c": {"Zca"}}
     for change in changes:
         name = change[1:].rstrip("0123456789p") if change[1:].lower() not in by_lower else change[1:]
         named = by_lower.get(name.lower())

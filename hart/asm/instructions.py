@@ -15,14 +15,9 @@ from hart.asm.layout import relocate
 from hart.asm.pseudo import INVERSE, PSEUDO, Pseudo
 from hart.asm.sections import Bytes, Code, Instruction, Reference, Relocation
 from hart.asm.source import split_operands
-from hart.isa import BY_NAME, ROWS
+from hart.isa import BY_MNEMONIC, BY_NAME
 from hart.isa.row import Row
-from hart.isa.syntax import REGISTERS, OperandError, parse_template, split_base, spellings
-
-SPELLINGS: dict[str, tuple[Row, Mapping[str, int]]] = {
-    spelling: (row, given) for row in ROWS for spelling, given in spellings(row).items()
-}
-"""Every mnemonic, order suffixes included, with its row and the field values that it gives."""
+from hart.isa.syntax import REGISTERS, OperandError, parse_template, split_base
 
 _RELOCATIONS = {r.value: r for r in Relocation if r.value.startswith("%") and " " not in r.value}
 _RELOCATION = re.compile(r"(%\w+)\s*\((.*)\)", re.DOTALL)
@@ -38,8 +33,6 @@ class _Unknown(Exception):
 # Names of instruction sets
 
 _BUNDLES = (("a", {"Zaamo", "Zalrsc"}), ("c", {"Zca"}), ("m", {"M"}))
-ALL_EXTENSIONS = frozenset(extension for row in ROWS for extension in row.extensions)
-"""Every extension that owns a row."""
 
 
 def isa_name(extensions: Iterable[str]) -> str:
@@ -68,7 +61,7 @@ def assemble_instruction(context: Context, text: str) -> None:
 
 
 def _assemble(context: Context, mnemonic: str, operands: list[str]) -> None:
-    row, given = SPELLINGS.get(mnemonic, (None, {}))
+    row, given = BY_MNEMONIC.get(mnemonic, (None, {}))
     refusal: Problem | None = None
     if row is not None:
         refusal = _disabled(context, mnemonic, row)
@@ -97,7 +90,7 @@ def _disabled(context: Context, mnemonic: str, row: Row) -> Problem | None:
 
 
 def _unknown(mnemonic: str) -> Problem:
-    return Problem(f"unknown instruction {mnemonic!r}{suggest(mnemonic, [*SPELLINGS, *PSEUDO])}")
+    return Problem(f"unknown instruction {mnemonic!r}{suggest(mnemonic, [*BY_MNEMONIC, *PSEUDO])}")
 
 
 def _no_form(context: Context, forms: tuple[Pseudo, ...], operands: list[str]) -> Problem:

@@ -215,7 +215,7 @@ class Unit:
     def enter(self, name: str, flags: str, zeros: bool) -> Section:
         """Make a section, or find it, and go on in it."""
         if name not in self.sections:
-            self.sections[name] = Section(name, flags, zeros)
+            self.sections[name] = Section(name, flags, zeros, alignment=4 if "x" in flags else 1)
         self.section = self.sections[name]
         return self.section
 
