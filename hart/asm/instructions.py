@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
+from hart.asm.compression import compressed
 from hart.asm.context import Context
 from hart.asm.diagnostics import Problem, suggest
 from hart.asm.layout import relocate
@@ -201,18 +202,30 @@ def _emit(context: Context, instruction: Instruction) -> None:
             raise _Unknown
         return relocate(reference.relocation, known)
 
+    short = list(compressed(instruction)) if _compresses(context) else []
+    for form in short:
+        try:
+            data = form.encode(now, 0)
+        except (_Unknown, Problem, ValueError):
+            continue
+        context.append(Bytes(context.statement, data), len(data))
+        return
     try:
         data = instruction.encode(now, 0)
     except _Unknown:
-        ways = [(instruction,), *_other_ways(context, instruction)]
+        ways = [*((form,) for form in short if relative), (instruction,), *_long_forms(context, instruction)]
         sizes = {sum(i.size for i in way) for way in ways}
         context.append(Code(context.statement, tuple(ways)), sizes.pop() if len(sizes) == 1 else None)
         return
     context.append(Bytes(context.statement, data), len(data))
 
 
-def _other_ways(context: Context, instruction: Instruction) -> Iterator[tuple[Instruction, ...]]:
-    """Longer forms of an instruction, for when the plain one does not reach."""
+def _compresses(context: Context) -> bool:
+    return context.options.compress and "Zca" in context.options.extensions
+
+
+def _long_forms(context: Context, instruction: Instruction) -> Iterator[tuple[Instruction, ...]]:
+    """Other forms of an instruction, for when the plain one does not reach."""
     row, operands = instruction.row, list(instruction.operands)
     if row.name in INVERSE:
         over = _instruction(context, BY_NAME[INVERSE[row.name]], [*operands[:-1], ". + 8"], {})

@@ -142,6 +142,7 @@ def _rows() -> Iterator[tuple[str, Expansion]]:
     yield "jal target", "jal x1, target"
     yield "jr rs1", "jalr x0, 0(rs1)"
     yield "jr symbol(rs1)", "jalr x0, symbol(rs1)"
+    yield "jr rs1, symbol", "jalr x0, symbol(rs1)"
     yield "jalr rs1", "jalr x1, 0(rs1)"
     yield "jalr symbol(rs1)", "jalr x1, symbol(rs1)"
     yield "jalr rd, rs1", "jalr rd, 0(rs1)"
