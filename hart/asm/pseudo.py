@@ -126,7 +126,10 @@ def _rows() -> Iterator[tuple[str, Expansion]]:
     yield "zext.w rd, rs1", "slli rd, rs1, 32; srli rd, rd, 32"
 
     # Register forms with an immediate, as GNU as reads them.
-    for name in ("add", "and", "or", "xor", "slt", "sll", "srl", "sra", "addw", "sllw", "srlw", "sraw"):
+    for name in (
+        "add", "and", "or", "xor", "slt", "sll", "srl", "sra", "addw", "sllw", "srlw", "sraw",
+        "ror", "rorw", "bset", "bclr", "binv", "bext",
+    ):  # fmt: skip
         immediate = f"{name[:-1]}iw" if name.endswith("w") else f"{name}i"
         yield f"{name} rd, rs1, symbol", f"{immediate} rd, rs1, symbol"
     yield "sltu rd, rs1, symbol", "sltiu rd, rs1, symbol"
