@@ -44,9 +44,11 @@ def _build(value: int) -> list[Step]:
     """A signed 64-bit constant from the top down: lui, then a shift and an addi for each further piece."""
     low = signed_low(value, 12)
     if -(1 << 31) <= value < 1 << 31:
-        high = (value - low) >> 12 & 0xFFFFF
-        steps = [("lui", high)] if high else []
-        return [*steps, ("addiw" if high else "addi", low)] if low or not high else steps
+        upper = signed_low(value - low, 32)  # what lui leaves
+        steps = [("lui", upper >> 12 & 0xFFFFF)] if upper else []
+        # Only just below 2**31 does the sum leave 32 bits, so that it must be wrapped.
+        add = "addi" if upper + low == value else "addiw"
+        return [*steps, (add, low)] if low or not upper else steps
     rest = signed_low(value - low, 64)
     shift = 0
     if not -(1 << 31) <= rest < 1 << 31:
@@ -69,10 +71,16 @@ def _shifted_right(value: int) -> Iterator[list[Step]]:
 
 
 def _ways(value: int) -> Iterator[list[Step]]:
-    yield _build(value)
+    """Ways to build a signed 64-bit constant, the preferred of equally long ones first."""
     if value & 1 == 0 and value & 0xFFF:
         zeros = _trailing_zeros(value)
-        yield [*_build(value >> zeros), ("slli", zeros)]
+        shifted = [*_build(value >> zeros), ("slli", zeros)]
+        if -32 <= value >> zeros < 32:
+            yield shifted  # both instructions have compressed forms
+        yield _build(value)
+        yield shifted
+    else:
+        yield _build(value)
     if value > 0:
         yield from _shifted_right(value)
     if value < -1:
@@ -81,10 +89,8 @@ def _ways(value: int) -> Iterator[list[Step]]:
 
 
 def constant_steps(value: int) -> list[Step]:
-    """The shortest of the known ways to build a 64-bit constant with RV64I; the first of equals."""
-    value = signed_low(value, 64)
-    direct = _build(value)
-    return direct if len(direct) <= 2 else min(_ways(value), key=len)
+    """The shortest of the known ways to build a 64-bit constant with RV64I."""
+    return min(_ways(signed_low(value, 64)), key=len)
 
 
 def load_constant(rd: str, value: int) -> str:
