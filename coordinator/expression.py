@@ -1,18 +1,19 @@
-"""Integer expressions over guest symbols, as `[vm.expect]` writes them. Never runs Python code, never reads memory.
+"""Integer expressions over guest symbols, as `[vm.expect]` writes them. Runs no Python code, reads no memory.
 
-The grammar is Python's, cut down to integers: literals, names, arithmetic, bit operations, chained comparison,
-`and`/`or`/`not`, `x if c else y`, and the calls in `FUNCTIONS` and `READERS`. A reader takes a symbol, and an element
-index if it is an array: `u32(table, 3)`.
+The grammar is Python's, cut down to integers: literals, names, arithmetic, bit operations, comparisons,
+`and`/`or`/`not`, `x if c else y`, and the calls in `FUNCTIONS` and `READERS`. A reader takes a symbol, and an
+element index if it is an array: `u32(table, 3)`.
 """
 
 from __future__ import annotations
 
 import ast
 import operator
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from coordinator.config.errors import nearest
+from hart.spelling import nearest
 
 _MOST_BITS = 4096
 """Results are kept below this size, so that a typing error cannot eat the machine."""
@@ -31,11 +32,16 @@ class Reader:
 
 
 READERS: dict[str, Reader] = {
-    f"{'i' if signed else 'u'}{8 * size}": Reader(size, signed) for signed in (False, True) for size in (1, 2, 4, 8)
+    f"{letter}{8 * size}": Reader(size, letter == "i") for letter in "ui" for size in (1, 2, 4, 8)
 }
 """`u8` to `i64`: read a symbol as this width, whatever size it was declared with."""
 
-FUNCTIONS: dict[str, Callable[..., int]] = {"min": min, "max": max, "abs": abs}
+FUNCTIONS: dict[str, tuple[Callable[..., int], range]] = {
+    "abs": (abs, range(1, 2)),
+    "min": (min, range(2, 64)),
+    "max": (max, range(2, 64)),
+}
+"""By name: the function, and how many arguments it takes."""
 
 Symbols = Callable[[str, Reader | None, int], int]
 """(symbol, reader or None for its declared size, element index) -> value. Raises ExpressionError."""
@@ -85,8 +91,8 @@ _COMPARE_TEXT: dict[type[ast.cmpop], str] = {
 }  # fmt: skip
 _WANTED_INSTEAD: dict[type[ast.AST], str] = {
     ast.Div: "`/` is not an integer operation; write `//`",
-    ast.Assign: "one `=` assigns; write `==` to compare",
 }
+_LONE_EQUALS = re.compile(r"(?<![=!<>])=(?!=)")
 
 
 @dataclass(frozen=True)
@@ -96,11 +102,13 @@ class Expression:
     Attributes:
         text: as the config has it.
         names: every name that needs a value: constants and symbols.
+        bare_names: those of them that occur outside a reader, so that a symbol's own size decides.
 
     """
 
     text: str
     names: frozenset[str]
+    bare_names: frozenset[str]
     _body: ast.expr
 
     def evaluate(self, constants: Mapping[str, int], symbols: Symbols) -> int:
@@ -133,56 +141,58 @@ def parse(text: str) -> Expression:
     try:
         body = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        hint = ""
-        if isinstance(error, SyntaxError) and "==" in str(error.msg):
-            hint = "; " + _WANTED_INSTEAD[ast.Assign]
+        hint = "; write `==` to compare" if _LONE_EQUALS.search(text) else ""
         raise ExpressionError(f"{text!r} is not an expression{hint}") from error
-    names: set[str] = set()
-    _check(body, text, names)
-    return Expression(text, frozenset(names), body)
+    bare: set[str] = set()
+    read: set[str] = set()
+    _check(body, text, bare, read)
+    return Expression(text, frozenset(bare | read), frozenset(bare), body)
 
 
-def _check(node: ast.expr, text: str, names: set[str]) -> None:
+def _check(node: ast.expr, text: str, bare: set[str], read: set[str]) -> None:
     match node:
         case ast.Constant(value=int()):
             pass
         case ast.Name(id=name):
-            names.add(name)
+            bare.add(name)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
-            _check(left, text, names)
-            _check(right, text, names)
+            _check(left, text, bare, read)
+            _check(right, text, bare, read)
         case ast.BinOp(op=op) if type(op) in _WANTED_INSTEAD:
             raise ExpressionError(f"{text!r}: {_WANTED_INSTEAD[type(op)]}")
         case ast.UnaryOp(operand=operand):
-            _check(operand, text, names)
+            _check(operand, text, bare, read)
         case ast.BoolOp(values=values):
             for value in values:
-                _check(value, text, names)
-        case ast.Compare(left=left, ops=ops, comparators=comparators) if all(type(o) in _COMPARE for o in ops):
-            for side in (left, *comparators):
-                _check(side, text, names)
+                _check(value, text, bare, read)
+        case ast.Compare(left=left, ops=ops, comparators=sides) if all(type(o) in _COMPARE for o in ops):
+            for side in (left, *sides):
+                _check(side, text, bare, read)
         case ast.IfExp(test=test, body=then, orelse=otherwise):
             for part in (test, then, otherwise):
-                _check(part, text, names)
+                _check(part, text, bare, read)
         case ast.Call(func=ast.Name(id=function), args=arguments, keywords=[]):
-            _check_call(function, arguments, text, names)
+            _check_call(function, arguments, text, bare, read)
         case _:
-            part = ast.get_source_segment(text.strip(), node) or text
-            raise ExpressionError(f"{text!r}: {part!r} is not allowed here; write integers, names and operators")
+            found = ast.get_source_segment(text.strip(), node) or text
+            raise ExpressionError(f"{text!r}: {found!r} is not allowed; write integers, names and operators")
 
 
-def _check_call(function: str, arguments: list[ast.expr], text: str, names: set[str]) -> None:
+def _check_call(function: str, arguments: list[ast.expr], text: str, bare: set[str], read: set[str]) -> None:
     if function in READERS:
         if not (1 <= len(arguments) <= 2 and isinstance(arguments[0], ast.Name)):
             raise ExpressionError(f"{text!r}: {function} takes a symbol and perhaps an element index")
+        read.add(arguments[0].id)
+        arguments = arguments[1:]
     elif function not in FUNCTIONS:
         allowed = sorted([*FUNCTIONS, *READERS])
         hint = nearest(function, allowed)
         raise ExpressionError(f"{text!r}: no function {function!r}{hint}; there are {', '.join(allowed)}")
-    elif len(arguments) < (1 if function == "abs" else 2):
-        raise ExpressionError(f"{text!r}: too few arguments for {function}")
+    elif len(arguments) not in (arity := FUNCTIONS[function][1]):
+        wanted = f"{arity.start}" if len(arity) == 1 else f"{arity.start} or more"
+        raise ExpressionError(f"{text!r}: {function} takes {wanted} arguments, not {len(arguments)}")
     for argument in arguments:
-        _check(argument, text, names)
+        _check(argument, text, bare, read)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,17 +228,19 @@ class _Evaluation:
     def _binary(op: ast.operator, a: int, b: int) -> int:
         try:
             result = _BINARY[type(op)](a, b)
+        except ExpressionError:
+            raise
         except ZeroDivisionError:
             raise ExpressionError(f"division of {a} by zero") from None
-        except ValueError as error:
-            raise error if isinstance(error, ExpressionError) else ExpressionError(f"{error} ({a}, {b})") from error
+        except ValueError as error:  # a negative shift
+            raise ExpressionError(f"{error} ({a}, {b})") from error
         if result.bit_length() > _MOST_BITS:
             raise ExpressionError("the result is out of range")
         return result
 
     def _call(self, function: str, arguments: list[ast.expr]) -> int:
         if function in FUNCTIONS:
-            return FUNCTIONS[function](*(self.value(a) for a in arguments))
+            return FUNCTIONS[function][0](*(self.value(a) for a in arguments))
         symbol, *index = arguments
         assert isinstance(symbol, ast.Name)
         return self.symbols(symbol.id, READERS[function], self.value(index[0]) if index else 0)

@@ -1,10 +1,9 @@
-"""What is wrong with a config: each problem with its place, its value and what is allowed. Finds no problem itself."""
+"""What is wrong with a config: each problem with its place, its value, what is allowed. Finds none itself."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,20 +11,23 @@ class Problem:
     """One thing that is wrong.
 
     Attributes:
-        where: the key path (`vm.guest.source`) or the option (`--harts`) that is at fault; empty for the whole file.
+        where: the key path (`vm.guest.source`) or the option (`--harts`) at fault; empty for the whole file.
         message: what is wrong with it and what is allowed.
+        value: what the key holds, as TOML writes it; empty where that says nothing.
         line: line of the file, counted from 1; 0 where there is none.
 
     """
 
     where: str
     message: str
+    value: str = ""
     line: int = 0
 
     def describe(self, source: str) -> str:
-        """One line as compilers print them: `file:line: key: message`."""
+        """One line as compilers print them: `file:line: key = value: message`."""
         place = f"{source}:{self.line}" if self.line else source
-        return ": ".join(part for part in (place, self.where, self.message) if part)
+        key = f"{self.where} = {self.value}" if self.value else self.where
+        return ": ".join(part for part in (place, key, self.message) if part)
 
 
 class ConfigError(ValueError):
@@ -41,10 +43,3 @@ class ConfigError(ValueError):
         self.source = source
         self.problems = tuple(problems)
         super().__init__("\n".join(p.describe(source) for p in self.problems))
-
-
-def nearest(word: str, allowed: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the nearest spelling among `allowed`, or nothing. Case does not count."""
-    by_folded = {name.casefold(): name for name in allowed}
-    found = get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
-    return f"; did you mean {by_folded[found[0]]!r}?" if found else ""

@@ -1,7 +1,7 @@
 """Where each key of a TOML document stands: key path to line. Never reads a value.
 
-`tomllib` tells what a document says but not where. This scanner runs over text that `tomllib` has accepted, so it
-only has to recognise keys and step over values.
+`tomllib` tells what a document says but not where. This scanner runs over text that `tomllib` has accepted,
+so it only has to recognise keys and step over values.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
 _SPACE = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _BLANK = re.compile(r"[ \t]*")
@@ -18,15 +18,15 @@ _STRING = re.compile(r'"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:\\.|[^"\\\n
 _SCALAR = re.compile(r"[^,\]}\n#]*")
 
 
-def key_lines(text: str) -> dict[Path, int]:
+def key_lines(text: str) -> dict[KeyPath, int]:
     """Line, counted from 1, of each key, table and array element in `text`, which must be valid TOML."""
-    lines: dict[Path, int] = {}
-    for path, offset in _Scanner(text).keys():
+    lines: dict[KeyPath, int] = {}
+    for path, offset in _Scanner(text).scan():
         lines.setdefault(path, text.count("\n", 0, offset) + 1)
     return lines
 
 
-def line_of(lines: dict[Path, int], path: Path) -> int:
+def line_of(lines: dict[KeyPath, int], path: KeyPath) -> int:
     """Line of `path`, or of the innermost part of it that the document has; 0 for none."""
     while path:
         if path in lines:
@@ -40,9 +40,9 @@ class _Scanner:
         self._text = text
         self._at = 0
 
-    def keys(self) -> Iterator[tuple[Path, int]]:
-        table: Path = ()
-        tables_of: dict[Path, int] = {}
+    def scan(self) -> Iterator[tuple[KeyPath, int]]:
+        table: KeyPath = ()
+        tables_of: dict[KeyPath, int] = {}
         while True:
             self._skip(_SPACE)
             start = self._at
@@ -61,7 +61,7 @@ class _Scanner:
             else:
                 yield from self._pair(table)
 
-    def _pair(self, table: Path) -> Iterator[tuple[Path, int]]:
+    def _pair(self, table: KeyPath) -> Iterator[tuple[KeyPath, int]]:
         start = self._at
         path = (*table, *self._key())
         for depth in range(len(table) + 1, len(path) + 1):
@@ -70,7 +70,7 @@ class _Scanner:
         self._skip(_BLANK)
         yield from self._value(path)
 
-    def _value(self, path: Path) -> Iterator[tuple[Path, int]]:
+    def _value(self, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
         if self._take("["):
             yield from self._list(path)
         elif self._take("{"):
@@ -80,7 +80,7 @@ class _Scanner:
         else:
             self._skip(_SCALAR)
 
-    def _list(self, path: Path) -> Iterator[tuple[Path, int]]:
+    def _list(self, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
         index = 0
         self._skip(_SPACE)
         while not self._take("]"):
@@ -91,7 +91,7 @@ class _Scanner:
             self._skip(_SPACE)
             index += 1
 
-    def _inline_table(self, path: Path) -> Iterator[tuple[Path, int]]:
+    def _inline_table(self, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
         self._skip(_SPACE)
         while not self._take("}"):
             yield from self._pair(path)
