@@ -18,8 +18,8 @@ def disassemble(
 ) -> str:
     """One instruction as text, e.g. `amoadd.w.aqrl a0, a1, (a2)`.
 
-    An illegal word becomes `.2byte` or `.4byte`; so does a legal one that has bits set in ignored fields, with
-    its mnemonic as a comment.
+    An illegal word becomes `.2byte` or `.4byte`; so does a legal one that has bits set in ignored fields, its
+    mnemonic then a comment.
 
     Args:
         word: the instruction in the low 16 or 32 bits.
