@@ -1,0 +1,254 @@
+"""The shared segment's layout: which word lies where, one row per word.
+
+Owns offsets and meanings. Never opens a segment. All words are unsigned 64-bit, aligned, native byte order.
+
+    header | hart pages | page map | granule table | guest RAM | rings
+
+Every area starts on a 4 KiB boundary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+
+from bus.access import AtomicKind, ScFailure
+
+MAGIC = 0x6D726F7473747268  # "hrtstorm"
+VERSION = 1
+PAGE = 4096
+WORD = 8
+
+RAM_BASE = 0x8000_0000
+
+
+class Header(IntEnum):
+    """Word indices in the header."""
+
+    MAGIC = 0
+    VERSION = 1
+    RAM_BASE = 2
+    """Guest physical address of RAM."""
+    RAM_BYTES = 3
+    GRANULE_EXP = 4
+    """log2 of the granule size in bytes."""
+    HARTS = 5
+    RING_BYTES = 6
+    """Bytes of event ring per hart."""
+    TIME_ORIGIN_NS = 7
+    """Host CLOCK_MONOTONIC at which mtime was 0."""
+    BUS_GENERATION = 8
+    """How many bus processes have served this VM; a hart that sees it change repeats its open request."""
+    EXIT_TICKET = 9
+    """0, or 1 + the hart whose request ended the VM: taken once, by compare-exchange."""
+    EXIT_VALUE = 10
+    """What that hart wrote to tohost."""
+    BUS_TRANSACTIONS = 11
+    """Transactions that the bus has executed."""
+    TIME_OFFSET = 12
+    """Added to mtime (written through the CLINT), modulo 2**64."""
+    QUIESCE_EPOCH = 13
+    """Written by the bus: number of the latest quiescence it asked for; see `bus.quiescence`."""
+
+
+class Hart(IntEnum):
+    """Word indices in a hart page; the hart writes it unless the comment says otherwise."""
+
+    DOORBELL = 0
+    """Pending Doorbell bits: set by anyone (fetch_or), taken by the hart (exchange)."""
+    STATUS = 1
+    """A HartStatus."""
+    PID = 2
+    HEARTBEAT_NS = 3
+    """Host CLOCK_MONOTONIC of a recent safepoint."""
+    MSIP = 4
+    """CLINT software-interrupt bit; written by any hart."""
+    MTIMECMP = 5
+    """CLINT timer compare; written by any hart."""
+    WAITING = 6
+    """1 while the hart is about to wait or waits at the bus: whoever rings must then wake it."""
+    PC = 7
+    INSTRET = 8
+    ENDING = 9
+    """A HartEnding, once STATUS is ENDED."""
+    TRAP_CAUSE = 10
+    TRAP_TVAL = 11
+    TRAP_COUNT = 12
+    WALL_NS = 13
+    """Time from start to end."""
+    STARTED = 14
+    """1 once the hart has ever run: KVM's has-run flag."""
+    PAUSE = 15
+    """Written by the coordinator: 1 while the hart shall stay at a safepoint."""
+
+    JOINED = 29
+    """Written by the bus: 1 from JOIN to LEAVE."""
+
+    TXN_PHASE = 16
+    """Written by the bus, as all TXN words: a TransactionPhase."""
+    TXN_ID = 17
+    """Id of the hart's last executed request."""
+    TXN_KIND = 18
+    """Its `bus.messages.Kind`."""
+    TXN_ADDRESS = 19
+    TXN_SIZE = 20
+    """Bytes that it writes; 0 if none."""
+    TXN_LOW = 21
+    """The value that it writes, low half; for an LR the bytes read."""
+    TXN_HIGH = 22
+    TXN_RESULT = 23
+    """Its answer, low half."""
+    TXN_RESULT_HIGH = 24
+    RESERVATION = 25
+    """Written by the arbiter: 1 + reserved granule, or 0 if there is no reservation."""
+    RESERVATION_ADDRESS = 26
+    """What the LR read; valid while RESERVATION is not 0."""
+    RESERVATION_SIZE = 27
+    RESERVATION_LOST = 28
+    """Written by the arbiter: why there is no reservation, 1 + ScFailure | hart << 8; 0 before the first LR."""
+
+    X = 32
+    """x0-x31."""
+    ATOMICS = 64
+    """Counts by AtomicKind."""
+    SC_FAILURES = 80
+    """Counts by ScFailure."""
+    END = 512
+
+
+assert Hart.ATOMICS + len(AtomicKind) <= Hart.SC_FAILURES
+assert Hart.SC_FAILURES + len(ScFailure) <= Hart.END
+assert Hart.END * WORD == PAGE
+
+
+class HartStatus(IntEnum):
+    """What a hart is doing, as it says in its page."""
+
+    NEW = 0
+    """No process yet, or not joined."""
+    RUNNING = 1
+    WAITING = 2
+    """In WFI or Zawrs, at the bus."""
+    PAUSED = 3
+    """At a safepoint, registers in the page, until resumed."""
+    PARKED = 4
+    """In WFI with no interrupt enabled: only a stop ends it."""
+    ENDED = 5
+
+
+class HartEnding(IntEnum):
+    """Why a hart ended, as it says in its page."""
+
+    NONE = 0
+    EXIT = 1
+    """It wrote an exit request to tohost."""
+    TRAP = 2
+    """A trap with no handler set."""
+    PARKED = 3
+    """WFI with no interrupt enabled."""
+    LIMIT = 4
+    STOPPED = 5
+    FAILED = 6
+    """The hart process met an internal error."""
+
+
+class Doorbell(IntFlag):
+    """What a hart is asked to look at, at its next safepoint."""
+
+    STOP = 1
+    """End, with the registers in the page."""
+    PAUSE = 2
+    """PAUSE in the page changed."""
+    QUIESCE = 4
+    """Acknowledge QUIESCE_EPOCH to the bus."""
+    INTERRUPT = 8
+    """MSIP, MTIMECMP or the time changed."""
+
+
+class TransactionPhase(IntEnum):
+    """How far the bus got with a hart's last request; see `bus.policies.serial`."""
+
+    EMPTY = 0
+    """The words beside are not valid."""
+    INTENT = 1
+    """They are valid; memory may or may not be written yet."""
+    DONE = 2
+
+
+class GranuleState(IntEnum):
+    """Low bits of a granule word under `serial`."""
+
+    UNTRACKED = 0
+    """Harts write it directly."""
+    PENDING = 1
+    """Harts send their stores to the bus; some hart may still have a direct store in flight."""
+    TRACKED = 2
+    """Only the bus writes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Sizes that fix a segment's layout.
+
+    Attributes:
+        harts: number of harts, at least 1.
+        ram_bytes: guest RAM, a multiple of 4096.
+        ram_base: guest physical address of RAM, a multiple of 4096.
+        granule_exp: log2 of the granule size, 3 to 12.
+        ring_bytes: event ring bytes per hart, a multiple of 4096; 0 for none.
+
+    Raises:
+        ValueError: a value out of range; names it.
+
+    """
+
+    harts: int
+    ram_bytes: int
+    ram_base: int = RAM_BASE
+    granule_exp: int = 6
+    ring_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        if self.harts < 1:
+            raise ValueError(f"harts = {self.harts}: at least 1")
+        for name in ("ram_bytes", "ram_base", "ring_bytes"):
+            if getattr(self, name) % PAGE:
+                raise ValueError(f"{name} = {getattr(self, name):#x}: must be a multiple of {PAGE}")
+        if self.ram_bytes <= 0 or self.ram_base < 0 or self.ram_base + self.ram_bytes > 1 << 56:
+            raise ValueError(f"ram_bytes = {self.ram_bytes:#x} at {self.ram_base:#x}: must lie below 2**56")
+        if not 3 <= self.granule_exp <= 12:
+            raise ValueError(f"reservation_set_size_exp = {self.granule_exp}: 3 to 12")
+
+    @property
+    def hart_offset(self) -> int:
+        """Byte offset of hart 0's page."""
+        return PAGE
+
+    @property
+    def page_map_offset(self) -> int:
+        """Byte offset of the page map: one byte per 4 KiB of RAM."""
+        return self.hart_offset + self.harts * PAGE
+
+    @property
+    def granule_offset(self) -> int:
+        """Byte offset of the granule table: one word per granule of RAM."""
+        return self.page_map_offset + _round_up(self.ram_bytes // PAGE)
+
+    @property
+    def ram_offset(self) -> int:
+        """Byte offset of guest RAM."""
+        return self.granule_offset + _round_up((self.ram_bytes >> self.granule_exp) * WORD)
+
+    @property
+    def ring_offset(self) -> int:
+        """Byte offset of hart 0's ring."""
+        return self.ram_offset + self.ram_bytes
+
+    @property
+    def total_bytes(self) -> int:
+        """Size of the segment."""
+        return self.ring_offset + self.harts * self.ring_bytes
+
+
+def _round_up(size: int) -> int:
+    return -(-size // PAGE) * PAGE

@@ -1,0 +1,134 @@
+"""A participant's side of the bus: one request at a time, repeated until it is answered.
+
+Owns request ids, time-outs and the liveness of the other side. Knows no policy.
+
+A request that was sent is answered exactly once: the bus keeps each hart's last answer in its hart page, so a
+repeated request (same id) is answered from there and not executed again. The link repeats its open request when
+`BUS_GENERATION` in the header changes, which is when a new bus process has taken over and the old one's queue is
+lost. Answers to other ids are leftovers of such repetitions and are dropped.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+import msgpack
+import zmq
+
+from bus.layout import Header
+from bus.messages import VERSION, Kind, Status, encode_request
+from bus.segment import Segment
+
+POLL_MS = 100
+"""How often a blocked participant looks whether it still has a reason to wait."""
+
+
+class BusError(Exception):
+    """The bus refused a request; the text says why."""
+
+
+class BusLost(Exception):
+    """Nobody will answer: the participant must end."""
+
+
+class BusLink:
+    """A connection to the bus process of one VM.
+
+    Attributes:
+        abandoned: called while an answer is overdue; true means that waiting makes no sense any more.
+
+    """
+
+    def __init__(
+        self, endpoint: str, token: bytes, segment: Segment, abandoned: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Connect to `endpoint` as the participant that owns `token`."""
+        self.abandoned = abandoned
+        self._header = segment.header
+        self._generation = self._header[Header.BUS_GENERATION]
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.routing_id = token
+        self._socket.linger = 0
+        self._socket.rcvtimeo = POLL_MS
+        self._socket.reconnect_ivl = 10
+        self._socket.connect(endpoint)
+        self._id = 0
+
+    def close(self, linger_ms: int = 100) -> None:
+        """Disconnect, giving what was posted up to `linger_ms` to leave."""
+        self._socket.close(linger_ms)
+        self._context.term()
+
+    def join(self) -> None:
+        """Introduce this hart; raises BusError if the versions differ."""
+        self.call(Kind.JOIN, VERSION, os.getpid())
+
+    def call(self, kind: Kind, *fields: int) -> list[int]:
+        """Send a request and wait for its answer; returns the values after the status.
+
+        Raises:
+            BusError: refused.
+            BusLost: abandoned while waiting.
+
+        """
+        self._id += 1
+        request = encode_request(kind, self._id, *fields)
+        self._socket.send(request)
+        while True:
+            try:
+                answer = self._receive()
+            except zmq.Again:
+                self._overdue(request)
+                continue
+            if answer is not None:
+                return answer
+
+    def wait(self, hart: int, seconds: float | None, reservation: bool) -> None:
+        """Block until someone wakes this hart, for at most `seconds`; see `Kind.WAIT`.
+
+        A wait that runs out is ended by waking oneself, never by walking away: while its WAIT is unanswered the
+        bus takes the hart for quiescent.
+        """
+        self._id += 1
+        request = encode_request(Kind.WAIT, self._id, int(reservation))
+        deadline = None if seconds is None else time.monotonic() + seconds
+        self._socket.send(request)
+        while True:
+            patience = POLL_MS / 1000
+            if deadline is not None:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    self.post(Kind.WAKE, hart)
+                else:
+                    patience = min(patience, left)
+            if self._socket.poll(max(1, round(patience * 1000))):
+                answer = self._receive()
+                if answer is not None:
+                    return
+            else:
+                self._overdue(request)
+
+    def post(self, kind: Kind, *fields: int) -> None:
+        """Send a request that gets no answer."""
+        self._socket.send(encode_request(kind, 0, *fields))
+
+    def _receive(self) -> list[int] | None:
+        """The next answer's values, or None if it belongs to another request."""
+        answer = msgpack.unpackb(self._socket.recv())
+        if answer[0] != self._id:
+            return None
+        if answer[1] != Status.OK:
+            raise BusError(str(answer[2]))
+        values: list[int] = answer[2:]
+        return values
+
+    def _overdue(self, request: bytes) -> None:
+        if self.abandoned():
+            raise BusLost("the bus does not answer any more")
+        generation = self._header[Header.BUS_GENERATION]
+        if generation != self._generation:
+            self._generation = generation
+            self._socket.send(request)

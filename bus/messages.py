@@ -1,0 +1,183 @@
+"""The message catalogue of the coherence bus: what harts and the coordinator may say, one row per message.
+
+Owns the wire form (msgpack) and the check of its shape. Executes nothing.
+
+A request is `[kind, id, field, ...]`, an answer `[id, status, value, ...]`. Every element is an unsigned integer
+below 2**64, but for the text of an error. `id` counts a sender's requests from 1; id 0 marks a request that gets no
+answer. A sender is known by its routing id, a secret token that the coordinator gave to it alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import msgpack
+
+VERSION = 1
+MAX_BYTES = 128
+"""No valid request is longer."""
+
+
+class Kind(IntEnum):
+    """Request kinds. LR to STORE are transactions: executed in one total order."""
+
+    JOIN = 1
+    LEAVE = 2
+    LR = 3
+    SC = 4
+    AMO = 5
+    CAS = 6
+    STORE = 7
+    END_RESERVATION = 8
+    WAIT = 9
+    WAKE = 10
+    QUIESCENT = 11
+    HART_GONE = 12
+    STATISTICS = 13
+    PING = 14
+    EXTERNAL_WRITE = 15
+
+
+class Status(IntEnum):
+    """First element of an answer after the id."""
+
+    OK = 0
+    ERROR = 1
+    """The request was refused; a text follows. Nothing was executed."""
+
+
+class Sender(IntEnum):
+    """Who may send a message."""
+
+    HART = 0
+    COORDINATOR = 1
+    ANYONE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One row: the fields that follow kind and id, who may send it, and what the answer holds."""
+
+    kind: Kind
+    fields: tuple[str, ...]
+    sender: Sender
+    answer: tuple[str, ...]
+    meaning: str
+
+
+CATALOGUE: dict[int, Message] = {
+    int(row.kind): row
+    for row in (
+        Message(Kind.JOIN, ("version", "pid"), Sender.HART, (), "the hart's process runs and is at a safepoint"),
+        Message(Kind.LEAVE, (), Sender.HART, (), "the hart makes no more accesses"),
+        Message(Kind.LR, ("address", "size", "order"), Sender.HART, ("value",), "load-reserved"),
+        Message(
+            Kind.SC,
+            ("address", "size", "value", "order"),
+            Sender.HART,
+            ("failure",),
+            "store-conditional; failure is 0, or 1 + ScFailure | hart << 8",
+        ),
+        Message(Kind.AMO, ("op", "address", "size", "operand", "order"), Sender.HART, ("old",), "AMO"),
+        Message(
+            Kind.CAS,
+            ("address", "size", "expected", "expected_high", "desired", "desired_high", "order"),
+            Sender.HART,
+            ("old", "old_high"),
+            "AMOCAS of 1 to 16 bytes",
+        ),
+        Message(Kind.STORE, ("address", "size", "value", "order"), Sender.HART, (), "store to a tracked granule"),
+        Message(Kind.END_RESERVATION, ("failure",), Sender.HART, (), "drop the sender's reservation"),
+        Message(
+            Kind.WAIT,
+            ("reservation",),
+            Sender.HART,
+            (),
+            "answered at once if the sender's doorbell has rung, else when someone wakes it, or, if `reservation` "
+            "is 1, when it has none (left)",
+        ),
+        Message(Kind.WAKE, ("hart",), Sender.ANYONE, (), "answer that hart's WAIT"),
+        Message(Kind.QUIESCENT, ("epoch",), Sender.HART, (), "a safepoint was passed after `epoch` was announced"),
+        Message(Kind.HART_GONE, ("hart",), Sender.COORDINATOR, (), "that hart's process has ended"),
+        Message(
+            Kind.STATISTICS,
+            ("from_row",),
+            Sender.COORDINATOR,
+            ("total", "rows"),
+            "hot addresses from row `from_row`: [address, hart, kind, count] each",
+        ),
+        Message(Kind.PING, (), Sender.ANYONE, ("version",), "is anybody there"),
+        Message(
+            Kind.EXTERNAL_WRITE,
+            ("address", "size", "value"),
+            Sender.COORDINATOR,
+            (),
+            "a write from outside the harts: breaks reservations as a store does",
+        ),
+    )
+}
+_SHAPES = {kind: (2 + len(row.fields), row) for kind, row in CATALOGUE.items()}
+
+
+class MalformedMessage(ValueError):
+    """A request that the catalogue does not know; the text goes back to its sender. `id` is 0 if unreadable."""
+
+    def __init__(self, text: str, request_id: int = 0) -> None:
+        super().__init__(text)
+        self.id = request_id
+
+
+def encode_request(kind: Kind, request_id: int, *fields: int) -> bytes:
+    """The wire form of a request."""
+    encoded: bytes = msgpack.packb((int(kind), request_id, *fields))
+    return encoded
+
+
+def decode_request(data: bytes) -> list[int]:
+    """`[kind, id, field, ...]`, its shape checked against the catalogue.
+
+    Raises:
+        MalformedMessage: not msgpack, not of the catalogue, or an element that is no unsigned integer.
+
+    """
+    if len(data) > MAX_BYTES:
+        raise MalformedMessage(f"{len(data)} bytes; no request is longer than {MAX_BYTES}")
+    try:
+        message = msgpack.unpackb(data)
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise MalformedMessage(f"not msgpack: {error}") from None
+    if type(message) is not list or len(message) < 2:
+        raise MalformedMessage("not [kind, id, field, ...]")
+    for element in message:
+        if type(element) is not int or element < 0:
+            identity = message[1] if type(message[1]) is int and message[1] >= 0 else 0
+            raise MalformedMessage(f"{str(element)[:40]!r} is not an unsigned integer", identity)
+    checked: list[int] = message
+    shape = _SHAPES.get(checked[0])
+    if shape is None:
+        raise MalformedMessage(f"unknown kind {checked[0]}", checked[1])
+    length, row = shape
+    if len(checked) != length:
+        raise MalformedMessage(
+            f"{row.kind.name} takes {', '.join(row.fields) or 'no fields'}; got {len(checked) - 2}", checked[1]
+        )
+    return checked
+
+
+def encode_answer(request_id: int, *values: int) -> bytes:
+    """The wire form of an answer with status OK."""
+    encoded: bytes = msgpack.packb((request_id, 0, *values))
+    return encoded
+
+
+def encode_rows(request_id: int, total: int, rows: list[tuple[int, ...]]) -> bytes:
+    """The wire form of an answer that holds a table."""
+    encoded: bytes = msgpack.packb((request_id, 0, total, rows))
+    return encoded
+
+
+def encode_error(request_id: int, text: str) -> bytes:
+    """The wire form of a refusal."""
+    encoded: bytes = msgpack.packb((request_id, int(Status.ERROR), text))
+    return encoded

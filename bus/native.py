@@ -1,0 +1,105 @@
+"""Host atomics: the few operations on shared words that Python cannot express, compiled once with llvmlite.
+
+Owns fences and atomic read-modify-writes on host addresses. Knows nothing of guests: callers pass addresses of
+words inside a segment they hold open.
+
+Plain reads and writes of aligned words go through `memoryview` items of native format, which CPython copies with
+one `memcpy` of constant size, hence one host instruction: single-copy atomic on x86-64 and AArch64. They carry no
+order; where order matters the functions here are used.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from collections.abc import Callable
+from functools import cache
+
+import llvmlite.binding as llvm
+
+_IR = """
+define void @fence() {{
+  fence seq_cst
+  ret void
+}}
+define i64 @exchange(i64 %address, i64 %value) {{
+  %p = inttoptr i64 %address to {ptr}
+  %old = atomicrmw xchg {ptr} %p, i64 %value seq_cst
+  ret i64 %old
+}}
+define i64 @fetch_or(i64 %address, i64 %value) {{
+  %p = inttoptr i64 %address to {ptr}
+  %old = atomicrmw or {ptr} %p, i64 %value seq_cst
+  ret i64 %old
+}}
+define i64 @fetch_add(i64 %address, i64 %value) {{
+  %p = inttoptr i64 %address to {ptr}
+  %old = atomicrmw add {ptr} %p, i64 %value seq_cst
+  ret i64 %old
+}}
+define i64 @compare_exchange(i64 %address, i64 %expected, i64 %desired) {{
+  %p = inttoptr i64 %address to {ptr}
+  %pair = cmpxchg {ptr} %p, i64 %expected, i64 %desired seq_cst seq_cst
+  %old = extractvalue {{ i64, i1 }} %pair, 0
+  ret i64 %old
+}}
+define void @store_pair(i64 %address, i64 %low, i64 %high) {{
+  %p = inttoptr i64 %address to {ptr128}
+  %l = zext i64 %low to i128
+  %h = zext i64 %high to i128
+  %s = shl i128 %h, 64
+  %v = or i128 %l, %s
+  store atomic i128 %v, {ptr128} %p seq_cst, align 16
+  ret void
+}}
+"""
+
+
+class HostAtomics:
+    """Sequentially consistent operations on aligned 64-bit words at host addresses. Get it from `host_atomics`.
+
+    Each method is a compiled function; values and results are unsigned 64-bit integers.
+    """
+
+    fence: Callable[[], None]
+    """Order every earlier access of this thread before every later one."""
+    exchange: Callable[[int, int], int]
+    """exchange(address, value) -> old."""
+    fetch_or: Callable[[int, int], int]
+    """fetch_or(address, bits) -> old."""
+    fetch_add: Callable[[int, int], int]
+    """fetch_add(address, addend) -> old."""
+    compare_exchange: Callable[[int, int, int], int]
+    """compare_exchange(address, expected, desired) -> old; wrote if old == expected."""
+    store_pair: Callable[[int, int, int], None]
+    """store_pair(address, low, high): one 16-byte store to an address aligned to 16."""
+
+    def __init__(self) -> None:
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        opaque = llvm.llvm_version_info[0] >= 15
+        pointers = {"ptr": "ptr", "ptr128": "ptr"} if opaque else {"ptr": "i64*", "ptr128": "i128*"}
+        module = llvm.parse_assembly(_IR.format(**pointers))
+        module.verify()
+        # Without cmpxchg16b LLVM would call a library that takes a lock other processes do not see.
+        features = "+cx16" if platform.machine() in ("x86_64", "AMD64") else ""
+        machine = llvm.Target.from_default_triple().create_target_machine(opt=2, features=features)
+        self._engine = llvm.create_mcjit_compiler(module, machine)
+        self._engine.finalize_object()
+        word = ctypes.c_uint64
+        for name, result, arguments in (
+            ("fence", None, 0),
+            ("exchange", word, 2),
+            ("fetch_or", word, 2),
+            ("fetch_add", word, 2),
+            ("compare_exchange", word, 3),
+            ("store_pair", None, 3),
+        ):
+            prototype = ctypes.CFUNCTYPE(result, *[word] * arguments)
+            setattr(self, name, prototype(self._engine.get_function_address(name)))
+
+
+@cache
+def host_atomics() -> HostAtomics:
+    """The process's host atomics; compiled at the first call, inherited by forked children."""
+    return HostAtomics()

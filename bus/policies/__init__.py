@@ -1,0 +1,134 @@
+"""Coherence policies: who performs an atomic, and how order is decided. One file each, chosen by name.
+
+Owns the interface between the bus process and a policy, and the list of policies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Protocol
+
+from bus.link import BusLink
+from bus.port import MemoryPort
+from bus.quiescence import Quiescence
+from bus.segment import Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Reservations:
+    """How reservations behave where the manual leaves it open. Names are sail-riscv's where it has them.
+
+    Attributes:
+        reservation_set_size_exp: log2 of the reservation set (the granule) in bytes, 3 to 12.
+        require_exact_reservation_addr: an SC to another address or size of the reserved granule fails.
+        invalidate_on_same_hart_store: a store of the hart's own to the granule ends its reservation.
+        invalidate_on_trap: taking a trap ends the reservation.
+        spurious_sc_failure: probability, 0 to 1, with which an SC fails that could succeed.
+        seed: decides which.
+
+    """
+
+    reservation_set_size_exp: int = 6
+    require_exact_reservation_addr: bool = False
+    invalidate_on_same_hart_store: bool = False
+    invalidate_on_trap: bool = False
+    spurious_sc_failure: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRecord:
+    """One transaction as the total order has it. `before` and `after` are the values of the `size` bytes."""
+
+    hart: int
+    kind: int
+    address: int
+    size: int
+    order: int
+    before: int
+    after: int
+    failure: int
+
+
+class Arbiter(Protocol):
+    """A policy's half in the bus process. Every method returns soon; answers may be given later."""
+
+    def handle(self, hart: int, request: list[int]) -> None:
+        """Execute a transaction of `hart`, now or later, and answer it through the context."""
+
+    def holds_reservation(self, hart: int) -> bool:
+        """Whether the hart has a valid reservation."""
+
+    def external_write(self, address: int, size: int, value: int) -> None:
+        """Write for someone who is no hart; raises MemoryFault outside RAM."""
+
+    def hart_gone(self, hart: int) -> None:
+        """Forget a hart whose process ended or that left."""
+
+    def statistics(self) -> list[tuple[int, ...]]:
+        """Hot addresses: (address, hart, AtomicKind, count)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArbiterContext:
+    """What the bus process gives an arbiter.
+
+    Attributes:
+        answer: answer(hart, request id, values...) sends status OK.
+        refuse: refuse(hart, request id, text) sends an error.
+        reservation_lost: called with a hart when it loses its reservation.
+        record: takes each transaction in order, or None if nobody wants it.
+
+    """
+
+    segment: Segment
+    reservations: Reservations
+    quiescence: Quiescence
+    answer: Callable[..., None]
+    refuse: Callable[[int, int, str], None]
+    reservation_lost: Callable[[int], None]
+    record: Callable[[OrderRecord], None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class PortContext:
+    """What the hart process gives a port."""
+
+    segment: Segment
+    hart: int
+    link: BusLink
+    reservations: Reservations
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A coherence policy.
+
+    Attributes:
+        name: what configs call it.
+        summary: one line for people.
+        correct: whether it keeps rules 1 to 7 of the architecture; a policy that does not is labelled wrong
+            wherever it appears.
+        port: makes a hart's memory port.
+        arbiter: makes the bus process's half.
+
+    """
+
+    name: str
+    summary: str
+    correct: bool
+    port: Callable[[PortContext], MemoryPort]
+    arbiter: Callable[[ArbiterContext], Arbiter]
+
+
+NAMES = ("serial",)
+
+
+def policy(name: str) -> Policy:
+    """The policy of that name; raises KeyError for an unknown one."""
+    if name not in NAMES:
+        raise KeyError(name)
+    found: Policy = import_module(f"bus.policies.{name}").POLICY
+    return found

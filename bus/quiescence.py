@@ -1,0 +1,84 @@
+"""Quiescence: knowing that every hart has passed a safepoint since a moment.
+
+Owns the count of who has not yet. Used by the arbiter before it relies on something that harts check before each
+store (whether a granule is tracked). Never touches guest memory.
+
+Why it is right. A hart's store is a check of the granule word followed by a write; between the two there is no
+safepoint. Say the arbiter has set the word and calls `begin`. A hart is *quiescent* from then on as soon as one of
+these has happened after the word was set:
+
+- it has a request open at the bus. It sent the request after its last write, so that write is done (the message
+  orders them), and it makes no access until the answer, which is sent after the word was set;
+- it acknowledged an epoch not older than this one. It read the epoch at a safepoint, hence after the arbiter wrote
+  it, which is after the word was set: its earlier writes are done and its later checks see the word;
+- it has not joined, has left, or is dead: it makes no accesses. (Joining is a request.)
+
+So when `begin`'s callback runs, no write is in flight that was decided before the word was set, and there will be
+none. Epoch and word are written by one process and read by another in program order; the fence between makes this
+hold on AArch64 as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bus.layout import Doorbell, Hart, Header
+from bus.native import host_atomics
+from bus.segment import Segment
+
+
+@dataclass(slots=True)
+class _Pending:
+    epoch: int
+    missing: set[int]
+    then: Callable[[], None]
+
+
+class Quiescence:
+    """The arbiter's view of which harts run. `running` are those that may be between a check and its write."""
+
+    def __init__(self, segment: Segment) -> None:
+        """No hart runs yet."""
+        self._segment = segment
+        self._fence = host_atomics().fence
+        self._ring = host_atomics().fetch_or
+        self.running: set[int] = set()
+        self._pending: list[_Pending] = []
+
+    def begin(self, then: Callable[[], None]) -> None:
+        """Call `then` once every hart is quiescent; at once if none runs."""
+        header = self._segment.header
+        epoch = header[Header.QUIESCE_EPOCH] + 1
+        header[Header.QUIESCE_EPOCH] = epoch
+        self._fence()
+        if not self.running:
+            then()
+            return
+        self._pending.append(_Pending(epoch, set(self.running), then))
+        for hart in self.running:
+            self._ring(self._segment.harts[hart].address(Hart.DOORBELL), Doorbell.QUIESCE)
+
+    def runs(self, hart: int) -> None:
+        """The hart is about to be answered, and may access memory from now on."""
+        self.running.add(hart)
+
+    def rests(self, hart: int) -> None:
+        """The hart has a request open, or makes no accesses any more."""
+        self.running.discard(hart)
+        if self._pending:
+            self._passed(hart, self._pending[-1].epoch)
+
+    def acknowledged(self, hart: int, epoch: int) -> None:
+        """The hart passed a safepoint after `epoch` was announced."""
+        self._passed(hart, epoch)
+
+    def _passed(self, hart: int, epoch: int) -> None:
+        for pending in self._pending:
+            if pending.epoch <= epoch:
+                pending.missing.discard(hart)
+        ready = [p for p in self._pending if not p.missing]
+        if ready:
+            self._pending = [p for p in self._pending if p.missing]
+            for pending in ready:
+                pending.then()

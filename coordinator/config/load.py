@@ -1,0 +1,336 @@
+"""From a TOML file to a checked run configuration: merges VMs, applies options, reports every problem at once.
+
+Owns the way there. What the keys mean is in `coordinator.config.model`; no guest is read or built here.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from coordinator.config import places
+from coordinator.config.errors import ConfigError, Problem
+from coordinator.config.model import PROGRAM_KEYS, Run
+from hart.spelling import nearest
+
+KeyPath = places.KeyPath
+Table = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A run configuration and where it comes from.
+
+    Attributes:
+        source: the file's name as given, for messages.
+        directory: what the paths in it are relative to.
+        run: its content; every VM complete.
+
+    """
+
+    source: str
+    directory: Path
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """Command-line options, laid over every VM of the run; None leaves the config's value."""
+
+    harts: int | None = None
+    isa: str | None = None
+    policy: str | None = None
+    seed: int | None = None
+    max_instructions: int | None = None
+    timeout: float | None = None
+
+    def apply(self, vm: Table) -> None:
+        """Put what is given into a VM's table."""
+        for option, path in _OPTION_PATHS.items():
+            value = getattr(self, option)
+            if value is None:
+                continue
+            *tables, key = path
+            table = vm
+            for name in tables:
+                inner = table.get(name)
+                table[name] = table = dict(inner) if isinstance(inner, dict) else {}
+            table[key] = value
+        if self.isa is not None:
+            vm["isa"] = {"base": self.isa}
+
+    def option_of(self, path: KeyPath) -> str | None:
+        """The option that a key's value comes from, or None where it is the file's."""
+        for option, at in _OPTION_PATHS.items():
+            if at == path and getattr(self, option) is not None:
+                return "--" + option.replace("_", "-")
+        return None
+
+
+_OPTION_PATHS: dict[str, tuple[str, ...]] = {
+    "harts": ("harts",),
+    "isa": ("isa", "base"),
+    "policy": ("policy",),
+    "seed": ("seed",),
+    "max_instructions": ("limits", "max_instructions"),
+    "timeout": ("limits", "timeout_s"),
+}
+assert set(_OPTION_PATHS) == {f.name for f in fields(Overrides)}
+
+
+def load(path: Path, overrides: Overrides = Overrides()) -> Config:
+    """Read and check the run configuration at `path`.
+
+    Raises:
+        ConfigError: it cannot be read, is not TOML, or does not fit the model; lists every problem.
+
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(str(path), [Problem("", f"cannot be read: {reason}")]) from error
+    return loads(text, str(path), path.parent, overrides)
+
+
+def loads(text: str, source: str, directory: Path, overrides: Overrides = Overrides()) -> Config:
+    """Check the run configuration `text`; `source` names it in messages.
+
+    Raises:
+        ConfigError: as `load`.
+
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message, _, at = str(error).rpartition(" (at ")
+        line = int(at.split()[1].rstrip(",")) if at.startswith("line ") else 0
+        raise ConfigError(source, [Problem("", f"not TOML: {message or at}", line=line)]) from error
+    return _check(document, source, directory, overrides, places.key_lines(text))
+
+
+def for_program(path: Path, overrides: Overrides = Overrides()) -> Config:
+    """The configuration for running a program by itself: an ELF file, or assembly or C source.
+
+    Raises:
+        ConfigError: an override is out of range.
+
+    """
+    guest: Table
+    match path.suffix:
+        case ".S" | ".s":
+            guest = {"source": [path.name]}
+        case ".c":
+            guest = {"c": [path.name]}
+        case _:
+            guest = {"elf": path.name}
+    return _check({"name": path.stem, "vm": {"guest": guest}}, str(path), path.parent, overrides, {})
+
+
+def _check(
+    document: Table, source: str, directory: Path, overrides: Overrides, lines: Mapping[KeyPath, int]
+) -> Config:
+    blame = _Blame(document, overrides, dict(lines))
+    common, several = document.get("vm"), document.get("vms")
+    if not isinstance(common, dict | None):
+        raise ConfigError(source, [blame.problem(("vm",), "must be a table", common)])
+    if several is None and common is None:
+        raise ConfigError(source, [Problem("vm", "missing: the table that describes the VM")])
+    named = {"vm": {}} if several is None else several
+    candidate = {key: value for key, value in document.items() if key != "vm"}
+    if isinstance(named, dict):
+        if not named:
+            raise ConfigError(source, [blame.problem(("vms",), "has no VM", named)])
+        candidate["vms"] = {name: _laid_over(common or {}, table) for name, table in named.items()}
+        for vm in candidate["vms"].values():
+            if isinstance(vm, dict):
+                overrides.apply(vm)
+    try:
+        run = Run.model_validate(candidate)
+    except ValidationError as error:
+        problems = dict.fromkeys(blame.problems(error.errors(include_url=False)))
+        raise ConfigError(source, sorted(problems, key=lambda p: p.line)) from error
+    return Config(source, directory, run)
+
+
+def _laid_over(base: Table, over: object) -> object:
+    """`over` on `base`, table by table; a program in `over` replaces the one in `base`, whatever its kind."""
+    if not isinstance(over, dict):
+        return over
+    merged = dict(base)
+    if over.keys() & PROGRAM_KEYS:
+        for key in (*PROGRAM_KEYS, "address", "entry"):
+            merged.pop(key, None)
+    for key, value in over.items():
+        inner = merged.get(key)
+        merged[key] = _laid_over(inner, value) if isinstance(inner, dict) else value
+    return merged
+
+
+@dataclass(frozen=True, slots=True)
+class _Blame:
+    """Turns what pydantic found in the merged document into problems of the file and the command line."""
+
+    document: Table
+    overrides: Overrides
+    lines: dict[KeyPath, int]
+
+    def problems(self, errors: list[ErrorDetails]) -> Iterator[Problem]:
+        for error in errors:
+            path = _key_path(error["loc"])
+            option = self.overrides.option_of(path[2:]) if path[:1] == ("vms",) else None
+            message = _message(error, path)
+            if option is not None:
+                yield Problem(option, message, _toml(error["input"]))
+            else:
+                value = None if error["type"] in ("missing", "extra_forbidden") else error["input"]
+                yield self.problem(self._in_file(path), message, value)
+
+    def problem(self, path: KeyPath, message: str, value: object) -> Problem:
+        return Problem(_dotted(path), message, _toml(value), places.line_of(self.lines, path))
+
+    def _in_file(self, path: KeyPath) -> KeyPath:
+        """Where a key of a merged VM was written: `[vms.NAME]` if it is there, else `[vm]`."""
+        if path[:1] != ("vms",) or len(path) < 2 or "vm" not in self.document:
+            return path
+        if "vms" in self.document and (len(path) == 2 or _has(self.document, path)):
+            return path
+        return ("vm", *path[2:])
+
+
+def _has(document: object, path: KeyPath) -> bool:
+    for part in path:
+        try:
+            document = document[part]  # type: ignore[index]
+        except (LookupError, TypeError):
+            return False
+    return True
+
+
+def _key_path(loc: tuple[int | str, ...]) -> KeyPath:
+    """pydantic's location without the parts that are not keys of the file."""
+    path = tuple(part for part in loc if part != "[key]")
+    if "symbols" in path:
+        at = path.index("symbols") + 2
+        path = path[:at] + tuple(part for part in path[at:] if part != "value")
+    return path
+
+
+def _dotted(path: KeyPath) -> str:
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            bare = part.replace("_", "").replace("-", "").isalnum() and part.isascii()
+            text += ("." if text else "") + (part if bare else json.dumps(part))
+    return text
+
+
+def _toml(value: object) -> str:
+    """A scalar or a short list as TOML writes it; nothing for tables."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            return json.dumps(value, ensure_ascii=False)
+        case int() | float():
+            return str(value)
+        case list() if len(value) < 8 and all(isinstance(v, str | int | float) for v in value):
+            return f"[{', '.join(map(_toml, value))}]"
+    return ""
+
+
+_TYPE_MESSAGES = {
+    "int_type": "must be an integer",
+    "int_from_float": "must be an integer",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "string_type": "must be a string",
+    "list_type": "must be a list",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+    "too_short": "must not be empty",
+    "string_too_short": "must not be empty",
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be more than {gt}",
+    "less_than_equal": "must be at most {le}",
+    "less_than": "must be less than {lt}",
+    "finite_number": "must be finite",
+}
+
+
+def _message(error: ErrorDetails, path: KeyPath) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    match kind:
+        case "extra_forbidden":
+            return _unknown_key(path)
+        case "missing":
+            return f"missing; {_description(path)}"
+        case "value_error":
+            return str(context["error"])
+        case "literal_error" | "enum":
+            allowed = str(context["expected"])
+            names = allowed.replace(" or ", ", ").replace("'", "").split(", ")
+            hint = nearest(error["input"], names) if isinstance(error["input"], str) else ""
+            return f"is not allowed{hint}; allowed: {', '.join(names)}"
+        case "string_pattern_mismatch":
+            return f"must look like {context['pattern']}"
+    return _TYPE_MESSAGES[kind].format(**context) if kind in _TYPE_MESSAGES else error["msg"]
+
+
+def _unknown_key(path: KeyPath) -> str:
+    *tables, key = path
+    model = _model_at(tuple(tables))
+    allowed = [*model.model_fields]
+    if model is Run:
+        allowed.insert(2, "vm")
+    hint = nearest(str(key), allowed)
+    if not hint:
+        for name, field in model.model_fields.items():
+            inner = _as_model(field.annotation)
+            if inner is not None and key in inner.model_fields:
+                hint = f"; it belongs into {_dotted((*_shown(tables), name))}"
+    return f"unknown key{hint}; allowed: {', '.join(allowed)}"
+
+
+def _shown(tables: list[str | int]) -> KeyPath:
+    return ("vm", *tables[2:]) if tables[:1] == ["vms"] else tuple(tables)
+
+
+def _description(path: KeyPath) -> str:
+    model = _model_at(path[:-1])
+    field = model.model_fields.get(str(path[-1]))
+    text = (field.description if field else None) or "it has no default"
+    return text[0].lower() + text[1:].rstrip(".")
+
+
+def _model_at(path: KeyPath) -> type[BaseModel]:
+    """The model of the table at `path` of a run."""
+    model: type[BaseModel] = Run
+    annotation: object = Run
+    for part in path:
+        inner = _as_model(annotation)
+        if inner is not None:
+            model = inner
+            annotation = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
+        else:
+            annotation = get_args(annotation)[-1] if get_args(annotation) else None
+    return _as_model(annotation) or model
+
+
+def _as_model(annotation: object) -> type[BaseModel] | None:
+    """The model an annotation stands for, through `| None` and `Annotated`, but not through dict or list."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if getattr(annotation, "__origin__", None) in (dict, list):
+        return None
+    return next((found for arg in get_args(annotation) if (found := _as_model(arg))), None)

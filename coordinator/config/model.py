@@ -1,0 +1,431 @@
+"""The run configuration as data: every key, its unit, default and allowed values. Reads no file, runs nothing.
+
+The JSON Schema that editors use is generated from these models, and so is `hartstorm configs show`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StrictBool,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from bus.access import ScFailure
+from coordinator import expression
+from coordinator.config.units import format_size, parse_size
+from coordinator.result import Ending
+from hart import causes
+from hart.isa import registers
+from hart.spelling import nearest
+
+PAGE = 4096
+"""Guest memory comes in pages of this many bytes."""
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        validate_default=False,
+        regex_engine="python-re",
+    )
+
+
+# Field types
+
+
+def _size(value: object) -> object:
+    return parse_size(value) if isinstance(value, str) else value
+
+
+_SIZE_TEXT = {"type": "string", "pattern": r"^\d[\d_]*\s*(B|KiB|MiB|GiB)?$"}
+Size = Annotated[int, BeforeValidator(_size), WithJsonSchema({"anyOf": [{"type": "integer"}, _SIZE_TEXT]})]
+"""Bytes: a number, or text such as `16MiB`."""
+
+
+def _cause(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    by_name = {name.casefold(): cause for cause, name in causes.NAMES.items()}
+    if value.casefold() not in by_name:
+        names = causes.NAMES.values()
+        hint = nearest(value, names)
+        raise ValueError(f"no such trap cause{hint}; allowed: {', '.join(names)}, or the number")
+    return by_name[value.casefold()]
+
+
+CauseNumber = Annotated[
+    int,
+    BeforeValidator(_cause),
+    Field(ge=0, lt=1 << 64),
+    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "enum": list(causes.NAMES.values())}]}),
+]
+
+
+def _place(value: object) -> object:
+    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+        return str(value)
+    raise ValueError("write a symbol, symbol+offset, or an address")
+
+
+Place = Annotated[
+    str, BeforeValidator(_place), WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}]})
+]
+"""A guest address: a symbol, `symbol + offset`, or a number."""
+
+
+def _check_expression(text: str) -> str:
+    expression.parse(text)
+    return text
+
+
+ExpressionText = Annotated[str, AfterValidator(_check_expression)]
+
+Word64 = Annotated[int, Field(ge=-(1 << 63), lt=1 << 64)]
+"""A 64-bit value, signed or unsigned."""
+
+
+# [vm.isa]
+
+
+class Isa(_Table):
+    """Which ISA extensions the VM has. An instruction of one it lacks is an illegal instruction there.
+
+    Beside `base`, every known extension is a key of its own, by its canonical name: `Zacas = true`,
+    `Zabha = false`. Such a key is applied after `base`.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, StrictBool] = Field(init=False)
+
+    base: str | None = None
+    """ISA string the VM starts from, e.g. `rv64imac_zicsr_zifencei`. Default: everything implemented."""
+
+
+# [vm.guest]
+
+PROGRAM_KEYS = ("source", "c", "elf", "raw")
+
+
+class Guest(_Table):
+    """The program every hart runs: one of `source`, `c`, `elf`, `raw`. Paths start at the config file."""
+
+    source: list[str] | None = Field(default=None, min_length=1)
+    """Assembly sources, assembled together in this order."""
+    c: list[str] | None = Field(default=None, min_length=1)
+    """C sources (and assembly in C syntax), built together with the start code and header of `guests/lib`."""
+    elf: str | None = None
+    """A statically linked ELF64 for RISC-V."""
+    raw: str | None = None
+    """A raw memory image; needs `address`."""
+    address: int | None = Field(default=None, ge=0, lt=1 << 64)
+    """Where the raw image goes; also its entry unless `entry` says otherwise."""
+    entry: Place | None = None
+    """Where every hart starts. Default: the ELF's entry, `_start`, or the beginning."""
+    defines: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Word64] = {}
+    """Constants for the sources (`.equ` in assembly, -D in C), also usable in invariants."""
+
+    @model_validator(mode="after")
+    def _one_program(self) -> Self:
+        given = [key for key in PROGRAM_KEYS if getattr(self, key) is not None]
+        if len(given) != 1:
+            has = " and ".join(given) or "none"
+            raise ValueError(f"needs exactly one of {', '.join(PROGRAM_KEYS)}; it has {has}")
+        if self.raw is not None and self.address is None:
+            raise ValueError("raw needs address, the guest address where the image goes")
+        if self.raw is None and self.address is not None:
+            raise ValueError(f"address belongs to raw; {given[0]} brings its own addresses")
+        if self.defines and not (self.source or self.c):
+            raise ValueError(f"defines are for source and c; {given[0]} is built already")
+        return self
+
+
+# [vm.reservation], [vm.limits], [vm.record]
+
+
+class Spurious(_Table):
+    """SC failures injected without a cause, as the ISA permits."""
+
+    probability: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Chance that an SC which would succeed fails, 0 to 1. Default 0."""
+
+
+class Reservation(_Table):
+    """How LR/SC reservations behave where the ISA leaves it open; sail-riscv's names where it has them."""
+
+    reservation_set_size_exp: int = Field(default=6, ge=3, le=12)
+    """The reservation set is an aligned block of 2 to this power bytes. Default 6 (64 bytes)."""
+    require_exact_reservation_addr: bool = False
+    """SC fails unless its address and size are the LR's. Default false: anywhere in the set will do."""
+    invalidate_on_same_hart_store: bool = False
+    """A hart's own store to its reservation set ends the reservation. Default false."""
+    invalidate_on_trap: bool = False
+    """A trap ends the hart's reservation. Default false."""
+    spurious_sc_failure: Spurious = Spurious()
+    """Injected failures, drawn from the VM's seed. Default none."""
+
+
+class Limits(_Table):
+    """When to stop a VM that does not end by itself."""
+
+    max_instructions: int | None = Field(default=None, ge=1)
+    """Instructions per hart. Default: no limit."""
+    timeout_s: float | None = Field(default=60.0, gt=0)
+    """Seconds of wall time for the VM, start to end. Default 60."""
+
+
+class Record(_Table):
+    """What to record for later examination."""
+
+    order: bool = False
+    """The order in which the bus granted atomics. Default false."""
+
+
+# [vm.expect]
+
+
+class SizedValue(_Table):
+    """A value with its width in memory: exactly one key."""
+
+    u8: int | None = Field(default=None, ge=-(1 << 7), lt=1 << 8)
+    """One byte."""
+    u16: int | None = Field(default=None, ge=-(1 << 15), lt=1 << 16)
+    """Two bytes."""
+    u32: int | None = Field(default=None, ge=-(1 << 31), lt=1 << 32)
+    """Four bytes."""
+    u64: int | None = Field(default=None, ge=-(1 << 63), lt=1 << 64)
+    """Eight bytes."""
+
+    @model_validator(mode="after")
+    def _one_width(self) -> Self:
+        if len(self.model_fields_set) != 1:
+            raise ValueError(f"needs exactly one of {', '.join(type(self).model_fields)}")
+        return self
+
+    @property
+    def number(self) -> int:
+        """The value, whatever the width."""
+        (key,) = self.model_fields_set
+        return int(getattr(self, key))
+
+    @property
+    def size(self) -> int | None:
+        """Bytes; None where the symbol's own size is meant."""
+        (key,) = self.model_fields_set
+        return int(key[1:]) // 8 if key[1:].isdigit() else None
+
+
+class SymbolValue(SizedValue):
+    """What a symbol's memory holds. A bare number means `value`."""
+
+    value: Word64 | None = None
+    """At the size that the symbol was declared with (1, 2, 4 or 8 bytes)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number_is_value(cls, given: object) -> object:
+        return given if isinstance(given, dict) else {"value": given}
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "integer"}, handler.resolve_ref_schema(handler(core_schema))]}
+
+
+class TrapExpect(_Table):
+    """A trap that no handler takes. Keys left out are not checked."""
+
+    cause: CauseNumber
+    """mcause: the manual's name, e.g. `illegal instruction`, or the number."""
+    hart: int | None = Field(default=None, ge=0)
+    """The hart that traps. Default: any."""
+    pc: Place | None = None
+    """Address of the instruction that traps."""
+    tval: Place | None = None
+    """mtval."""
+
+
+class ConsoleExpect(_Table):
+    """What the guest printed; each key given must hold. Bytes outside UTF-8 count as U+FFFD."""
+
+    equals: str | None = None
+    """The whole output."""
+    contains: str | None = None
+    """A part of the output."""
+    matches: str | None = None
+    """A Python regular expression found somewhere in the output."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _text_is_contained(cls, given: object) -> object:
+        return {"contains": given} if isinstance(given, str) else given
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "string"}, handler.resolve_ref_schema(handler(core_schema))]}
+
+    @field_validator("matches")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        return pattern
+
+
+def _hart_number(text: str) -> str:
+    if not (text.isascii() and text.isdigit() and str(int(text)) == text):
+        raise ValueError("the key is a hart number: 0, 1, ...")
+    return text
+
+
+def _register(name: str) -> str:
+    if name != "pc" and name not in registers.NUMBERS:
+        hint = nearest(name, registers.NUMBERS)
+        raise ValueError(f"no such register{hint}; allowed: pc, x0 to x31, ABI names")
+    return name
+
+
+class Expect(_Table):
+    """What must be true after the run. Without `ending`, `exit_code` or `trap`: exit with code 0."""
+
+    ending: Annotated[Ending, Field(strict=False)] | None = None
+    """How the VM ends. Default: `trap` where a trap is expected, else `exit`."""
+    exit_code: int | None = Field(default=None, ge=0)
+    """The code the guest exits with. Default 0 where the ending is `exit`."""
+    trap: TrapExpect | None = None
+    """The trap that ends a hart."""
+    symbols: dict[str, SymbolValue] = {}
+    """Memory by symbol: a number at the symbol's own size, or `{ u32 = 5 }`."""
+    memory: dict[str, SizedValue] = {}
+    """Memory by address or `symbol + offset`."""
+    registers: dict[
+        Annotated[str, AfterValidator(_hart_number)], dict[Annotated[str, AfterValidator(_register)], Word64]
+    ] = {}
+    """Registers by hart number, then by name (`a0`, `x10`, `pc`), at the end of the run."""
+    invariants: list[ExpressionText] = []
+    """Expressions that must be true. Names: symbols, defines, `harts`, `instret` (all harts together)."""
+    sc_failures: dict[str, Annotated[int, Field(ge=0)]] = {}
+    """Failed SCs by cause, all harts together, e.g. `other_store = 1`."""
+    console: ConsoleExpect | None = None
+    """What the guest printed: text that must occur, or a table."""
+
+    @field_validator("sc_failures")
+    @classmethod
+    def _known_causes(cls, given: dict[str, int]) -> dict[str, int]:
+        allowed = [cause.name.lower() for cause in ScFailure]
+        for name in given:
+            if name not in allowed:
+                hint = nearest(name, allowed)
+                raise ValueError(f"no SC failure cause {name!r}{hint}; allowed: {', '.join(allowed)}")
+        return given
+
+    @model_validator(mode="after")
+    def _one_ending(self) -> Self:
+        if self.exit_code is not None and self.expected_ending is not Ending.EXIT:
+            raise ValueError(f"exit_code needs ending = 'exit', not {self.expected_ending.value!r}")
+        if self.trap is not None and self.expected_ending is not Ending.TRAP:
+            raise ValueError(f"trap needs ending = 'trap', not {self.expected_ending.value!r}")
+        return self
+
+    @property
+    def expected_ending(self) -> Ending:
+        """`ending`, or what follows from the other keys."""
+        if self.ending is not None:
+            return self.ending
+        return Ending.EXIT if self.trap is None else Ending.TRAP
+
+    @property
+    def expected_exit_code(self) -> int | None:
+        """`exit_code`, 0 by default, None where the ending is another."""
+        return (self.exit_code or 0) if self.expected_ending is Ending.EXIT else None
+
+
+# [vm]
+
+
+class Vm(_Table):
+    """A virtual machine: its harts, memory and ISA, the guest it runs, and what must come of it."""
+
+    harts: int = Field(default=1, ge=1, le=1024)
+    """Number of harts; each is a process. Default 1."""
+    memory: Size = 16 << 20
+    """Size of guest RAM, a multiple of 4KiB; RAM starts at 0x80000000. Default `16MiB`."""
+    policy: str = "serial"
+    """Coherence policy, by name. Default `serial`."""
+    environment: Literal["bare"] = "bare"
+    """What the guest finds around it. `bare`: M-mode, HTIF, CLINT. Default `bare`."""
+    seed: int = Field(default=0, ge=0, lt=1 << 64)
+    """Seed of everything random in the run. Default 0."""
+    isa: Isa = Isa()
+    """ISA extensions."""
+    guest: Guest
+    """The program."""
+    reservation: Reservation = Reservation()
+    """LR/SC behaviour."""
+    limits: Limits = Limits()
+    """When to give up."""
+    record: Record = Record()
+    """What to record."""
+    expect: Expect = Expect()
+    """What must come of it."""
+
+    @field_validator("memory")
+    @classmethod
+    def _whole_pages(cls, size: int) -> int:
+        if not 0 < size <= 1 << 40 or size % PAGE:
+            raise ValueError(f"{format_size(size)} is not a multiple of 4KiB from 4KiB to 1024GiB")
+        return size
+
+    @model_validator(mode="after")
+    def _expected_harts_exist(self) -> Self:
+        named = [("registers", int(hart)) for hart in self.expect.registers]
+        if self.expect.trap is not None and self.expect.trap.hart is not None:
+            named.append(("trap.hart", self.expect.trap.hart))
+        for key, hart in named:
+            if hart >= self.harts:
+                raise ValueError(f"expect.{key} names hart {hart}, but harts are 0 to {self.harts - 1}")
+        return self
+
+
+class Run(_Table):
+    """A run: VMs side by side. In the file, `[vm]` for one, or `[vms.NAME]` tables laid over `[vm]`."""
+
+    name: str = Field(min_length=1)
+    """What the run is called in reports."""
+    description: str = ""
+    """What it shows, for people."""
+    vms: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Vm]
+    """Several VMs by name; each table is laid over `[vm]`."""
+
+
+def json_schema() -> dict[str, object]:
+    """The JSON Schema of a run configuration file, for editors."""
+    schema = Run.model_json_schema()
+    properties, definitions = schema["properties"], schema["$defs"]
+    # `[vm]` and `[vms.NAME]` complete each other, so neither needs to be complete.
+    definitions["Vm"].pop("required")
+    schema["required"].remove("vms")
+    one = {"$ref": "#/$defs/Vm", "description": "The VM, or what all VMs of `vms` have in common."}
+    vms = properties.pop("vms")
+    schema["properties"] = properties | {"vm": one, "vms": vms}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
