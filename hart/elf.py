@@ -1,15 +1,16 @@
 """Files of guest programs: ELF64 RISC-V executables in and out, and raw images in.
 
-Owns the file formats; `hart.image` is what they are read into. Executes and relocates nothing: programs must be linked
-to their addresses.
+Owns the file formats; `hart.image` is what they are read into. Executes and relocates nothing: programs must
+be linked to their addresses.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
@@ -24,6 +25,7 @@ _PT_LOAD, _RWX = 1, 7
 _SHT_PROGBITS, _SHT_SYMTAB, _SHT_STRTAB, _SHT_NOBITS = 1, 2, 3, 8
 _WRITE_ALLOC_EXECUTE = 7
 _GLOBAL_NOTYPE, _GLOBAL_OBJECT = 0x10, 0x11
+_SHN_ABS = 0xFFF1
 _PAGE = 4096
 
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
@@ -39,8 +41,8 @@ class ImageFileError(Exception):
 def read_elf(source: Path | bytes, name: str | None = None) -> Image:
     """Read a statically linked ELF64 little-endian RISC-V executable.
 
-    Symbols with a value stay, with their sizes; those of files, sections and the assembler's markers ($x, $d, .L) go.
-    Where a name occurs twice, the global one counts.
+    Symbols with a value stay, with their sizes; those of files, sections and the assembler's markers ($x, $d,
+    .L) go. Where a name occurs twice, the global one counts.
 
     Raises:
         ImageFileError: the file cannot be read, is no ELF, or of another class, machine or type.
@@ -71,7 +73,9 @@ def _check(elf: ELFFile, name: str) -> None:
         raise ImageFileError(f"{name} is for {elf['e_machine']}, not EM_RISCV")
     kinds = {s["p_type"] for s in elf.iter_segments()}
     if "PT_INTERP" in kinds:
-        raise ImageFileError(f"{name} is dynamically linked (it asks for an interpreter); link it with -static")
+        raise ImageFileError(
+            f"{name} is dynamically linked (it asks for an interpreter); link it with -static"
+        )
     if elf["e_type"] == "ET_REL":
         raise ImageFileError(f"{name} is an object file; link it first")
     if elf["e_type"] != "ET_EXEC":
@@ -98,7 +102,12 @@ def _symbols(elf: ELFFile) -> dict[str, Symbol]:
         for entry in table.iter_symbols():
             kind, binding = entry["st_info"]["type"], entry["st_info"]["bind"]
             marker = entry.name.startswith(("$", ".L"))
-            if not entry.name or marker or kind in ("STT_FILE", "STT_SECTION") or entry["st_shndx"] == "SHN_UNDEF":
+            if (
+                not entry.name
+                or marker
+                or kind in ("STT_FILE", "STT_SECTION")
+                or entry["st_shndx"] == "SHN_UNDEF"
+            ):
                 continue
             weight = {"STB_GLOBAL": 2, "STB_WEAK": 1}.get(binding, 0)
             if weight > rank.get(entry.name, -1):
@@ -123,77 +132,93 @@ def read_raw(path: Path, address: int) -> Image:
     return Image(str(path), address, (Chunk(address, data),))
 
 
+class _Section(NamedTuple):
+    """A section to be written; `size` counts where there are no bytes in the file."""
+
+    name: str
+    kind: int
+    data: bytes
+    size: int
+    flags: int = 0
+    address: int = 0
+    link: int = 0
+    info: int = 0
+    entry_size: int = 0
+
+
 def write_elf(image: Image) -> bytes:
     """An ELF64 executable of the image: a segment and a section for each chunk, and the symbols.
 
-    The chunks do not say what they are for, so that every segment may be read, written and executed; the flags word
-    says RVC, because a program may use it.
+    The chunks do not say what they are for, so that every segment may be read, written and executed. The
+    flags word says RVC, because the program may use it.
     """
-    chunks = image.chunks
-    table_at = _HEADER.size
-    position = table_at + _SEGMENT.size * len(chunks)
+    loaded = list(_loaded_sections(image.chunks))
+    symbols, strings = _symbol_table(image, loaded)
+    tables = [
+        _Section(
+            ".symtab",
+            _SHT_SYMTAB,
+            symbols,
+            len(symbols),
+            link=len(loaded) + 2,
+            info=1,
+            entry_size=_SYMBOL.size,
+        ),
+        _Section(".strtab", _SHT_STRTAB, strings, len(strings)),
+    ]
+    names = _string_table([s.name for s in (*loaded, *tables)] + [".shstrtab"])
+    sections = [*loaded, *tables, _Section(".shstrtab", _SHT_STRTAB, names, len(names))]
+
+    file = bytearray(_HEADER.size + _SEGMENT.size * len(loaded))
     segments = bytearray()
-    sections = bytearray(_SECTION.pack(*(0,) * 10))
-    names = bytearray(b"\0")
-    body = bytearray()
-
-    def intern(text: str, strings: bytearray) -> int:
-        strings += text.encode() + b"\0"
-        return len(strings) - len(text.encode()) - 1
-
-    def add_section(
-        name: str, kind: int, data: bytes, flags: int = 0, address: int = 0, link: int = 0, info: int = 0, entry: int = 0
-    ) -> None:
-        sections.extend(
-            _SECTION.pack(
-                intern(name, names), kind, flags, address, position + len(body), len(data), link, info, 8, entry
-            )
-        )
-        body.extend(data)
-
-    for number, chunk in enumerate(chunks):
+    headers = bytearray(_SECTION.size)
+    for section in sections:
         # A loader maps pages: the offset in the file must equal the address modulo the page.
-        body += bytes((chunk.address - position - len(body)) % _PAGE)
-        size = len(chunk.data) + chunk.zeros
-        segments += _SEGMENT.pack(
-            _PT_LOAD, _RWX, position + len(body), chunk.address, chunk.address, len(chunk.data), size, _PAGE
-        )
-        if chunk.data:
-            add_section(f".load{number}", _SHT_PROGBITS, chunk.data, _WRITE_ALLOC_EXECUTE, chunk.address)
-        if chunk.zeros:
-            name, start = f".zeros{number}", chunk.address + len(chunk.data)
-            flags = _WRITE_ALLOC_EXECUTE
-            sections += _SECTION.pack(
-                intern(name, names), _SHT_NOBITS, flags, start, position + len(body), chunk.zeros, 0, 0, 8, 0
+        file += bytes((section.address - len(file)) % (_PAGE if section.flags else 8))
+        name = names.index(b"\0" + section.name.encode() + b"\0") + 1
+        headers += _SECTION.pack(
+            name, section.kind, section.flags, section.address, len(file), section.size,
+            section.link, section.info, 1, section.entry_size,
+        )  # fmt: skip
+        if section.flags:
+            address, stored = section.address, len(section.data)
+            segments += _SEGMENT.pack(
+                _PT_LOAD, _RWX, len(file), address, address, stored, section.size, _PAGE
             )
+        file += section.data
+    file += bytes(-len(file) % 8)
+    file[: _HEADER.size] = _HEADER.pack(
+        b"\x7fELF" + bytes([_CLASS_64, _LITTLE, _CURRENT]) + bytes(9),
+        _ET_EXEC, _EM_RISCV, _CURRENT, image.entry, _HEADER.size, len(file), _FLAG_RVC,
+        _HEADER.size, _SEGMENT.size, len(loaded), _SECTION.size, len(sections) + 1, len(sections),
+    )  # fmt: skip
+    file[_HEADER.size : _HEADER.size + len(segments)] = segments
+    return bytes(file + headers)
+
+
+def _loaded_sections(chunks: Iterable[Chunk]) -> Iterator[_Section]:
+    """One section for the bytes of each chunk, one for its zeros."""
+    for number, chunk in enumerate(chunks):
+        size, end = len(chunk.data), chunk.address + len(chunk.data)
+        if size:
+            yield _Section(
+                f".load{number}", _SHT_PROGBITS, chunk.data, size, _WRITE_ALLOC_EXECUTE, chunk.address
+            )
+        if chunk.zeros:
+            yield _Section(f".zeros{number}", _SHT_NOBITS, b"", chunk.zeros, _WRITE_ALLOC_EXECUTE, end)
+
+
+def _symbol_table(image: Image, sections: Sequence[_Section]) -> tuple[bytes, bytes]:
+    """The symbols, and the strings of their names."""
+    table = bytearray(_SYMBOL.size)
     strings = bytearray(b"\0")
-    symbols = bytearray(_SYMBOL.size)
     for symbol in image.symbols.values():
         kind = _GLOBAL_OBJECT if symbol.size else _GLOBAL_NOTYPE
-        section = _section_of(symbol.address, chunks)
-        symbols += _SYMBOL.pack(intern(symbol.name, strings), kind, 0, section, symbol.address, symbol.size)
-    count = len(sections) // _SECTION.size
-    body += bytes(-(position + len(body)) % 8)
-    add_section(".symtab", _SHT_SYMTAB, bytes(symbols), link=count + 1, info=1, entry=_SYMBOL.size)
-    add_section(".strtab", _SHT_STRTAB, bytes(strings))
-    at = intern(".shstrtab", names)
-    sections += _SECTION.pack(at, _SHT_STRTAB, 0, 0, position + len(body), len(names), 0, 0, 1, 0)
-    body += names
-    body += bytes(-(position + len(body)) % 8)
-    header = _HEADER.pack(
-        b"\x7fELF" + bytes([_CLASS_64, _LITTLE, _CURRENT]) + bytes(9),
-        _ET_EXEC, _EM_RISCV, _CURRENT, image.entry, table_at, position + len(body), _FLAG_RVC,
-        _HEADER.size, _SEGMENT.size, len(chunks), _SECTION.size, count + 3, count + 2,
-    )  # fmt: skip
-    return header + bytes(segments) + bytes(body) + bytes(sections)
+        holders = (n for n, s in enumerate(sections, 1) if s.address <= symbol.address <= s.address + s.size)
+        table += _SYMBOL.pack(len(strings), kind, 0, next(holders, _SHN_ABS), symbol.address, symbol.size)
+        strings += symbol.name.encode() + b"\0"
+    return bytes(table), bytes(strings)
 
 
-def _section_of(address: int, chunks: tuple[Chunk, ...]) -> int:
-    """The index of the section that `write_elf` makes for the chunk an address lies in; absolute if in none."""
-    index = 0
-    for chunk in chunks:
-        for size, start in ((len(chunk.data), chunk.address), (chunk.zeros, chunk.address + len(chunk.data))):
-            index += bool(size)
-            if start <= address <= start + size and size:
-                return index
-    return 0xFFF1
+def _string_table(names: Iterable[str]) -> bytes:
+    return b"\0" + b"".join(n.encode() + b"\0" for n in names)

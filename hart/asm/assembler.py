@@ -1,7 +1,7 @@
 """From sources to an image: the entry point, and the reading of statements.
 
-Owns labels, conditions, macro calls, repetitions and includes: all that decides which statement comes next. What a
-statement adds to the image is for `directives` and `instructions`, where it goes for `layout`.
+Owns labels, conditions, macro calls, repetitions and includes: all that decides which statement comes next.
+What a statement adds to the image is for `directives` and `instructions`, where it goes for `layout`.
 """
 
 from __future__ import annotations
@@ -64,8 +64,9 @@ def assemble(
 ) -> Assembly:
     """Assemble one or several sources into one image.
 
-    Sections are placed from `base` in the order of `hart.asm.layout.ORDER`; the entry is `_start`, or the first
-    section if there is none. Files ending in `.s` are not run through the preprocessor, all others and text are.
+    Sections are placed from `base` in the order of `hart.asm.layout.ORDER`; the entry is `_start`, or the
+    first section if there is none. Files ending in `.s` are not run through the preprocessor, all others and
+    text are.
 
     Args:
         sources: files, whose global symbols are shared, or the text of one source.
@@ -106,7 +107,8 @@ def assemble(
 
 
 def predefined(extensions: frozenset[str]) -> dict[str, str]:
-    """The macros that a RISC-V compiler defines for assembly sources (RISC-V C API, "Preprocessor Definitions")."""
+    """The macros that a RISC-V compiler defines for assembly sources (RISC-V C API, "Preprocessor
+    Definitions")."""
     found = {"__ASSEMBLER__": "1", "__riscv": "1", "__riscv_xlen": "64"}
     found |= {f"__riscv_{e.lower()}": "1" for e in extensions}
     for names, needed in (
@@ -121,7 +123,8 @@ def predefined(extensions: frozenset[str]) -> dict[str, str]:
 
 @dataclass
 class _Frame:
-    """Statements yet to be read: of a file, or of a macro or repetition, of which `.exitm` leaves the macro."""
+    """Statements yet to be read: of a file, or of a macro or repetition, of which `.exitm` leaves the
+    macro."""
 
     statements: Iterator[Statement]
     is_macro: bool
@@ -130,7 +133,8 @@ class _Frame:
 
 @dataclass
 class _Condition:
-    """An open `.if`: whether its present branch is live, whether one was, and whether the text around it is."""
+    """An open `.if`: whether its present branch is live, whether one was, and whether the text around it
+    is."""
 
     statement: Statement
     live: bool
@@ -165,18 +169,15 @@ class _Reader:
     def read(self, lines: Iterator[Line]) -> None:
         """Read lines to their end; errors go to the report."""
         self._push((s for line in lines for s in statements(line)), False)
-        count = 0
-        for statement in iter(self._next, None):
-            count += 1
+        for count, statement in enumerate(iter(self._next, None)):
             self.context.statement = statement
             try:
-                if count > _MOST_STATEMENTS:
+                if count == _MOST_STATEMENTS:
+                    self._frames.clear()
                     raise Problem(f"more than {_MOST_STATEMENTS} statements: does a repetition go wrong?")
                 self._statement(statement)
             except Problem as problem:
                 self._report.add(statement.place, problem, statement.text, statement.origin)
-                if count > _MOST_STATEMENTS:
-                    return
         for condition in self._conditions:
             opened = condition.statement
             self._report.add(opened.place, "this .if has no .endif", opened.text)
@@ -249,7 +250,9 @@ class _Reader:
         if condition.in_else:
             raise Problem(f"{name} after .else")
         condition.in_else = name == ".else"
-        condition.live = condition.outer and not condition.taken and (name == ".else" or self._test(".if", rest))
+        condition.live = (
+            condition.outer and not condition.taken and (name == ".else" or self._test(".if", rest))
+        )
         condition.taken = condition.taken or condition.live
 
     def _test(self, name: str, rest: str) -> bool:
@@ -296,7 +299,9 @@ class _Reader:
         body = self._block(".rept", statement)
         count = self.context.constant(rest)
         if count < 0 or count * len(body) > _MOST_STATEMENTS:
-            raise Problem(f".rept: {count} times {len(body)} statements; allowed are up to {_MOST_STATEMENTS}")
+            raise Problem(
+                f".rept: {count} times {len(body)} statements; allowed are up to {_MOST_STATEMENTS}"
+            )
         self._expand(body, [{}] * count, statement, ".rept")
 
     def _iterate(self, rest: str, statement: Statement) -> None:

@@ -1,7 +1,7 @@
 """Compressed forms of base instructions, found from the expansions of the compressed rows.
 
-Owns the way back from a base instruction's operands to a compressed row's. Holds no list of forms, and leaves the
-question whether values fit to the encoding.
+Owns the way back from a base instruction's operands to a compressed row's. Holds no list of forms, and leaves
+the question whether values fit to the encoding.
 """
 
 from __future__ import annotations

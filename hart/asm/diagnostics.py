@@ -15,7 +15,8 @@ LIMIT = 20
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A line of source text. `outer` is the place that brought it there, by `via`: a macro call, an include."""
+    """A line of source text. `outer` is the place that brought it there, by `via`: a macro call, an
+    include."""
 
     file: str
     line: int
@@ -91,7 +92,9 @@ class Report:
 
         """
         written = " ".join(origin.split())
-        found = Diagnostic(place, str(problem), text.strip(), "" if " ".join(text.split()) in written else written)
+        found = Diagnostic(
+            place, str(problem), text.strip(), "" if " ".join(text.split()) in written else written
+        )
         if found not in self._found:
             self._found.append(found)
         if len(self._found) >= LIMIT:

@@ -1,6 +1,7 @@
 """Directives that make data, symbols and sections: one function each, in one table.
 
-Owns all directives but those that steer the reading of lines (`hart.asm.assembler`): conditions, macros, includes.
+Owns all directives but those that steer the reading of lines (`hart.asm.assembler`): conditions, macros,
+includes.
 """
 
 from __future__ import annotations
@@ -20,16 +21,19 @@ from hart.isa import EXTENSIONS
 Directive = Callable[[Context, list[str]], None]
 
 DEFAULT_FLAGS = (
-    (".text", "ax"), (".rodata", "a"), (".srodata", "a"), (".data", "aw"), (".sdata", "aw"), (".bss", "aw"), (".sbss", "aw"),
-    (".tohost", "aw"), (".comment", ""), (".note", ""), (".debug", ""), (".riscv.attributes", ""), (".eh_frame", ""),
+    (".text", "ax"), (".rodata", "a"), (".srodata", "a"),
+    (".data", "aw"), (".sdata", "aw"), (".bss", "aw"), (".sbss", "aw"), (".tohost", "aw"),
+    (".comment", ""), (".note", ""), (".debug", ""), (".riscv.attributes", ""), (".eh_frame", ""),
 )  # fmt: skip
 """Flags by the beginning of a section's name; a section without a, of which nothing is loaded, has none."""
 _OTHER_FLAGS = "aw"
 
 IGNORED = frozenset(
-    """.type .file .loc .ident .attribute .hidden .protected .internal .local_common .addrsig .addrsig_sym
-    .variant_cc .print .warning .line .version .symver .weakref .reloc .text_section_literals""".split()
-)
+    {
+        ".type", ".file", ".loc", ".ident", ".attribute", ".hidden", ".protected", ".internal", ".addrsig",
+        ".addrsig_sym", ".variant_cc", ".print", ".warning", ".line", ".version",
+    }
+)  # fmt: skip
 """Directives that say nothing about the image; `.cfi_*` too."""
 
 _LARGEST_ALIGNMENT = 1 << 16
@@ -100,7 +104,9 @@ def _align(context: Context, operands: list[str], power: bool) -> None:
     boundary = 1 << given if power and 0 <= given < 64 else given
     if not 0 <= boundary <= _LARGEST_ALIGNMENT or boundary & (boundary - 1):
         top = _LARGEST_ALIGNMENT.bit_length() - 1
-        raise Problem(f"{given} is not " + (f"in 0..{top}" if power else f"a power of two up to {_LARGEST_ALIGNMENT}"))
+        raise Problem(
+            f"{given} is not " + (f"in 0..{top}" if power else f"a power of two up to {_LARGEST_ALIGNMENT}")
+        )
     if boundary <= 1:
         return
     section = context.unit.section
@@ -145,8 +151,11 @@ def symbol_name(text: str) -> str:
         Problem: it is not one.
 
     """
-    if not text or not (text[0].isalpha() or text[0] in "_.$") or text == "." or not all(
-        c.isalnum() or c in "_.$" for c in text
+    if (
+        not text
+        or not (text[0].isalpha() or text[0] in "_.$")
+        or text == "."
+        or not all(c.isalnum() or c in "_.$" for c in text)
     ):
         raise Problem(f"{text!r} is not the name of a symbol")
     return text
@@ -303,8 +312,11 @@ def _rows() -> Iterator[tuple[str, Directive]]:
     yield ".org", _org
     yield ".insn", _instruction_bytes
     for name, binding in (
-        (".globl", Binding.GLOBAL), (".global", Binding.GLOBAL), (".weak", Binding.WEAK), (".local", Binding.LOCAL)
-    ):  # fmt: skip
+        (".globl", Binding.GLOBAL),
+        (".global", Binding.GLOBAL),
+        (".weak", Binding.WEAK),
+        (".local", Binding.LOCAL),
+    ):
         yield name, partial(_binding, binding=binding)
     yield ".set", partial(_set, variable=True)
     yield ".equ", partial(_set, variable=True)

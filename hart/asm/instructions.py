@@ -1,7 +1,7 @@
 """Instruction statements: from mnemonic and operand text to fragments.
 
-Owns the choice of the row or pseudo-instruction, long forms of branches, and compression. Encodings and operand forms
-come from `hart.isa`; pseudo-instructions from `hart.asm.pseudo`.
+Owns the choice of the row or pseudo-instruction, long forms of branches, and compression. Encodings and
+operand forms come from `hart.isa`; pseudo-instructions from `hart.asm.pseudo`.
 """
 
 from __future__ import annotations
@@ -99,12 +99,21 @@ def _no_form(context: Context, forms: tuple[Pseudo, ...], operands: list[str]) -
     name = forms[0].name
     for pseudo in forms:
         for operand, text in zip(parse_template(pseudo.operands), operands, strict=False):
-            if operand.value and operand.value.text == "constant" and len(operands) == pseudo.operands.count(",") + 1:
+            if (
+                operand.value
+                and operand.value.text == "constant"
+                and len(operands) == pseudo.operands.count(",") + 1
+            ):
                 try:
                     context.constant(text)
                 except Problem as problem:
                     return Problem(f"{name}: {problem}")
-            if operand.value and operand.value.text in _REGISTER_ATOMS and text not in REGISTERS and len(forms) == 1:
+            if (
+                operand.value
+                and operand.value.text in _REGISTER_ATOMS
+                and text not in REGISTERS
+                and len(forms) == 1
+            ):
                 return Problem(f"{name}: {text!r} is not an integer register{suggest(text, REGISTERS)}")
     shapes = " or ".join(f"{p.name} {p.operands}".strip() for p in forms)
     return Problem(f"{name} does not take {', '.join(operands) or 'no operands'!r}; write {shapes}")
@@ -114,7 +123,8 @@ def _no_form(context: Context, forms: tuple[Pseudo, ...], operands: list[str]) -
 
 
 def _match(context: Context, pseudo: Pseudo, operands: list[str]) -> dict[str, str] | None:
-    """The text for every name in the form of a pseudo-instruction, or None if the operands do not have the form."""
+    """The text for every name in the form of a pseudo-instruction, or None if the operands do not have the
+    form."""
     template = parse_template(pseudo.operands)
     if len(template) != len(operands):
         return None
@@ -233,6 +243,10 @@ def _long_forms(context: Context, instruction: Instruction) -> Iterator[tuple[In
         yield over, jump
     for text, reference in instruction.references.items():
         # As GNU ld does: what auipc cannot reach, lui may, above all a weak symbol that nobody defines.
-        if row.name == "auipc" and isinstance(reference, Reference) and reference.relocation is Relocation.PCREL_HI:
+        if (
+            row.name == "auipc"
+            and isinstance(reference, Reference)
+            and reference.relocation is Relocation.PCREL_HI
+        ):
             absolute = {text: Reference(Relocation.HI_FOR_PCREL, reference.expression)}
             yield (Instruction(BY_NAME["lui"], instruction.operands, {}, absolute),)

@@ -1,8 +1,9 @@
 """Pseudo-instructions: one row each, a form and the text that it expands to.
 
-Owns the table and the constants that `li` builds. The forms read like the operands of `hart.isa.syntax`: rd, rs1 and
-rs2 are registers; `constant` is an expression whose value is known where it stands, which replaces it; `symbol`,
-`target` and `csr` are copied. In an expansion `hi:` marks the instruction that a later %pcrel_lo(hi) belongs to.
+Owns the table and the constants that `li` builds. The forms read like the operands of `hart.isa.syntax`: rd,
+rs1 and rs2 are registers; `constant` is an expression whose value is known where it stands, which replaces
+it; `symbol`, `target` and `csr` are copied. In an expansion `hi:` marks the instruction that a later
+%pcrel_lo(hi) belongs to.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def _trailing_zeros(value: int) -> int:
 
 
 Step = tuple[str, int]
-"""An operation and its immediate. `lui` sets the register, the others change it; the first may start from zero."""
+"""An operation and its immediate. `lui` sets the register, the others change it; the first may start from
+zero."""
 
 
 def _build(value: int) -> list[Step]:
@@ -64,7 +66,8 @@ def _build(value: int) -> list[Step]:
 
 
 def _shifted_right(value: int) -> Iterator[list[Step]]:
-    """Ways for a positive constant to come from a longer one by a final srli, which restores the leading zeros."""
+    """Ways for a positive constant to come from a longer one by a final srli, which restores the leading
+    zeros."""
     zeros = 64 - value.bit_length()
     for fill in ((1 << zeros) - 1, 0):
         yield [*_build(signed_low(value << zeros | fill, 64)), ("srli", zeros)]
@@ -98,12 +101,15 @@ def load_constant(rd: str, value: int) -> str:
     source = "x0"
     lines = []
     for operation, immediate in constant_steps(value):
-        lines.append(f"lui {rd}, {immediate}" if operation == "lui" else f"{operation} {rd}, {source}, {immediate}")
+        lines.append(
+            f"lui {rd}, {immediate}" if operation == "lui" else f"{operation} {rd}, {source}, {immediate}"
+        )
         source = rd
     return "; ".join(lines)
 
 
-# The table (unprivileged manual, chapter "RISC-V Assembly Programmer's Handbook", and the GNU as aliases in use)
+# The table (unprivileged manual, chapter "RISC-V Assembly Programmer's Handbook", and the GNU as aliases in
+# use)
 
 
 def _rows() -> Iterator[tuple[str, Expansion]]:
