@@ -13,15 +13,17 @@ from pathlib import Path
 
 from hart.asm import macros
 from hart.asm.context import Context, Options
-from hart.asm.diagnostics import Place, Problem, Report, suggest
+from hart.asm.diagnostics import Place, Problem, Report
 from hart.asm.directives import DIRECTIVES, IGNORED, assign, directive, symbol_name
 from hart.asm.instructions import assemble_instruction
+from hart.asm.isa_options import predefined
 from hart.asm.layout import Layout, ListingLine
 from hart.asm.preprocess import Preprocessor, find_include, read_text
 from hart.asm.sections import Unit
 from hart.asm.source import Line, Statement, logical_lines, split_operands, statements, string
 from hart.image import Image
-from hart.isa import EXTENSIONS
+from hart.isa.extensions import effective, implemented
+from hart.spelling import nearest
 
 BASE = 0x8000_0000
 """Default address of the first section: where RAM begins."""
@@ -71,7 +73,7 @@ def assemble(
     Args:
         sources: files, whose global symbols are shared, or the text of one source.
         base: address of the first section.
-        extensions: those whose instructions are enabled, as rows name them (`Zaamo`, not `A`); None for all.
+        extensions: those whose instructions are enabled, with what they bring; None for all implemented.
         defines: macros for the preprocessor, as `-D` would.
         include_paths: folders for `#include` and `.include`, after the folder of the including file.
         name: what to call the image, and a text source in messages.
@@ -82,7 +84,7 @@ def assemble(
 
     """
     report = Report()
-    enabled = EXTENSIONS if extensions is None else extensions
+    enabled = effective(implemented() if extensions is None else extensions)
     options = Options(enabled, compress)
     paths = tuple(include_paths)
     units = []
@@ -100,25 +102,9 @@ def assemble(
         layout.settle()
     except Problem as problem:
         report.add(Place(units[0].name, 1), problem, "")
-    report.check()
     image, listing = layout.image(name or " + ".join(u.name for u in units))
     report.check()
     return Assembly(image, listing, {line.address: line for line in listing})
-
-
-def predefined(extensions: frozenset[str]) -> dict[str, str]:
-    """The macros that a RISC-V compiler defines for assembly sources (RISC-V C API, "Preprocessor
-    Definitions")."""
-    found = {"__ASSEMBLER__": "1", "__riscv": "1", "__riscv_xlen": "64"}
-    found |= {f"__riscv_{e.lower()}": "1" for e in extensions}
-    for names, needed in (
-        (("__riscv_a", "__riscv_atomic"), {"Zaamo", "Zalrsc"}),
-        (("__riscv_c", "__riscv_compressed"), {"Zca"}),
-        (("__riscv_mul", "__riscv_div", "__riscv_muldiv"), {"M"}),
-    ):
-        if needed <= extensions:
-            found |= dict.fromkeys(names, "1")
-    return found
 
 
 @dataclass
@@ -227,7 +213,7 @@ class _Reader:
         elif lower.startswith("."):
             if not directive(self.context, lower, rest):
                 known = (*DIRECTIVES, *IGNORED, *_STEERING, *_CONDITIONS, *_BRANCHES)
-                raise Problem(f"unknown directive {name!r}{suggest(lower, known)}")
+                raise Problem(f"unknown directive {name!r}{nearest(lower, known)}")
         else:
             assemble_instruction(self.context, text)
 
@@ -289,7 +275,7 @@ class _Reader:
     def _purge_macro(self, rest: str, statement: Statement) -> None:
         for name in split_operands(rest):
             if self._macros.pop(name, None) is None:
-                raise Problem(f".purgem: no macro {name!r}{suggest(name, self._macros)}")
+                raise Problem(f".purgem: no macro {name!r}{nearest(name, self._macros)}")
 
     def _call(self, macro: macros.Macro, rest: str, statement: Statement) -> None:
         values = macro.bind(rest)

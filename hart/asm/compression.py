@@ -13,7 +13,8 @@ from hart.asm.expression import Number
 from hart.asm.sections import Instruction, Reference, Relocation
 from hart.isa import BY_NAME, ROWS
 from hart.isa.row import Row
-from hart.isa.syntax import REGISTERS, split_base
+from hart.isa.registers import REGISTERS
+from hart.isa.syntax import split_base
 
 
 def _by_base() -> dict[str, tuple[Row, ...]]:

@@ -12,11 +12,12 @@ from dataclasses import replace
 from functools import partial
 
 from hart.asm.context import Context
-from hart.asm.diagnostics import Problem, suggest
+from hart.asm.diagnostics import Problem
 from hart.asm.expression import Binary, Name
+from hart.asm.isa_options import changed
 from hart.asm.sections import Align, Binding, Fill, Mark, Org
 from hart.asm.source import split_operands, string
-from hart.isa import EXTENSIONS
+from hart.spelling import nearest
 
 Directive = Callable[[Context, list[str]], None]
 
@@ -271,24 +272,12 @@ def _option(context: Context, operands: list[str]) -> None:
                 raise Problem("pop without push")
             context.options = context.saved_options.pop()
         case "arch":
-            context.options = replace(options, extensions=_arch(options.extensions, rest))
+            context.options = replace(options, extensions=changed(options.extensions, rest))
         case "relax" | "norelax" | "pic" | "nopic" | "csr-check" | "no-csr-check":
             pass
         case _:
             known = ("rvc", "norvc", "push", "pop", "arch", "relax", "norelax", "pic", "nopic")
-            raise Problem(f"unknown option {name!r}{suggest(name, known)} (known: {', '.join(known)})")
-
-
-def _arch(extensions: frozenset[str], changes: list[str]) -> frozenset[str]:
-    """The extensions after `.option arch, +x, -y`."""
-    by_lower = {e.lower(): {e} for e in EXTENSIONS} | {"a": {"Zaamo", "Zalrsc"}, "c": {"Zca"}}
-    for change in changes:
-        name = change[1:].rstrip("0123456789p") if change[1:].lower() not in by_lower else change[1:]
-        named = by_lower.get(name.lower())
-        if change[:1] not in ("+", "-") or named is None:
-            raise Problem(f"cannot read {change!r}; write +extension or -extension{suggest(name, by_lower)}")
-        extensions = extensions | named if change[0] == "+" else extensions - named
-    return extensions
+            raise Problem(f"unknown option {name!r}{nearest(name, known)} (known: {', '.join(known)})")
 
 
 def _error(context: Context, operands: list[str]) -> None:

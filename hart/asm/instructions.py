@@ -7,18 +7,21 @@ operand forms come from `hart.isa`; pseudo-instructions from `hart.asm.pseudo`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from hart.asm.compression import compressed
 from hart.asm.context import Context
-from hart.asm.diagnostics import Problem, suggest
+from hart.asm.diagnostics import Problem
+from hart.asm.isa_options import short_isa
 from hart.asm.layout import relocate
 from hart.asm.pseudo import INVERSE, PSEUDO, Pseudo
 from hart.asm.sections import Bytes, Code, Instruction, Reference, Relocation
 from hart.asm.source import split_operands
 from hart.isa import BY_MNEMONIC, BY_NAME
+from hart.isa.registers import REGISTERS
 from hart.isa.row import Row
-from hart.isa.syntax import REGISTERS, OperandError, parse_template, split_base
+from hart.isa.syntax import OperandError, parse_template, split_base
+from hart.spelling import nearest
 
 _RELOCATIONS = {r.value: r for r in Relocation if r.value.startswith("%") and " " not in r.value}
 _RELOCATION = re.compile(r"(%\w+)\s*\((.*)\)", re.DOTALL)
@@ -29,22 +32,6 @@ _LABELLED = re.compile(r"hi:\s*(.*)", re.DOTALL)
 
 class _Unknown(Exception):
     """An operand's value waits for addresses."""
-
-
-# Names of instruction sets
-
-_BUNDLES = (("a", {"Zaamo", "Zalrsc"}), ("c", {"Zca"}), ("m", {"M"}))
-
-
-def isa_name(extensions: Iterable[str]) -> str:
-    """The instruction set in the usual spelling, e.g. `rv64imac_zacas`."""
-    rest = set(extensions) - {"I"}
-    letters = ""
-    for letter, bundle in sorted(_BUNDLES, key=lambda b: "imafdc".index(b[0])):
-        if bundle <= rest:
-            letters += letter
-            rest -= bundle
-    return "_".join(["rv64i" + letters, *sorted(e.lower() for e in rest)])
 
 
 # Statements
@@ -86,12 +73,12 @@ def _disabled(context: Context, mnemonic: str, row: Row) -> Problem | None:
     missing = [e for e in row.extensions if e not in context.options.extensions]
     if not missing:
         return None
-    isa = isa_name(context.options.extensions)
+    isa = short_isa(context.options.extensions)
     return Problem(f"{mnemonic} needs {' and '.join(missing)}; the ISA is {isa}")
 
 
 def _unknown(mnemonic: str) -> Problem:
-    return Problem(f"unknown instruction {mnemonic!r}{suggest(mnemonic, [*BY_MNEMONIC, *PSEUDO])}")
+    return Problem(f"unknown instruction {mnemonic!r}{nearest(mnemonic, [*BY_MNEMONIC, *PSEUDO])}")
 
 
 def _no_form(context: Context, forms: tuple[Pseudo, ...], operands: list[str]) -> Problem:
@@ -114,7 +101,7 @@ def _no_form(context: Context, forms: tuple[Pseudo, ...], operands: list[str]) -
                 and text not in REGISTERS
                 and len(forms) == 1
             ):
-                return Problem(f"{name}: {text!r} is not an integer register{suggest(text, REGISTERS)}")
+                return Problem(f"{name}: {text!r} is not an integer register{nearest(text, REGISTERS)}")
     shapes = " or ".join(f"{p.name} {p.operands}".strip() for p in forms)
     return Problem(f"{name} does not take {', '.join(operands) or 'no operands'!r}; write {shapes}")
 
@@ -189,7 +176,7 @@ def _reference(context: Context, text: str) -> Reference | Problem:
         if m is None:
             return Reference(Relocation.NONE, context.expression(text))
         if m[1] not in _RELOCATIONS:
-            raise Problem(f"unknown operator {m[1]!r}{suggest(m[1], _RELOCATIONS)}")
+            raise Problem(f"unknown operator {m[1]!r}{nearest(m[1], _RELOCATIONS)}")
         return Reference(_RELOCATIONS[m[1]], context.expression(m[2]))
     except Problem as problem:
         return problem

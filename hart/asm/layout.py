@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from hart.asm import expression
-from hart.asm.diagnostics import Place, Problem, Report, suggest
+from hart.asm.diagnostics import Place, Problem, Report
 from hart.asm.expression import Expression, Name, Value
 from hart.asm.sections import (
     HIDDEN,
@@ -35,6 +35,7 @@ from hart.asm.sections import (
 from hart.image import Chunk, Image
 from hart.image import Symbol as ImageSymbol
 from hart.isa import BY_NAME
+from hart.spelling import nearest
 
 PAGE = 4096
 """Alignment of the first data section, so that code and data never share a page."""
@@ -112,7 +113,7 @@ class Layout:
             for n in (*unit.symbols, *self._globals)
             if HIDDEN not in n and n != name and self._defined(unit, n)
         ]
-        raise Problem(f"{readable(name)!r} is not defined{suggest(name, known)}")
+        raise Problem(f"{readable(name)!r} is not defined{nearest(name, known)}")
 
     def _defined(self, unit: Unit, name: str) -> bool:
         return name in self._globals or unit.symbols[name].definition is not None

@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from hart.asm.diagnostics import Problem, suggest
+from hart.asm.diagnostics import Problem
 from hart.asm.source import CHARACTER, STRING, Statement
+from hart.spelling import nearest
 
 _USE = re.compile(r"\\(?:(?P<empty>\(\))|(?P<count>@)|(?P<name>[A-Za-z_.$][\w.$]*))")
 _PARAMETER = re.compile(
@@ -67,7 +68,7 @@ class Macro:
                 if argument:
                     bound[taken.name] = argument if taken.vararg else _unquote(argument)
             else:
-                hint = suggest(keyword[1], known) if keyword else ""
+                hint = nearest(keyword[1], known) if keyword else ""
                 raise Problem(
                     f"macro {self.name} takes at most {len(known)} arguments; {argument!r} is one more{hint}"
                 )
