@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from hart.asm.expression import Number
 from hart.asm.sections import Instruction, Reference, Relocation
 from hart.isa import BY_NAME, ROWS
+from hart.isa.registers import NUMBERS as REGISTERS
 from hart.isa.row import Row
-from hart.isa.registers import REGISTERS
 from hart.isa.syntax import split_base
 
 

@@ -18,7 +18,7 @@ from hart.asm.pseudo import INVERSE, PSEUDO, Pseudo
 from hart.asm.sections import Bytes, Code, Instruction, Reference, Relocation
 from hart.asm.source import split_operands
 from hart.isa import BY_MNEMONIC, BY_NAME
-from hart.isa.registers import REGISTERS
+from hart.isa.registers import NUMBERS as REGISTERS
 from hart.isa.row import Row
 from hart.isa.syntax import OperandError, parse_template, split_base
 from hart.spelling import nearest
@@ -119,7 +119,7 @@ def _match(context: Context, pseudo: Pseudo, operands: list[str]) -> dict[str, s
     for operand, text in zip(template, operands, strict=True):
         value, base = split_base(text) if operand.base else (text, None)
         if operand.base:
-            if base not in REGISTERS:
+            if base is None or base not in REGISTERS:
                 return None
             bound[operand.base.text] = base
         if operand.value is None:
