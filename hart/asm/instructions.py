@@ -129,11 +129,12 @@ def _match(context: Context, pseudo: Pseudo, operands: list[str]) -> dict[str, s
             return None
         if operand.base is None and split_base(value)[1] in REGISTERS:
             return None
-        if name == "constant":
+        if name == "constant" or (name == "number" and not value.startswith("%")):
             try:
-                value = str(context.constant(value))
+                known = context.constant(value)
             except Problem:
                 return None
+            value = str(known) if name == "constant" else value
         bound[name] = value or "0"
     return bound
 

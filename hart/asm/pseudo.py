@@ -1,9 +1,9 @@
 """Pseudo-instructions: one row each, a form and the text that it expands to.
 
 Owns the table and the constants that `li` builds. The forms read like the operands of `hart.isa.syntax`: rd,
-rs1 and rs2 are registers; `constant` is an expression whose value is known where it stands, which replaces
-it; `symbol`, `target` and `csr` are copied. In an expansion `hi:` marks the instruction that a later
-%pcrel_lo(hi) belongs to.
+rs1 and rs2 are registers; `constant` is an expression whose value is known where it stands, and replaces it;
+`number` is one too, or a %lo, and is copied; `symbol`, `target` and `csr` are copied. In an expansion `hi:` marks
+the instruction that a later %pcrel_lo(hi) belongs to.
 """
 
 from __future__ import annotations
@@ -84,6 +84,10 @@ def _ways(value: int) -> Iterator[list[Step]]:
         yield shifted
     else:
         yield _build(value)
+    far = signed_low(value, 13)
+    if far < -(1 << 11):
+        # Two addi instead of one leave more zeros for the shift before them.
+        yield [*_build(signed_low(value - far, 64)), ("addi", -(1 << 11)), ("addi", far + (1 << 11))]
     if value > 0:
         yield from _shifted_right(value)
     if value < -1:
@@ -143,8 +147,8 @@ def _rows() -> Iterator[tuple[str, Expansion]]:
         "ror", "rorw", "bset", "bclr", "binv", "bext",
     ):  # fmt: skip
         immediate = f"{name[:-1]}iw" if name.endswith("w") else f"{name}i"
-        yield f"{name} rd, rs1, symbol", f"{immediate} rd, rs1, symbol"
-    yield "sltu rd, rs1, symbol", "sltiu rd, rs1, symbol"
+        yield f"{name} rd, rs1, number", f"{immediate} rd, rs1, number"
+    yield "sltu rd, rs1, number", "sltiu rd, rs1, number"
 
     # Branches and jumps
     for name, base in (("beqz", "beq"), ("bnez", "bne"), ("bgez", "bge"), ("bltz", "blt")):
@@ -184,9 +188,9 @@ def _rows() -> Iterator[tuple[str, Expansion]]:
     yield "csrr rd, csr", "csrrs rd, csr, x0"
     for name, base in (("csrw", "csrrw"), ("csrs", "csrrs"), ("csrc", "csrrc")):
         yield f"{name} csr, rs1", f"{base} x0, csr, rs1"
-        yield f"{name} csr, symbol", f"{base}i x0, csr, symbol"
+        yield f"{name} csr, number", f"{base}i x0, csr, number"
         yield f"{name}i csr, symbol", f"{base}i x0, csr, symbol"
-        yield f"{base} rd, csr, symbol", f"{base}i rd, csr, symbol"
+        yield f"{base} rd, csr, number", f"{base}i rd, csr, number"
     for counter in ("cycle", "time", "instret"):
         yield f"rd{counter} rd", f"csrrs rd, {counter}, x0"
 
