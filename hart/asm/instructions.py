@@ -165,13 +165,14 @@ def _instruction(context: Context, row: Row, operands: list[str], given: Mapping
     references: dict[str, Reference | Problem] = {}
     for text in operands:
         for part in {text, split_base(text)[0]}:
-            if part not in REGISTERS:
-                references[part] = _reference(context, part)
+            references[part] = _reference(context, part)
     return Instruction(row, tuple(operands), given, references)
 
 
 def _reference(context: Context, text: str) -> Reference | Problem:
     """What an operand text refers to, or what is wrong with it as an expression."""
+    if text in REGISTERS:
+        return Problem(f"{text!r} is a register, where a number or a symbol should be")
     m = _RELOCATION.fullmatch(text)
     try:
         if m is None:
