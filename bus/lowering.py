@@ -65,11 +65,11 @@ class AccessEmitter(Protocol):
 class Lowering(Protocol):
     """A policy's accesses as IR. A method that returns None leaves the access to the interpreter."""
 
-    def load(self, e: AccessEmitter, offset: Value, size: int, order: Order) -> str:
+    def load(self, e: AccessEmitter, offset: Value, size: int, order: Order) -> str | None:
         """The loaded value as i8, i16, i32 or i64."""
 
-    def store(self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order) -> None:
-        """`value` has the type of `size`."""
+    def store(self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order) -> bool:
+        """`value` has the type of `size`; false leaves the access to the interpreter."""
 
     def amo(
         self, e: AccessEmitter, op: AmoOp, offset: Value, size: int, operand: str, order: Order

@@ -27,6 +27,8 @@ class Word(IntEnum):
     """Out: a Reason."""
     PAGE = 38
     """Host address of the hart's page."""
+    REGION = 39
+    """Out: entry of the region that returned."""
     COUNT = 64
 
 
@@ -41,6 +43,3 @@ class Reason(IntEnum):
 
 REGION_LIMIT = 4096
 """No region holds more instructions: what compiled code may overshoot its fuel by."""
-
-WATCHED = 0x80
-"""Bit of a page-map byte: every store to the page is the interpreter's (the environment looks at it)."""

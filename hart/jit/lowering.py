@@ -44,12 +44,14 @@ class Geometry:
     Attributes:
         ram_base: guest address of RAM.
         ram_bytes: its size.
+        granule_exp: log2 of the granule size.
         alignment: of instructions, 2 or 4.
 
     """
 
     ram_base: int
     ram_bytes: int
+    granule_exp: int
     alignment: int
 
 
@@ -159,6 +161,8 @@ class _Function:
             "  store i64 %o.left, ptr %o.fuel.p",
             f"  %o.reason.p = getelementptr i64, ptr %c, i64 {int(Word.REASON)}",
             "  store i64 %o.reason, ptr %o.reason.p",
+            f"  %o.region.p = getelementptr i64, ptr %c, i64 {int(Word.REGION)}",
+            f"  store i64 {self._region.entry}, ptr %o.region.p",
             "  ret i64 %o.pc",
             "}",
             '!0 = !{!"branch_weights", i32 2000, i32 1}',
@@ -207,8 +211,12 @@ class _Function:
 
     def _finish(self, block: Block) -> None:
         terminator, self._terminator = self._terminator, None
+        if not block.instructions:
+            self.line(f"store i64 {block.pc}, ptr %pcv")
+            self.line("br label %return")
+            return
         self._flush(self._lines)
-        source = self._at.pc if block.instructions else block.pc
+        source = self._at.pc
         if terminator is None:
             self.line(f"br label %{self._edge(source, block.end)}")
             return
@@ -552,7 +560,8 @@ class _Function:
     def store(self, address: Value, size: int, value: Value, order: Order = Order.NONE) -> None:
         """See `Algebra.store`."""
         offset = self._checked(address, size)
-        self._policy.store(self, offset, size, self._narrow(value, size), order)
+        if not self._policy.store(self, offset, size, self._narrow(value, size), order):
+            raise _NotCompiled
 
     def load_reserved(self, address: Value, size: int, order: Order) -> Value:
         """See `Algebra.load_reserved`."""
