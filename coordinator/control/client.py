@@ -20,6 +20,7 @@ import zmq
 from pydantic import ValidationError
 
 from coordinator.control.messages import (
+    MAX_MEMORY_BYTES,
     BadReply,
     Body,
     Capability,
@@ -242,12 +243,19 @@ class RemoteVm:
         return self._client.call("wait", body, Status, timeout_s + self._client._timeout_s).result
 
     def get_memory(self, address: int, size: int) -> bytes:
-        """Read RAM."""
-        return self._client.call("get_memory", GetMemory(vm=self.id, address=address, size=size), Memory).data
+        """Read RAM; beyond MAX_MEMORY_BYTES in several pieces, so not in one instant."""
+        return b"".join(
+            self._client.call(
+                "get_memory", GetMemory(vm=self.id, address=address + at, size=length), Memory
+            ).data
+            for at, length in _pieces(size)
+        )
 
     def set_memory(self, address: int, data: bytes) -> None:
-        """Write RAM."""
-        self._client.call("set_memory", SetMemory(vm=self.id, address=address, data=data), Empty)
+        """Write RAM; beyond MAX_MEMORY_BYTES in several pieces."""
+        for at, length in _pieces(len(data)):
+            piece = SetMemory(vm=self.id, address=address + at, data=data[at : at + length])
+            self._client.call("set_memory", piece, Empty)
 
     def grant(self, client: str, standing: str) -> None:
         """Give a client a standing: none, observer, operator, owner."""
@@ -290,6 +298,11 @@ class Events:
         _, payload = self._socket.recv_multipart()
         name, body = decode_event(payload)
         return name, (ErrorBody if name == "gone" else Status).model_validate(body)
+
+
+def _pieces(size: int) -> list[tuple[int, int]]:
+    """(offset, length) of the pieces in which `size` bytes travel; one, if there are none."""
+    return [(at, min(MAX_MEMORY_BYTES, size - at)) for at in range(0, max(size, 1), MAX_MEMORY_BYTES)]
 
 
 def _number(register: int | str) -> int:

@@ -31,8 +31,8 @@ from hart.image import Image
 
 VERSION = 1
 MAX_MESSAGE_BYTES = 64 << 20
-MAX_MEMORY_BYTES = 16 << 20
-"""Of one get_memory or set_memory."""
+MAX_MEMORY_BYTES = 1 << 20
+"""Of one get_memory or set_memory; the client divides larger ones."""
 
 
 def _register_value(value: object) -> int:

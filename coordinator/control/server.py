@@ -42,10 +42,10 @@ log = logging.getLogger(__name__)
 
 _ZAP_DOMAIN = b"hartstorm"
 _HANDSHAKE_MS = 5_000
-_SEND_QUEUE = 1_000
+_SEND_QUEUE = 256
 """Answers kept for a client that does not read; beyond that they are dropped."""
-_BATCH = 64
-"""Requests served from one socket before the loop looks at the VMs again."""
+_RECEIVE_QUEUE = 16
+"""Requests taken in from one client ahead of the one that is served; the rest wait on its side."""
 _MAX_WAITERS_PER_CLIENT = 1_000
 _WATCH_INTERVAL_S = 0.005
 """However many requests come, running VMs are asked no more often than this whether they have ended."""
@@ -174,13 +174,11 @@ class ControlServer:
         socket = self._context.socket(kind)
         socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
         socket.setsockopt(zmq.SNDHWM, _SEND_QUEUE)
+        socket.setsockopt(zmq.RCVHWM, _RECEIVE_QUEUE)
         socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
         self._poller.register(socket, zmq.POLLIN)
         self._handlers[socket] = handler
         return socket
-
-    def _router(self) -> zmq.Socket[bytes]:
-        return self._socket(zmq.ROUTER, self._on_requests)
 
     def _publisher(self) -> zmq.Socket[bytes]:
         socket = self._socket(zmq.XPUB, self._on_subscription)
@@ -194,7 +192,8 @@ class ControlServer:
             raise ValueError(f"{endpoint}: a local endpoint begins with ipc://")
         path = Path(endpoint.removeprefix("ipc://"))
         self._locks.append(_private_directory(path.parent))
-        for socket, place in ((self._router(), endpoint), (self._publisher(), events_endpoint(endpoint))):
+        router = self._socket(zmq.ROUTER, self._on_local)
+        for socket, place in ((router, endpoint), (self._publisher(), events_endpoint(endpoint))):
             socket.bind(place)
             self._paths.append(Path(place.removeprefix("ipc://")))
 
@@ -202,7 +201,8 @@ class ControlServer:
         if not endpoint.startswith("tcp://"):
             raise ValueError(f"{endpoint}: a remote endpoint begins with tcp://")
         self._socket(zmq.REP, self._on_handshake).bind("inproc://zeromq.zap.01")
-        for socket, place in ((self._router(), endpoint), (self._publisher(), events_endpoint(endpoint))):
+        router = self._socket(zmq.ROUTER, self._on_remote)
+        for socket, place in ((router, endpoint), (self._publisher(), events_endpoint(endpoint))):
             socket.setsockopt(zmq.CURVE_SERVER, 1)
             socket.setsockopt(zmq.CURVE_SECRETKEY, curve.secret_key)
             socket.setsockopt(zmq.ZAP_DOMAIN, _ZAP_DOMAIN)
@@ -217,20 +217,22 @@ class ControlServer:
 
     # Requests
 
-    def _on_requests(self, socket: zmq.Socket[bytes]) -> None:
-        for _ in range(_BATCH):
-            try:
-                frames = socket.recv_multipart(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                return
-            self._on_request(socket, frames)
+    def _on_local(self, socket: zmq.Socket[bytes]) -> None:
+        self._on_request(socket, socket.recv_multipart(), LOCAL)
 
-    def _on_request(self, socket: zmq.Socket[bytes], frames: list[zmq.Frame]) -> None:
+    def _on_remote(self, socket: zmq.Socket[bytes]) -> None:
+        frames = socket.recv_multipart(copy=False)
+        name = str(frames[-1].get("User-Id"))
+        client = self.hypervisor.keyring.by_name(name)
+        assert client is not None, f"the handshake let in {name!r}"
+        self._on_request(socket, [frame.bytes for frame in frames], client)
+
+    def _on_request(self, socket: zmq.Socket[bytes], frames: list[bytes], client: Client) -> None:
         # A REQ client's empty delimiter goes back where it came from.
-        delimited = len(frames) > 2 and not frames[1].bytes
-        route = tuple(f.bytes for f in frames[: 2 if delimited else 1])
-        peer = _Peer(socket, route, self._client(frames[-1]))
-        payload = b"".join(f.bytes for f in frames[len(route) :])
+        delimited = len(frames) > 2 and not frames[1]
+        route = tuple(frames[: 2 if delimited else 1])
+        peer = _Peer(socket, route, client)
+        payload = b"".join(frames[len(route) :])
         request: Request | None = None
         try:
             request = decode_request(payload)
@@ -248,15 +250,6 @@ class ControlServer:
             log.exception("%s", request.verb if request else "request")
             body = ErrorBody(reason="internal error; the server's log has the details")
             _refuse(peer, request.id if request else 0, errno.EIO, body)
-
-    def _client(self, frame: zmq.Frame) -> Client:
-        try:
-            name = frame.get("User-Id")
-        except zmq.ZMQError:  # no security mechanism: the local endpoint
-            return LOCAL
-        client = self.hypervisor.keyring.by_name(str(name))
-        assert client is not None, f"ZAP let in {name!r}"
-        return client
 
     def _wait(self, peer: _Peer, request_id: int, body: WaitFor) -> None:
         vm = self.hypervisor.vms.find(peer.client, body.vm, Standing.OBSERVER)

@@ -168,6 +168,13 @@ def test_vms_that_are_not_made(client: ControlClient, spec: VmSpec, number: int,
     assert raised.value.number == number
 
 
+def test_large_memory_travels_in_pieces(client: ControlClient):
+    vm = client.create_vm(VmSpec(name="big", harts=1, ram_bytes=4 << 20))
+    data = bytes(range(256)) * (3 << 12)
+    vm.set_memory(BASE + 3, data)
+    assert vm.get_memory(BASE + 3, len(data)) == data
+
+
 def test_events(served: Serving, client: ControlClient):
     served.run_s = 0.2
     vm = client.create_vm(SPEC)
