@@ -11,9 +11,8 @@ body] after a frame with the VM's topic. Register values of more than 64 bits tr
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import errno
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Literal
@@ -28,6 +27,7 @@ from coordinator.refusal import Refusal
 from coordinator.result import VmResult
 from coordinator.spec import VmSpec
 from hart.image import Image
+from hart.spelling import nearest
 
 VERSION = 1
 MAX_MESSAGE_BYTES = 64 << 20
@@ -274,9 +274,7 @@ def decode_request(payload: bytes) -> Request:
             errno.EPROTO, f"version {version!r}; this server speaks {VERSION}", "$[0]", request_id
         )
     if not isinstance(name, str) or name not in VERBS:
-        close = difflib.get_close_matches(name, VERBS, n=1) if isinstance(name, str) else []
-        hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(VERBS)}"
-        raise Malformed(errno.ENOTTY, f"unknown verb {_brief(name)}{hint}", "$[2]", request_id)
+        raise Malformed(errno.ENOTTY, f"unknown verb {_brief(name)}{_hint(name, VERBS)}", "$[2]", request_id)
     model = VERBS[name].request
     try:
         return Request(request_id, name, model.model_validate(body))
@@ -300,18 +298,24 @@ def _is_u64(value: object) -> bool:
 
 def _brief(value: object) -> str:
     text = str(value) if isinstance(value, Exception) else repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= _BRIEF else text[: _BRIEF - 3] + "..."
+
+
+def _hint(word: object, allowed: Iterable[str]) -> str:
+    # Comparing spellings takes time that grows with the square of the length, and anyone may have sent this.
+    close = nearest(word, allowed) if isinstance(word, str) and len(word) <= _BRIEF else ""
+    return close or f"; there are {', '.join(allowed)}"
+
+
+_BRIEF = 80
 
 
 def _first_error(error: ValidationError, model: type[Body]) -> tuple[str, str]:
     first = error.errors(include_url=False, include_context=False)[0]
-    path, reason = key_path(first["loc"]), first["msg"]
+    path, reason = key_path(first["loc"])[:_BRIEF], first["msg"]
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument") and first["loc"]:
         allowed = _keys_at(model, first["loc"][:-1])
-        close = difflib.get_close_matches(str(first["loc"][-1]), allowed, n=1)
-        reason = "unknown key" + (
-            f"; did you mean {close[0]}?" if close else f"; allowed: {', '.join(allowed)}"
-        )
+        reason = f"unknown key{_hint(first['loc'][-1], allowed)}"
     elif first["type"] not in ("missing", "model_type"):
         reason += f", not {_brief(first['input'])}"
     return path, reason

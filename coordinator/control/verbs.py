@@ -46,6 +46,7 @@ from coordinator.onereg import get_one_reg, register_list, set_one_reg
 from coordinator.refusal import Refusal
 from coordinator.spec import MAX_HARTS, VmSpec
 from coordinator.vcpu import VmClock
+from hart.environments import LoadError
 from hart.isa.extensions import UnknownExtension
 from hart.isa.extensions import find as find_extension
 
@@ -130,7 +131,10 @@ def _create_vm(hypervisor: Hypervisor, client: Client, body: CreateVm) -> Create
     missing = not_simulated(spec.host, spec.reservation_set_size_exp)
     if missing:
         raise Refusal(errno.EINVAL, f"$.spec.host: {'; '.join(missing)}")
-    machine = hypervisor.create_machine(spec)
+    try:
+        machine = hypervisor.create_machine(spec)
+    except OSError as e:
+        raise Refusal(e.errno or errno.EIO, f"VM {spec.name!r} cannot be made: {e}") from e
     vm = Vm(machine, client.name, VmClock(spec.host.timer_frequency_hz, time.monotonic))
     if body.vcpus:
         for hart in range(spec.harts):
@@ -185,7 +189,10 @@ def _load_image(hypervisor: Hypervisor, vm: Vm, body: LoadImage) -> Empty:
     _require(vm, "load a program", MachineState.CREATED, MachineState.PAUSED)
     for chunk in body.image.chunks:
         _in_ram(vm, chunk.address, len(chunk.data) + chunk.zeros)
-    vm.machine.load(body.image)
+    try:
+        vm.machine.load(body.image)
+    except LoadError as e:
+        raise Refusal(errno.ENOEXEC, str(e)) from None
     return Empty()
 
 
