@@ -27,16 +27,20 @@ from coordinator.control.messages import (
     CheckExtension,
     Created,
     CreateVm,
+    DeviceTree,
     Empty,
     ErrorBody,
     GetMemory,
     GetOneReg,
     GetRegList,
     Grant,
+    HwProbe,
+    HwProbed,
     LoadImage,
     Memory,
     OnHart,
     OnVm,
+    ProbePair,
     RegList,
     SetMemory,
     SetOneReg,
@@ -51,6 +55,7 @@ from coordinator.control.messages import (
     encode_request,
     events_endpoint,
 )
+from coordinator.hwprobe import Pair
 from coordinator.refusal import Refusal
 from coordinator.registers import LAYOUT, Class, Ext, RegisterId
 from coordinator.registers import find as find_register
@@ -256,6 +261,19 @@ class RemoteVm:
         for at, length in _pieces(len(data)):
             piece = SetMemory(vm=self.id, address=address + at, data=data[at : at + length])
             self._client.call("set_memory", piece, Empty)
+
+    def hwprobe(
+        self, pairs: list[Pair], cpus: frozenset[int] | None = None, flags: int = 0
+    ) -> tuple[list[Pair], frozenset[int]]:
+        """riscv_hwprobe as the VM's guest would call it; see `coordinator.hwprobe`."""
+        asked = [ProbePair(key=p.key, value=p.value) for p in pairs]
+        body = HwProbe(vm=self.id, pairs=asked, cpus=cpus, flags=flags)
+        answer = self._client.call("hwprobe", body, HwProbed)
+        return [Pair(p.key, p.value) for p in answer.pairs], answer.cpus
+
+    def get_device_tree(self) -> DeviceTree:
+        """The device tree as its guest would see it."""
+        return self._client.call("get_device_tree", OnVm(vm=self.id), DeviceTree)
 
     def grant(self, client: str, standing: str) -> None:
         """Give a client a standing: none, observer, operator, owner."""

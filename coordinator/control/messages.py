@@ -174,6 +174,35 @@ class SetMemory(OnVm):
     data: Annotated[bytes, Field(strict=True, max_length=MAX_MEMORY_BYTES)]
 
 
+class ProbePair(Body):
+    """A hwprobe key, signed, and its value."""
+
+    key: Annotated[int, Field(strict=True, ge=-(1 << 63), lt=1 << 63)]
+    value: U64 = 0
+
+
+class HwProbe(OnVm):
+    """riscv_hwprobe as a guest would call it; `cpus` None stands for no CPU set."""
+
+    pairs: Annotated[list[ProbePair], Field(max_length=4096)]
+    cpus: frozenset[Hart] | None = None
+    flags: U64 = 0
+
+
+class HwProbed(Body):
+    """The pairs and the CPU set as the call leaves them."""
+
+    pairs: list[ProbePair]
+    cpus: frozenset[int]
+
+
+class DeviceTree(Body):
+    """The VM's device tree, in both forms."""
+
+    source: str
+    blob: bytes
+
+
 class Grant(OnVm):
     """Give another client a standing towards a VM, or take it away."""
 
@@ -231,6 +260,8 @@ VERBS: dict[str, Verb] = {
     "wait": Verb(WaitFor, Status, Standing.OBSERVER),
     "get_memory": Verb(GetMemory, Memory, Standing.OBSERVER),
     "set_memory": Verb(SetMemory, Empty, Standing.OWNER),
+    "hwprobe": Verb(HwProbe, HwProbed, Standing.OBSERVER),
+    "get_device_tree": Verb(OnVm, DeviceTree, Standing.OBSERVER),
     "subscribe": Verb(OnVm, Topic, Standing.OBSERVER),
     "grant": Verb(Grant, Empty, Standing.OWNER),
     "destroy": Verb(OnVm, Empty, Standing.OWNER),

@@ -21,15 +21,19 @@ from coordinator.control.messages import (
     CheckExtension,
     Created,
     CreateVm,
+    DeviceTree,
     Empty,
     GetMemory,
     GetOneReg,
     GetRegList,
     Grant,
+    HwProbe,
+    HwProbed,
     LoadImage,
     Memory,
     OnHart,
     OnVm,
+    ProbePair,
     RegList,
     SetMemory,
     SetOneReg,
@@ -40,7 +44,9 @@ from coordinator.control.messages import (
     VmSummary,
 )
 from coordinator.control.registry import Registry, Vm
+from coordinator.devicetree import device_tree, to_blob, to_source
 from coordinator.host import not_simulated
+from coordinator.hwprobe import Pair, cpu_of, hwprobe
 from coordinator.machine import Machine, MachineState
 from coordinator.onereg import get_one_reg, register_list, set_one_reg
 from coordinator.refusal import Refusal
@@ -83,6 +89,8 @@ def perform(hypervisor: Hypervisor, client: Client, verb: str, body: Body) -> Bo
     vm = hypervisor.vms.find(client, body.vm, needs)
     try:
         return _ON_VM[verb](hypervisor, vm, body)
+    except TimeoutError as e:
+        raise Refusal(errno.ETIMEDOUT, str(e)) from None
     except MemoryFault as e:
         raise Refusal(errno.EFAULT, f"{e}; RAM is {_ram(vm.machine.spec)}") from None
 
@@ -239,6 +247,21 @@ def _set_memory(hypervisor: Hypervisor, vm: Vm, body: SetMemory) -> Empty:
     return Empty()
 
 
+def _hwprobe(hypervisor: Hypervisor, vm: Vm, body: HwProbe) -> HwProbed:
+    cpus = {hart: cpu_of(vcpu) for hart, vcpu in vm.vcpus.items()}
+    pairs, found = hwprobe(cpus, [Pair(p.key, p.value) for p in body.pairs], body.cpus, body.flags)
+    return HwProbed(pairs=[ProbePair(key=p.key, value=p.value) for p in pairs], cpus=found)
+
+
+def _get_device_tree(hypervisor: Hypervisor, vm: Vm, body: OnVm) -> DeviceTree:
+    """EINVAL the binding has no list for some hart's extensions."""
+    try:
+        tree = device_tree(vm.machine.spec, [vcpu.enabled for _, vcpu in sorted(vm.vcpus.items())])
+    except ValueError as e:
+        raise Refusal(errno.EINVAL, f"no device tree can say it: {e}") from None
+    return DeviceTree(source=to_source(tree), blob=to_blob(tree))
+
+
 def _subscribe(hypervisor: Hypervisor, vm: Vm, body: OnVm) -> Topic:
     return Topic(topic=vm.topic)
 
@@ -292,6 +315,8 @@ _ON_VM: dict[str, Callable[..., Body]] = {
     "get_stats": _get_stats,
     "get_memory": _get_memory,
     "set_memory": _set_memory,
+    "hwprobe": _hwprobe,
+    "get_device_tree": _get_device_tree,
     "subscribe": _subscribe,
     "grant": _grant,
     "destroy": _destroy,

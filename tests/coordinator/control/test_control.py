@@ -16,12 +16,13 @@ from coordinator.control.client import ControlClient, NoAnswer, RefusedByServer
 from coordinator.control.messages import ErrorBody, Status
 from coordinator.control.server import ControlServer
 from coordinator.host import HostModel
+from coordinator.hwprobe import WHICH_CPUS, Pair
 from coordinator.machine import MachineState
 from coordinator.refusal import Refusal
 from coordinator.result import Ending
 from coordinator.spec import VmSpec
 from hart.image import Chunk, Image
-from hart.isa.extensions import BY_KVM_ID, implemented
+from hart.isa.extensions import BY_KVM_ID, REGISTRY, implemented
 
 SPEC = VmSpec(name="vm", harts=2, ram_bytes=1 << 16)
 BASE = SPEC.ram_base
@@ -79,6 +80,38 @@ def test_get_reg_list(client: ControlClient):
     assert small.value.n == len(ids) > 56
     for number in ids:
         vm.get_one_reg(0, number)
+
+
+def test_a_guest_would_see_what_is_switched(client: ControlClient):
+    vm = client.create_vm(SPEC)
+    zacas = REGISTRY["Zacas"].hwprobe
+    assert zacas is not None
+    key, bit = 4, 1 << zacas[1]
+    assert vm.hwprobe([Pair(key, bit)], frozenset(), WHICH_CPUS) == ([Pair(key, bit)], {0, 1})
+    assert '"zacas"' in vm.get_device_tree().source
+    vm.set_extensions(1, vm.get_extensions(1) - {"Zacas"})
+    assert vm.hwprobe([Pair(key, bit)], frozenset(), WHICH_CPUS) == ([Pair(key, bit)], {0})
+    assert vm.hwprobe([Pair(key, 0), Pair(99, 1)])[0] == [
+        Pair(key, vm.hwprobe([Pair(key, 0)], frozenset({1}))[0][0].value),
+        Pair(-1, 0),
+    ]
+    tree = vm.get_device_tree()
+    assert tree.source.count('"zacas"') == 1
+    assert tree.blob.startswith(b"\xd0\x0d\xfe\xed")
+    with refused(errno.EINVAL):
+        vm.hwprobe([], flags=2)
+
+
+def test_a_vm_whose_harts_do_not_come_to_rest(served: Serving, client: ControlClient):
+    vm = client.create_vm(SPEC)
+    vm.run()
+
+    def fail() -> None:
+        raise TimeoutError("hart 1 reached no safepoint")
+
+    served.machines[0].pause = fail
+    with pytest.raises(RefusedByServer, match="ETIMEDOUT: hart 1"):
+        vm.pause()
 
 
 def test_vcpus_one_by_one(client: ControlClient):
