@@ -1,4 +1,4 @@
-"""From a TOML file to a checked run configuration: merges VMs, applies options, reports every problem at once.
+"""From a TOML file to a checked run configuration: merging VMs, applying options, reporting problems.
 
 Owns the way there. What the keys mean is in `coordinator.config.model`; no guest is read or built here.
 """
@@ -287,6 +287,10 @@ def _message(error: ErrorDetails, path: KeyPath) -> str:
     return _TYPE_MESSAGES[kind].format(**context) if kind in _TYPE_MESSAGES else error["msg"]
 
 
+_MOST_NAMES = 20
+"""A message lists at most so many allowed keys."""
+
+
 def _unknown_key(path: KeyPath) -> str:
     *tables, key = path
     model = _model_at(tuple(tables))
@@ -299,7 +303,8 @@ def _unknown_key(path: KeyPath) -> str:
             inner = _as_model(field.annotation)
             if inner is not None and key in inner.model_fields:
                 hint = f"; it belongs into {_dotted((*_shown(tables), name))}"
-    return f"unknown key{hint}; allowed: {', '.join(allowed)}"
+    more = ", ..." if len(allowed) > _MOST_NAMES else ""
+    return f"unknown key{hint}; allowed: {', '.join(allowed[:_MOST_NAMES])}{more}"
 
 
 def _shown(tables: list[str | int]) -> KeyPath:

@@ -1,4 +1,4 @@
-"""The run configuration as data: every key, its unit, default and allowed values. Reads no file, runs nothing.
+"""The run configuration as data: every key, its unit, default and allowed values. Reads and runs nothing.
 
 The JSON Schema that editors use is generated from these models, and so is `hartstorm configs show`.
 """
@@ -6,7 +6,7 @@ The JSON Schema that editors use is generated from these models, and so is `hart
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -15,8 +15,8 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
-    StrictBool,
     WithJsonSchema,
+    create_model,
     field_validator,
     model_validator,
 )
@@ -28,7 +28,7 @@ from coordinator import expression
 from coordinator.config.units import format_size, parse_size
 from coordinator.result import Ending
 from hart import causes
-from hart.isa import registers
+from hart.isa import extensions, isa_string, registers
 from hart.spelling import nearest
 
 PAGE = 4096
@@ -45,6 +45,8 @@ class _Table(BaseModel):
         regex_engine="python-re",
     )
 
+
+_SMALLEST_SET_EXP = 3
 
 # Field types
 
@@ -103,18 +105,69 @@ Word64 = Annotated[int, Field(ge=-(1 << 63), lt=1 << 64)]
 # [vm.isa]
 
 
-class Isa(_Table):
+_extension_fields: dict[str, Any] = {
+    name: (bool | None, Field(default=None, description=row.about))
+    for name, row in extensions.REGISTRY.items()
+}
+_ExtensionKeys = create_model("_ExtensionKeys", __base__=_Table, **_extension_fields)
+
+
+class Isa(_ExtensionKeys):  # type: ignore[valid-type, misc] # a key per row of the registry
     """Which ISA extensions the VM has. An instruction of one it lacks is an illegal instruction there.
 
     Beside `base`, every known extension is a key of its own, by its canonical name: `Zacas = true`,
-    `Zabha = false`. Such a key is applied after `base`.
+    `Zabha = false`. Such a key is applied after `base`. Switching an extension off switches off what it
+    stands for (`A`: `Zaamo` and `Zalrsc`) and what needs it, but for what another key asks for.
     """
-
-    model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, StrictBool] = Field(init=False)
 
     base: str | None = None
     """ISA string the VM starts from, e.g. `rv64imac_zicsr_zifencei`. Default: everything implemented."""
+
+    @property
+    def switches(self) -> dict[str, bool]:
+        """The extensions with a key of their own."""
+        given = {name: getattr(self, name) for name in extensions.REGISTRY}
+        return {name: on for name, on in given.items() if on is not None}
+
+    def extensions(self, reservation_set_size_exp: int) -> frozenset[str]:
+        """Every extension that is on, with all it brings.
+
+        Raises:
+            ValueError: an ISA string that cannot be read, an extension that is on without what it needs, or one
+                that hartstorm does not execute.
+
+        """
+        default = extensions.implemented(reservation_set_size_exp)
+        asked = extensions.effective(name for name, on in self.switches.items() if on)
+        on = (default if self.base is None else isa_string.parse(self.base)) | asked
+        for name in (name for name, on in self.switches.items() if not on):
+            gone = {name, *(set(extensions.REGISTRY[name].implies) - asked)}
+            while more := {d for g in gone for d in extensions.dependents(g, on)} - gone - asked:
+                gone |= more
+            on -= gone
+        if broken := extensions.unmet(on):
+            raise ValueError("; ".join(broken))
+        if missing := on - extensions.implemented(_SMALLEST_SET_EXP):
+            known = ", ".join(isa_string.canonical(default))
+            raise ValueError(f"hartstorm does not execute {', '.join(sorted(missing))}; it has {known}")
+        if unkept := on - default:
+            names = ", ".join(sorted(unkept))
+            raise ValueError(
+                f"reservation_set_size_exp = {reservation_set_size_exp} is too large for {names}"
+            )
+        return on
+
+    @field_validator("base")
+    @classmethod
+    def _readable(cls, base: str | None) -> str | None:
+        if base is not None:
+            isa_string.parse(base)
+        return base
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        self.extensions(_SMALLEST_SET_EXP)
+        return self
 
 
 # [vm.guest]
@@ -168,7 +221,7 @@ class Spurious(_Table):
 class Reservation(_Table):
     """How LR/SC reservations behave where the ISA leaves it open; sail-riscv's names where it has them."""
 
-    reservation_set_size_exp: int = Field(default=6, ge=3, le=12)
+    reservation_set_size_exp: int = Field(default=6, ge=_SMALLEST_SET_EXP, le=12)
     """The reservation set is an aligned block of 2 to this power bytes. Default 6 (64 bytes)."""
     require_exact_reservation_addr: bool = False
     """SC fails unless its address and size are the LR's. Default false: anywhere in the set will do."""
@@ -396,6 +449,16 @@ class Vm(_Table):
             raise ValueError(f"{format_size(size)} is not a multiple of 4KiB from 4KiB to 1024GiB")
         return size
 
+    @property
+    def extensions(self) -> frozenset[str]:
+        """Every ISA extension that is on, with all it brings."""
+        return self.isa.extensions(self.reservation.reservation_set_size_exp)
+
+    @model_validator(mode="after")
+    def _granules_fit_the_isa(self) -> Self:
+        self.isa.extensions(self.reservation.reservation_set_size_exp)
+        return self
+
     @model_validator(mode="after")
     def _expected_harts_exist(self) -> Self:
         named = [("registers", int(hart)) for hart in self.expect.registers]
@@ -418,9 +481,18 @@ class Run(_Table):
     """Several VMs by name; each table is laid over `[vm]`."""
 
 
-def json_schema() -> dict[str, object]:
+def _without_nulls(schema: Any) -> Any:
+    """`schema` without defaults that stand for a key left out: TOML has no null."""
+    if isinstance(schema, list):
+        return [_without_nulls(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {key: _without_nulls(part) for key, part in schema.items() if part is not None}
+
+
+def json_schema() -> dict[str, Any]:
     """The JSON Schema of a run configuration file, for editors."""
-    schema = Run.model_json_schema()
+    schema: dict[str, Any] = _without_nulls(Run.model_json_schema())
     properties, definitions = schema["properties"], schema["$defs"]
     # `[vm]` and `[vms.NAME]` complete each other, so neither needs to be complete.
     definitions["Vm"].pop("required")
