@@ -103,7 +103,15 @@ def _compile(vm: Vm, sources: list[Path]) -> Image:
     environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": str(cache), "ZIG_LOCAL_CACHE_DIR": str(cache)}
     with tempfile.TemporaryDirectory(prefix="hartstorm-") as scratch:
         program = Path(scratch) / f"{sources[0].stem}.elf"
-        command = [sys.executable, "-m", "ziglang", "cc", *compiler_arguments(vm, sources), "-o", str(program)]
+        command = [
+            sys.executable,
+            "-m",
+            "ziglang",
+            "cc",
+            *compiler_arguments(vm, sources),
+            "-o",
+            str(program),
+        ]
         try:
             done = subprocess.run(
                 command, env=environment, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False
@@ -126,7 +134,14 @@ def compiler_arguments(vm: Vm, sources: Iterable[Path]) -> list[str]:
         *("-target", "riscv64-freestanding-none", f"-mcpu={'+'.join(['generic_rv64', *features])}"),
         *("-mcmodel=medany", "-O2", "-g", "-Wall", "-Wextra", "-Werror=implicit-function-declaration"),
         *("-ffreestanding", "-fno-stack-protector", "-fno-sanitize=all", "-fomit-frame-pointer"),
-        *("-ffunction-sections", "-fdata-sections", "-nostdlib", "-static", "-Wl,--gc-sections", "-Wl,--build-id=none"),
+        *(
+            "-ffunction-sections",
+            "-fdata-sections",
+            "-nostdlib",
+            "-static",
+            "-Wl,--gc-sections",
+            "-Wl,--build-id=none",
+        ),
         *("-T", str(library / "link.ld")),
         *(f"-D{name}={value}" for name, value in (layout | vm.guest.defines).items()),
         *("-I", str(library)),

@@ -50,6 +50,7 @@ class Overrides:
     seed: int | None = None
     max_instructions: int | None = None
     timeout: float | None = None
+    trace: str | None = None
 
     def apply(self, vm: Table) -> None:
         """Put what is given into a VM's table."""
@@ -81,6 +82,7 @@ _OPTION_PATHS: dict[str, tuple[str, ...]] = {
     "seed": ("seed",),
     "max_instructions": ("limits", "max_instructions"),
     "timeout": ("limits", "timeout_s"),
+    "trace": ("record", "trace"),
 }
 assert set(_OPTION_PATHS) == {f.name for f in fields(Overrides)}
 

@@ -81,7 +81,7 @@ CauseNumber = Annotated[
 
 def _place(value: object) -> object:
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
-        return str(value)
+        return value if isinstance(value, str) else hex(value)
     raise ValueError("write a symbol, symbol+offset, or an address")
 
 
@@ -133,8 +133,8 @@ class Isa(_ExtensionKeys):  # type: ignore[valid-type, misc] # a key per row of 
         """Every extension that is on, with all it brings.
 
         Raises:
-            ValueError: an ISA string that cannot be read, an extension that is on without what it needs, or one
-                that hartstorm does not execute.
+            ValueError: an unreadable ISA string, an extension that is on without what it needs, or one that
+                hartstorm does not execute.
 
         """
         default = extensions.implemented(reservation_set_size_exp)
@@ -211,13 +211,6 @@ class Guest(_Table):
 # [vm.reservation], [vm.limits], [vm.record]
 
 
-class Spurious(_Table):
-    """SC failures injected without a cause, as the ISA permits."""
-
-    probability: float = Field(default=0.0, ge=0.0, le=1.0)
-    """Chance that an SC which would succeed fails, 0 to 1. Default 0."""
-
-
 class Reservation(_Table):
     """How LR/SC reservations behave where the ISA leaves it open; sail-riscv's names where it has them."""
 
@@ -229,8 +222,8 @@ class Reservation(_Table):
     """A hart's own store to its reservation set ends the reservation. Default false."""
     invalidate_on_trap: bool = False
     """A trap ends the hart's reservation. Default false."""
-    spurious_sc_failure: Spurious = Spurious()
-    """Injected failures, drawn from the VM's seed. Default none."""
+    spurious_sc_failure: float = Field(default=0.0, ge=0, le=1)
+    """Probability with which an SC that could succeed fails, drawn from the VM's seed. Default 0."""
 
 
 class Limits(_Table):
@@ -243,10 +236,14 @@ class Limits(_Table):
 
 
 class Record(_Table):
-    """What to record for later examination."""
+    """What to keep of the run. With several VMs each file name gets the VM's name before its suffix."""
 
-    order: bool = False
-    """The order in which the bus granted atomics. Default false."""
+    order: str | None = None
+    """File for the order in which the policy performed accesses. Default: none."""
+    trace: str | None = None
+    """File for the instructions that each hart ran. Default: none."""
+    hot_addresses: int = Field(default=16, ge=0, le=4096)
+    """How many of the addresses that atomics touch most the result lists. Default 16."""
 
 
 # [vm.expect]
@@ -427,6 +424,8 @@ class Vm(_Table):
     """Coherence policy, by name. Default `serial`."""
     environment: Literal["bare"] = "bare"
     """What the guest finds around it. `bare`: M-mode, HTIF, CLINT. Default `bare`."""
+    on_hart_death: Literal["stop", "continue"] = "stop"
+    """What becomes of the VM when a hart's process dies. Default `stop`."""
     seed: int = Field(default=0, ge=0, lt=1 << 64)
     """Seed of everything random in the run. Default 0."""
     isa: Isa = Isa()
@@ -477,7 +476,7 @@ class Run(_Table):
     """What the run is called in reports."""
     description: str = ""
     """What it shows, for people."""
-    vms: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Vm]
+    vms: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")], Vm]
     """Several VMs by name; each table is laid over `[vm]`."""
 
 
