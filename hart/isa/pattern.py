@@ -26,13 +26,12 @@ _TOKEN = re.compile(r"(?P<bits>[01]+)|(?P<name>[a-z][a-z0-9]*'?)(?:\[(?P<slices>
 
 
 class PatternError(ValueError):
-    """A pattern that does not describe 16 or 32 bits, or fields with gaps or overlaps; or a value that no field
-    can hold."""
+    """A pattern that does not describe an instruction, or a value that its field cannot hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A run of instruction bits that holds a run of field bits: word[low+width-1:low] = value[at+width-1:at]."""
+    """A run of instruction bits for a run of field bits: word[low+width-1:low] = value[at+width-1:at]."""
 
     low: int
     at: int
@@ -119,7 +118,9 @@ class Pattern:
             elif m["name"] in _WIDTHS:
                 parts.append((m["name"], [(_WIDTHS[m["name"]] - 1, 0)]))
             else:
-                raise PatternError(f"pattern {text!r}: field {m['name']!r} needs its bits, as in {m['name']}[4:0]")
+                raise PatternError(
+                    f"pattern {text!r}: field {m['name']!r} needs its bits, as in {m['name']}[4:0]"
+                )
         total = sum(sum(h - low + 1 for h, low in s) if s else len(name) for name, s in parts)
         if total not in (16, 32):
             raise PatternError(f"pattern {text!r} describes {total} bits, not 16 or 32")
@@ -153,7 +154,5 @@ def _field(text: str, name: str, pieces: tuple[Piece, ...]) -> tuple[str, Field]
         raise PatternError(f"pattern {text!r}: bits of {name} are missing or given twice")
     compressed = name.endswith("'")
     plain = name.rstrip("'")
-    made = Field(
-        plain, pieces, covered[-1] + 1, plain in _SIGNED, 8 if compressed else 0, 1 << lowest
-    )
+    made = Field(plain, pieces, covered[-1] + 1, plain in _SIGNED, 8 if compressed else 0, 1 << lowest)
     return plain, made
