@@ -16,7 +16,7 @@ from coordinator.config.model import Expect, Vm
 from coordinator.result import HartResult, TrapReport, VmResult
 from hart.causes import cause_name
 from hart.image import Image
-from hart.isa import registers
+from hart.isa.syntax import REGISTERS
 from hart.spelling import nearest
 
 ReadMemory = Callable[[int, int], bytes]
@@ -229,7 +229,7 @@ class _Judge:
         found = next((h for h in self.result.harts if h.hart == hart), None)
         if found is None:
             return Check(what, _number(expected), f"hart {hart} left no registers", ok=False)
-        value = found.pc if register == "pc" else found.x[registers.NUMBERS[register]]
+        value = found.pc if register == "pc" else found.x[REGISTERS[register]]
         seen = value - (1 << 64) if expected < 0 and value >> 63 else value
         return Check(what, _number(expected), _number(seen), seen == expected)
 

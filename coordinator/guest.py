@@ -1,4 +1,4 @@
-"""Turns `[vm.guest]` into a memory image: assembles, compiles, or reads what is built already. Runs no guest."""
+"""Turns `[vm.guest]` into a memory image: assembles, compiles, or reads what is built. Runs no guest."""
 
 from __future__ import annotations
 
@@ -126,22 +126,16 @@ def _compile(vm: Vm, sources: list[Path]) -> Image:
 
 
 def compiler_arguments(vm: Vm, sources: Iterable[Path]) -> list[str]:
-    """What to tell clang, but for the output file: target, the VM's ISA, memory layout, defines and sources."""
-    features = [name.lower() for name in canonical(vm.extensions) if name != "I"]
+    """What to tell clang, but for the output file: target, ISA, memory layout, defines and sources."""
+    cpu = "+".join(["generic_rv64", *(name.lower() for name in canonical(vm.extensions) if name != "I")])
     library = paths.GUEST_LIBRARY
     layout = {"HS_RAM_END": RAM_BASE + vm.memory, "HS_HARTS": vm.harts, "HS_STACK_SIZE": STACK_BYTES}
     return [
-        *("-target", "riscv64-freestanding-none", f"-mcpu={'+'.join(['generic_rv64', *features])}"),
+        *("-target", "riscv64-freestanding-none", f"-mcpu={cpu}"),
         *("-mcmodel=medany", "-O2", "-g", "-Wall", "-Wextra", "-Werror=implicit-function-declaration"),
         *("-ffreestanding", "-fno-stack-protector", "-fno-sanitize=all", "-fomit-frame-pointer"),
-        *(
-            "-ffunction-sections",
-            "-fdata-sections",
-            "-nostdlib",
-            "-static",
-            "-Wl,--gc-sections",
-            "-Wl,--build-id=none",
-        ),
+        *("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-Wl,--build-id=none"),
+        *("-nostdlib", "-static"),
         *("-T", str(library / "link.ld")),
         *(f"-D{name}={value}" for name, value in (layout | vm.guest.defines).items()),
         *("-I", str(library)),

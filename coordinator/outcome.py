@@ -4,9 +4,9 @@ The JSON form is for other programs and keeps its shape: keys are added, never r
 `format` stays 1.
 
     {"format": 1, "run": name, "ok": bool, "vms": [VM, ...]}
-    VM      {"name", "harts": [HART...], "policy", "isa": ISA string, "seed", "ok", "ending", "exit_code" or null,
-             "hart" that brought the end about or null, "detail", "wall_s", "console": text, "checks": [CHECK...],
-             "hot": [HOT...]}
+    VM      {"name", "policy", "isa": ISA string, "seed", "ok", "ending", "exit_code" or null,
+             "hart" that brought the end about or null, "detail", "wall_s", "console": text,
+             "harts": [HART...], "hot": [HOT...], "checks": [CHECK...]}
     HART    {"hart", "ending", "pc", "x": [32 numbers], "instret", "wall_s", "traps_taken",
              "trap": null or {"cause", "name", "tval", "pc", "instruction"},
              "atomics": {kind: count}, "sc_failures": {cause: count}}
@@ -22,11 +22,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import IntEnum
+from typing import TypeVar
 
 from coordinator.config.model import Vm
 from coordinator.expect import Verdict
 from coordinator.result import HartResult, HotAddress, VmResult
 from hart.isa.isa_string import format_isa
+
+K = TypeVar("K", bound=IntEnum)
 
 FORMAT = 1
 """Version of the JSON form."""
@@ -97,5 +100,5 @@ def _hot(place: HotAddress) -> dict[str, object]:
     return {"address": place.address, "symbol": place.symbol, "by_hart": by_hart}
 
 
-def _counts(counts: Mapping[IntEnum, int]) -> dict[str, int]:
+def _counts(counts: Mapping[K, int]) -> dict[str, int]:
     return {key.name.lower(): count for key, count in sorted(counts.items()) if count}

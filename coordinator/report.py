@@ -1,4 +1,4 @@
-"""What a run came to, for people: tables on a terminal, aligned plain text elsewhere. Judges and runs nothing."""
+"""What a run came to, for people: tables on a terminal, plain text elsewhere. Judges and runs nothing."""
 
 from __future__ import annotations
 

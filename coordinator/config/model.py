@@ -28,7 +28,8 @@ from coordinator import expression
 from coordinator.config.units import format_size, parse_size
 from coordinator.result import Ending
 from hart import causes
-from hart.isa import extensions, isa_string, registers
+from hart.isa import extensions, isa_string
+from hart.isa.syntax import REGISTERS
 from hart.spelling import nearest
 
 PAGE = 4096
@@ -349,8 +350,8 @@ def _hart_number(text: str) -> str:
 
 
 def _register(name: str) -> str:
-    if name != "pc" and name not in registers.NUMBERS:
-        hint = nearest(name, registers.NUMBERS)
+    if name != "pc" and name not in REGISTERS:
+        hint = nearest(name, REGISTERS)
         raise ValueError(f"no such register{hint}; allowed: pc, x0 to x31, ABI names")
     return name
 
