@@ -276,7 +276,7 @@ def _brought_by(name: str, on: frozenset[str]) -> tuple[str, ...]:
 
 
 def implemented(reservation_set_size_exp: int = 6) -> frozenset[str]:
-    """hartstorm's default ISA: all that harts execute, and keep with granules of 2**reservation_set_size_exp."""
+    """All that harts execute or keep, with granules of 2**reservation_set_size_exp: the default ISA."""
     return frozenset(
         row.name
         for row in _ROWS

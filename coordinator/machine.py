@@ -1,0 +1,97 @@
+"""What the control plane sees of a VM: the interface that the VM's life cycle (`coordinator.vm`) fulfils.
+
+Owns the interface only. All calls come from one thread.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Protocol
+
+from coordinator.result import VmResult
+from coordinator.spec import VmSpec
+from hart.image import Image
+
+
+class MachineState(Enum):
+    """Where a VM is in its life."""
+
+    CREATED = "created"
+    """Exists, has not been started; registers and memory can be set."""
+    RUNNING = "running"
+    PAUSED = "paused"
+    """Every hart stands at a safepoint; registers and memory can be read and set."""
+    ENDED = "ended"
+    """The run is over; its result can be read, and registers and memory of the harts as they stopped."""
+
+
+class Machine(Protocol):
+    """A VM and its harts.
+
+    Register accessors are called while the state is not RUNNING. No method but `destroy` is called after
+    `destroy`.
+    """
+
+    @property
+    def spec(self) -> VmSpec:
+        """What it was asked to be."""
+
+    @property
+    def state(self) -> MachineState:
+        """Where it is in its life."""
+
+    def has_run(self, hart: int) -> bool:
+        """Whether the hart was ever started; never becomes false again."""
+
+    def get_extensions(self, hart: int) -> frozenset[str]:
+        """The extensions switched on, by canonical name; bundles are not expanded."""
+
+    def set_extensions(self, hart: int, extensions: frozenset[str]) -> None:
+        """Replace them; instructions, misa and all else follow from `hart.isa.extensions.effective`."""
+
+    def get_pc(self, hart: int) -> int:
+        """Address of the hart's next instruction."""
+
+    def set_pc(self, hart: int, value: int) -> None:
+        """Continue at `value`."""
+
+    def get_x(self, hart: int, register: int) -> int:
+        """Integer register 1 to 31."""
+
+    def set_x(self, hart: int, register: int, value: int) -> None:
+        """Set integer register 1 to 31."""
+
+    def load(self, image: Image) -> None:
+        """Place a program in RAM and set every hart's pc to its entry.
+
+        Raises:
+            bus.access.MemoryFault: a chunk lies outside RAM.
+
+        """
+
+    def start(self) -> None:
+        """Start the harts; CREATED becomes RUNNING."""
+
+    def pause(self) -> None:
+        """Bring every hart to a safepoint; RUNNING becomes PAUSED, unless the run ends first."""
+
+    def resume(self) -> None:
+        """Go on; PAUSED becomes RUNNING."""
+
+    def stop(self) -> None:
+        """End the run; the state becomes ENDED."""
+
+    def wait(self, timeout_s: float) -> VmResult | None:
+        """The result once the run is over, or None if it is not after `timeout_s`; 0 does not block."""
+
+    def progress(self) -> tuple[int, ...]:
+        """Instructions retired so far, per hart."""
+
+    def read_memory(self, address: int, size: int) -> bytes:
+        """Bytes of RAM, in any state; raises bus.access.MemoryFault outside RAM."""
+
+    def write_memory(self, address: int, data: bytes) -> None:
+        """Write to RAM, ending reservations it touches; raises bus.access.MemoryFault outside RAM."""
+
+    def destroy(self) -> None:
+        """End everything and free it: processes, segment, files. Idempotent, from any state."""

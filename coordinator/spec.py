@@ -1,0 +1,92 @@
+"""What a VM is asked to be: size, policy, reservation behaviour, limits, host. Data only, checked when made.
+
+Names of the reservation settings are sail-riscv's where it has them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from coordinator.host import U64, HostModel, Rules
+
+MAX_HARTS = 1024
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class WatchSettings:
+    """How the coordinator watches a running VM.
+
+    Attributes:
+        poll_interval_s: seconds between two looks at harts and bus.
+        silence_s: a hart that passes no safepoint for so long is reported as not answering.
+        hot_addresses: how many of the most contended addresses a result lists.
+
+    """
+
+    poll_interval_s: Annotated[float, Field(gt=0, le=10)] = 0.02
+    silence_s: Annotated[float, Field(gt=0, le=3600)] = 2.0
+    hot_addresses: Annotated[int, Field(strict=True, ge=0, le=4096)] = 16
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class VmSpec:
+    """Everything that defines a VM but its program and its extensions, which are set through ONE_REG.
+
+    Attributes:
+        name: what its owner calls it.
+        harts: how many; they are numbered from 0.
+        ram_base: guest physical address of RAM, a multiple of 4096.
+        ram_bytes: size of RAM, a multiple of 4096.
+        policy: coherence policy, a module under `bus/policies/`.
+        reservation_set_size_exp: granules have 2**this bytes.
+        require_exact_reservation_addr: an SC must use the LR's address and size.
+        invalidate_on_same_hart_store: a hart's own store or AMO to the granule ends its reservation.
+        invalidate_on_trap: a trap ends the reservation.
+        spurious_sc_failure: probability with which an SC that could succeed fails.
+        seed: of every random choice in the VM.
+        max_instructions: per hart; None for no limit.
+        timeout_s: wall-clock limit of a run in seconds; None for no limit.
+        record_order: file for the order in which the policy performs accesses, or None.
+        trace: file for the instruction trace, or None.
+        on_hart_death: what happens to the VM when a hart's process dies.
+        watch: how it is watched.
+        host: the simulated host.
+        rules: `simulator`: every implemented extension can be switched off; `kvm`: exactly the kernel's
+            rules.
+
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    harts: Annotated[int, Field(strict=True, ge=1, le=MAX_HARTS)]
+    ram_bytes: Annotated[int, Field(strict=True, ge=4096, le=1 << 40, multiple_of=4096)] = 16 << 20
+    ram_base: Annotated[U64, Field(multiple_of=4096)] = 0x8000_0000
+    policy: str = "serial"
+    reservation_set_size_exp: Annotated[int, Field(strict=True, ge=3, le=12)] = 6
+    require_exact_reservation_addr: bool = False
+    invalidate_on_same_hart_store: bool = False
+    invalidate_on_trap: bool = False
+    spurious_sc_failure: Annotated[float, Field(ge=0, le=1)] = 0.0
+    seed: U64 = 0
+    max_instructions: Annotated[int, Field(strict=True, ge=1)] | None = None
+    timeout_s: Annotated[float, Field(gt=0)] | None = None
+    record_order: str | None = None
+    trace: str | None = None
+    on_hart_death: Literal["stop", "continue"] = "stop"
+    watch: WatchSettings = Field(default_factory=WatchSettings)
+    host: HostModel = Field(default_factory=HostModel)
+    rules: Rules = "simulator"
+
+    @model_validator(mode="after")
+    def _fits_the_address_space(self) -> VmSpec:
+        if self.ram_base + self.ram_bytes > 1 << 64:
+            raise ValueError(
+                f"RAM from {self.ram_base:#x} with {self.ram_bytes:#x} bytes passes the end of 2**64"
+            )
+        return self
+
+    def holds(self, address: int, size: int) -> bool:
+        """Whether `size` bytes from `address` lie in RAM."""
+        return self.ram_base <= address and address + size <= self.ram_base + self.ram_bytes
