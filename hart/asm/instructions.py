@@ -1,0 +1,225 @@
+"""Instruction statements: from mnemonic and operand text to fragments.
+
+Owns the choice of the row or pseudo-instruction, long forms of branches, and compression. Encodings and operand forms
+come from `hart.isa`; pseudo-instructions from `hart.asm.pseudo`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from hart.asm.context import Context
+from hart.asm.diagnostics import Problem, suggest
+from hart.asm.layout import relocate
+from hart.asm.pseudo import INVERSE, PSEUDO, Pseudo
+from hart.asm.sections import Bytes, Code, Instruction, Reference, Relocation
+from hart.asm.source import split_operands
+from hart.isa import BY_MNEMONIC, BY_NAME
+from hart.isa.row import Row
+from hart.isa.syntax import REGISTERS, OperandError, parse_template, split_base
+
+_RELOCATIONS = {r.value: r for r in Relocation if r.value.startswith("%") and " " not in r.value}
+_RELOCATION = re.compile(r"(%\w+)\s*\((.*)\)", re.DOTALL)
+_WORD = re.compile(r"[A-Za-z_]\w*")
+_REGISTER_ATOMS = frozenset({"rd", "rs1", "rs2"})
+_LABELLED = re.compile(r"hi:\s*(.*)", re.DOTALL)
+
+
+class _Unknown(Exception):
+    """An operand's value waits for addresses."""
+
+
+# Names of instruction sets
+
+_BUNDLES = (("a", {"Zaamo", "Zalrsc"}), ("c", {"Zca"}), ("m", {"M"}))
+
+
+def isa_name(extensions: Iterable[str]) -> str:
+    """The instruction set in the usual spelling, e.g. `rv64imac_zacas`."""
+    rest = set(extensions) - {"I"}
+    letters = ""
+    for letter, bundle in sorted(_BUNDLES, key=lambda b: "imafdc".index(b[0])):
+        if bundle <= rest:
+            letters += letter
+            rest -= bundle
+    return "_".join(["rv64i" + letters, *sorted(e.lower() for e in rest)])
+
+
+# Statements
+
+
+def assemble_instruction(context: Context, text: str) -> None:
+    """Add the instruction or pseudo-instruction to the current section.
+
+    Raises:
+        Problem: unknown, not enabled, or with operands that it cannot take.
+
+    """
+    mnemonic, _, rest = text.replace("\t", " ").partition(" ")
+    _assemble(context, mnemonic.lower(), split_operands(rest))
+
+
+def _assemble(context: Context, mnemonic: str, operands: list[str]) -> None:
+    row, given = BY_MNEMONIC.get(mnemonic, (None, {}))
+    refusal: Problem | None = None
+    if row is not None:
+        refusal = _disabled(context, mnemonic, row)
+        if refusal is None:
+            try:
+                _emit(context, _instruction(context, row, operands, given))
+            except OperandError as error:
+                refusal = Problem(str(error))
+            else:
+                return
+    forms = PSEUDO.get(mnemonic, ())
+    for pseudo in forms:
+        bound = _match(context, pseudo, operands)
+        if bound is not None:
+            _expand(context, pseudo, bound)
+            return
+    raise refusal or (_no_form(context, forms, operands) if forms else _unknown(mnemonic))
+
+
+def _disabled(context: Context, mnemonic: str, row: Row) -> Problem | None:
+    missing = [e for e in row.extensions if e not in context.options.extensions]
+    if not missing:
+        return None
+    isa = isa_name(context.options.extensions)
+    return Problem(f"{mnemonic} needs {' and '.join(missing)}; the ISA is {isa}")
+
+
+def _unknown(mnemonic: str) -> Problem:
+    return Problem(f"unknown instruction {mnemonic!r}{suggest(mnemonic, [*BY_MNEMONIC, *PSEUDO])}")
+
+
+def _no_form(context: Context, forms: tuple[Pseudo, ...], operands: list[str]) -> Problem:
+    """Why no form of a pseudo-instruction fits."""
+    name = forms[0].name
+    for pseudo in forms:
+        for operand, text in zip(parse_template(pseudo.operands), operands, strict=False):
+            if operand.value and operand.value.text == "constant" and len(operands) == pseudo.operands.count(",") + 1:
+                try:
+                    context.constant(text)
+                except Problem as problem:
+                    return Problem(f"{name}: {problem}")
+            if operand.value and operand.value.text in _REGISTER_ATOMS and text not in REGISTERS and len(forms) == 1:
+                return Problem(f"{name}: {text!r} is not an integer register{suggest(text, REGISTERS)}")
+    shapes = " or ".join(f"{p.name} {p.operands}".strip() for p in forms)
+    return Problem(f"{name} does not take {', '.join(operands) or 'no operands'!r}; write {shapes}")
+
+
+# Pseudo-instructions
+
+
+def _match(context: Context, pseudo: Pseudo, operands: list[str]) -> dict[str, str] | None:
+    """The text for every name in the form of a pseudo-instruction, or None if the operands do not have the form."""
+    template = parse_template(pseudo.operands)
+    if len(template) != len(operands):
+        return None
+    bound: dict[str, str] = {}
+    for operand, text in zip(template, operands, strict=True):
+        value, base = split_base(text) if operand.base else (text, None)
+        if operand.base:
+            if base not in REGISTERS:
+                return None
+            bound[operand.base.text] = base
+        if operand.value is None:
+            continue
+        name = operand.value.text
+        if (name in _REGISTER_ATOMS) != (value in REGISTERS):
+            return None
+        if operand.base is None and split_base(value)[1] in REGISTERS:
+            return None
+        if name == "constant":
+            try:
+                value = str(context.constant(value))
+            except Problem:
+                return None
+        bound[name] = value or "0"
+    return bound
+
+
+def _expand(context: Context, pseudo: Pseudo, bound: Mapping[str, str]) -> None:
+    if not isinstance(pseudo.expansion, str):
+        text = pseudo.expansion(bound["rd"], int(bound["constant"]))
+        names: dict[str, str] = {}
+    else:
+        text, names = pseudo.expansion, dict(bound)
+    for part in text.split(";"):
+        line = part.strip()
+        if labelled := _LABELLED.fullmatch(line):
+            names["hi"] = context.unit.fresh(context.unit.section.here())
+            line = labelled[1]
+        mnemonic, _, rest = line.partition(" ")
+        rest = _WORD.sub(lambda m: names.get(m[0], m[0]), rest)
+        if mnemonic.startswith("."):
+            context.datum(rest, int(mnemonic[1]))
+        else:
+            _assemble(context, mnemonic, split_operands(rest))
+
+
+# Instructions
+
+
+def _instruction(context: Context, row: Row, operands: list[str], given: Mapping[str, int]) -> Instruction:
+    references: dict[str, Reference | Problem] = {}
+    for text in operands:
+        for part in {text, split_base(text)[0]}:
+            if part not in REGISTERS:
+                references[part] = _reference(context, part)
+    return Instruction(row, tuple(operands), given, references)
+
+
+def _reference(context: Context, text: str) -> Reference | Problem:
+    """What an operand text refers to, or what is wrong with it as an expression."""
+    m = _RELOCATION.fullmatch(text)
+    try:
+        if m is None:
+            return Reference(Relocation.NONE, context.expression(text))
+        if m[1] not in _RELOCATIONS:
+            raise Problem(f"unknown operator {m[1]!r}{suggest(m[1], _RELOCATIONS)}")
+        return Reference(_RELOCATIONS[m[1]], context.expression(m[2]))
+    except Problem as problem:
+        return problem
+
+
+def _emit(context: Context, instruction: Instruction) -> None:
+    """Add an instruction, encoded at once if no operand waits for addresses.
+
+    Raises:
+        OperandError: operands that the row cannot take.
+        Problem: a wrong expression.
+
+    """
+    row = instruction.row
+    relative = any(o.value and o.value.text == "target" for o in row.template)
+
+    def now(reference: Reference) -> int:
+        known = None if relative else context.unit.known(reference.expression)
+        if known is None or reference.relocation not in (Relocation.NONE, Relocation.HI, Relocation.LO):
+            raise _Unknown
+        return relocate(reference.relocation, known)
+
+    try:
+        data = instruction.encode(now, 0)
+    except _Unknown:
+        ways = [(instruction,), *_other_ways(context, instruction)]
+        sizes = {sum(i.size for i in way) for way in ways}
+        context.append(Code(context.statement, tuple(ways)), sizes.pop() if len(sizes) == 1 else None)
+        return
+    context.append(Bytes(context.statement, data), len(data))
+
+
+def _other_ways(context: Context, instruction: Instruction) -> Iterator[tuple[Instruction, ...]]:
+    """Longer forms of an instruction, for when the plain one does not reach."""
+    row, operands = instruction.row, list(instruction.operands)
+    if row.name in INVERSE:
+        over = _instruction(context, BY_NAME[INVERSE[row.name]], [*operands[:-1], ". + 8"], {})
+        jump = Instruction(BY_NAME["jal"], ("x0", operands[-1]), {}, instruction.references)
+        yield over, jump
+    for text, reference in instruction.references.items():
+        # As GNU ld does: what auipc cannot reach, lui may, above all a weak symbol that nobody defines.
+        if row.name == "auipc" and isinstance(reference, Reference) and reference.relocation is Relocation.PCREL_HI:
+            absolute = {text: Reference(Relocation.HI_FOR_PCREL, reference.expression)}
+            yield (Instruction(BY_NAME["lui"], instruction.operands, {}, absolute),)
