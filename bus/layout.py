@@ -131,7 +131,9 @@ class HartStatus(IntEnum):
     """In WFI or Zawrs, at the bus."""
     PAUSED = 3
     """At a safepoint, registers in the page, until resumed."""
-    ENDED = 4
+    PARKED = 4
+    """In WFI with no interrupt enabled: only a stop ends it."""
+    ENDED = 5
 
 
 class HartEnding(IntEnum):

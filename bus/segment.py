@@ -119,6 +119,11 @@ class Segment:
             words.release()
         return cls(shm, geometry)
 
+    def ring(self, hart: int) -> memoryview:
+        """The ring area of a hart, for `bus.ring`; release it before `close`. Empty if the VM has no rings."""
+        start = self.geometry.ring_offset + hart * self.geometry.ring_bytes
+        return self._buffer[start : start + self.geometry.ring_bytes]
+
     def close(self) -> None:
         """Unmap; views taken from this segment must not be used again."""
         self.memory.release()
@@ -138,10 +143,14 @@ class Segment:
         return Words(view, self.address + offset)
 
 
-def unlink(name: str) -> None:
-    """Remove a segment by name if it is still there, whichever process created it."""
+def unlink(name: str, *, registered: bool = True) -> None:
+    """Remove a segment by name if it is still there, whichever process created it.
+
+    `registered` says that this process tree's resource tracker knows the name and must forget it.
+    """
     import _posixshmem  # what SharedMemory itself uses; it offers no unlink without a mapping
 
     with contextlib.suppress(FileNotFoundError):
         _posixshmem.shm_unlink("/" + name)
-        resource_tracker.unregister("/" + name, "shared_memory")
+        if registered:
+            resource_tracker.unregister("/" + name, "shared_memory")

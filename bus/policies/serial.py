@@ -41,6 +41,7 @@ import struct
 from collections import Counter
 
 from bus.access import AmoOp, AtomicKind, MemoryFault, Order, ScFailure, combine
+from bus.doorbell import wait_unless_rung
 from bus.layout import WORD, GranuleState, Hart, TransactionPhase
 from bus.messages import Kind
 from bus.native import host_atomics
@@ -171,7 +172,7 @@ class SerialPort:
     def wait_on_reservation(self, timeout_s: float | None) -> None:
         """Wait at the bus, which knows when the reservation is lost."""
         if self._page[Hart.RESERVATION]:
-            self._link.wait(self._hart, timeout_s, reservation=True)
+            wait_unless_rung(self._page, self._hart, self._link, timeout_s, reservation=True)
 
     def end_reservation(self, trap: bool) -> None:
         """One transaction, if there is a reservation to end."""

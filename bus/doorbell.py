@@ -1,0 +1,43 @@
+"""Ringing a hart's doorbell so that it looks at something soon, even if it sleeps.
+
+Owns the handshake between ringing and waiting. What the bits mean stands in `bus.layout.Doorbell`.
+
+No wake-up is lost. The waiter writes WAITING = 1, fences, then reads its doorbell; the ringer sets the doorbell by an
+atomic operation that is also a fence, then reads WAITING. In every interleaving the waiter sees the bell and does not
+wait, or the ringer sees the waiter and sends WAKE. The bus may get WAKE before the WAIT it is for: so it looks at
+the doorbell itself when a WAIT arrives, and finds the bell that came before the WAKE.
+"""
+
+from __future__ import annotations
+
+from bus.layout import Doorbell, Hart
+from bus.link import BusLink
+from bus.messages import Kind
+from bus.native import host_atomics
+from bus.segment import Segment, Words
+
+
+class Ringer:
+    """Rings the harts of a VM, for one participant."""
+
+    def __init__(self, segment: Segment, link: BusLink) -> None:
+        """`link` carries wake-ups."""
+        self._harts = segment.harts
+        self._link = link
+        self._fetch_or = host_atomics().fetch_or
+
+    def ring(self, hart: int, bits: Doorbell) -> None:
+        """Set `bits` in the hart's doorbell and wake it if it waits."""
+        page = self._harts[hart]
+        self._fetch_or(page.address(Hart.DOORBELL), bits)
+        if page[Hart.WAITING]:
+            self._link.post(Kind.WAKE, hart)
+
+
+def wait_unless_rung(page: Words, hart: int, link: BusLink, seconds: float | None, reservation: bool) -> None:
+    """Wait at the bus until rung, woken, out of time, or (if asked) without reservation."""
+    page[Hart.WAITING] = 1
+    host_atomics().fence()
+    if not page[Hart.DOORBELL]:
+        link.wait(hart, seconds, reservation)
+    page[Hart.WAITING] = 0

@@ -1,0 +1,401 @@
+"""The interpreter (T0): the algebra over Python integers, on one hart's registers and its memory port.
+
+Owns registers, pc, traps and the instruction loop. Knows nothing of processes: the loop runs a given number of
+instructions and says why it stopped.
+"""
+
+from __future__ import annotations
+
+from bus.access import AmoOp, Fault, MemoryFault, Order
+from bus.layout import Hart
+from bus.port import MemoryPort
+from bus.segment import Words
+from hart.causes import INTERRUPT, Cause
+from hart.clint import BASE as CLINT_BASE
+from hart.clint import SIZE as CLINT_SIZE
+from hart.clint import Clint
+from hart.csr import (
+    MIP_MSIP,
+    MIP_MTIP,
+    MSTATUS_MIE,
+    MSTATUS_MPIE,
+    MSTATUS_MPP_M,
+    CsrFile,
+    NoSuchCsr,
+)
+from hart.isa.decoder import Decoder
+from hart.isa.extensions import misa
+from hart.isa.integers import IntegerArithmetic
+from hart.isa.row import Meaning
+
+_MASK = (1 << 64) - 1
+_Entry = tuple[Meaning, tuple[int, ...], int]
+_INTERRUPTS = (Cause.MACHINE_EXTERNAL_INTERRUPT, Cause.MACHINE_SOFTWARE_INTERRUPT, Cause.MACHINE_TIMER_INTERRUPT)
+"""In the order in which they are taken (privileged manual, "Interpreter Interrupt Registers")."""
+
+
+class Trap(Exception):
+    """A synchronous exception of the current instruction."""
+
+    def __init__(self, cause: int, tval: int) -> None:
+        super().__init__(f"{cause:#x} at {tval:#x}")
+        self.cause = cause
+        self.tval = tval
+
+
+class UnhandledTrap(Exception):
+    """A trap with no handler: mtvec was never written. The machine stands at the instruction that trapped."""
+
+    def __init__(self, cause: int, tval: int) -> None:
+        super().__init__(f"{cause:#x} at {tval:#x}")
+        self.cause = cause
+        self.tval = tval
+
+
+class HostEvent(Exception):
+    """Raised by an instruction to leave the loop once it has retired."""
+
+
+class Waiting(HostEvent):
+    """WFI with no enabled interrupt pending."""
+
+
+class WaitingOnReservation(HostEvent):
+    """Zawrs with no enabled interrupt pending; `bounded` for WRS.STO."""
+
+    def __init__(self, bounded: bool) -> None:
+        super().__init__(bounded)
+        self.bounded = bounded
+
+
+class Spinning(HostEvent):
+    """PAUSE."""
+
+
+class GuestExit(HostEvent):
+    """The guest asked to end the VM with `code`."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Interpreter(IntegerArithmetic):
+    """One hart's state, and the state half of the algebra on it.
+
+    Attributes:
+        x: integer registers; x[0] is always 0.
+        at: address of the next instruction to execute.
+        instret: instructions retired.
+        traps: traps taken.
+        tohost: guest address whose write calls `on_tohost`, or -1.
+
+    """
+
+    def __init__(
+        self, hart: int, extensions: frozenset[str], port: MemoryPort, page: Words, clint: Clint
+    ) -> None:
+        """`extensions` are decoder names, bundles resolved (`hart.isa.extensions.effective`)."""
+        self.x = [0] * 32
+        self.at = 0
+        self.instret = 0
+        self.traps = 0
+        self.tohost = -1
+        self.port = port
+        self.clint = clint
+        self._page = page
+        self._decoder = Decoder(extensions)
+        self._decoded: dict[int, _Entry] = {}
+        self._alignment = 2 if "Zca" in extensions else 4
+        self._misaligned_traps = "Zicclsm" not in extensions
+        self.csrs = CsrFile(hart, misa(extensions), self._alignment, self)
+        self._here = 0
+        self._following = 0
+
+    def on_tohost(self) -> None:
+        """Called after a store to `tohost`; an environment overrides it."""
+
+    # The loop
+
+    def run(self, count: int) -> None:
+        """Execute at most `count` instructions; fewer if one traps.
+
+        Raises:
+            UnhandledTrap: `at` is the instruction's address.
+            HostEvent: its instruction has retired.
+
+        """
+        entries = self._decoded
+        pc = self.at
+        try:
+            for _ in range(count):
+                self._here = pc
+                entry = entries.get(pc) or self._decode(pc)
+                self._following = pc + entry[2] & _MASK
+                entry[0](self, *entry[1])
+                pc = self._following
+                self.instret += 1
+            self.at = pc
+        except Trap as trap:
+            self.at = self._here
+            self._enter(trap.cause, trap.tval)
+        except HostEvent:
+            self.at = self._following
+            self.instret += 1
+            raise
+        except Exception:
+            self.at = self._here  # the port gave up: the instruction has not retired
+            raise
+
+    def instruction_bits(self, address: int) -> int:
+        """The 16 or 32 bits at `address`; raises Trap as a fetch does."""
+        try:
+            low = self.port.fetch(address, 2)
+            if low & 3 != 3:
+                return low
+        except MemoryFault:
+            raise Trap(Cause.INSTRUCTION_ACCESS_FAULT, address) from None
+        try:
+            return low | self.port.fetch(address + 2, 2) << 16
+        except MemoryFault:
+            raise Trap(Cause.INSTRUCTION_ACCESS_FAULT, address + 2) from None
+
+    def _decode(self, pc: int) -> _Entry:
+        bits = self.instruction_bits(pc)
+        decoded = self._decoder.decode(bits)
+        if decoded is None:
+            raise Trap(Cause.ILLEGAL_INSTRUCTION, bits)
+        entry = (decoded.row.meaning, decoded.arguments, decoded.length)
+        self._decoded[pc] = entry
+        return entry
+
+    # Traps
+
+    def _enter(self, cause: int, tval: int) -> None:
+        csrs = self.csrs
+        if not csrs.mtvec_written:
+            raise UnhandledTrap(cause, tval)
+        self.traps += 1
+        self.port.end_reservation(trap=True)
+        csrs.mcause = cause
+        csrs.mepc = self.at & csrs.epc_mask
+        csrs.mtval = tval & _MASK
+        enabled = csrs.mstatus & MSTATUS_MIE
+        csrs.mstatus = MSTATUS_MPP_M | (MSTATUS_MPIE if enabled else 0)
+        base = csrs.mtvec & ~3
+        vectored = csrs.mtvec & 1 and cause & INTERRUPT
+        self.at = base + 4 * (cause & ~INTERRUPT) if vectored else base
+
+    def interrupts_pending(self) -> int:
+        """The interrupt lines, as bits of mip."""
+        lines = MIP_MSIP if self._page[Hart.MSIP] else 0
+        if self.clint.now() >= self._page[Hart.MTIMECMP]:
+            lines |= MIP_MTIP
+        return lines
+
+    def interrupt_wanted(self) -> bool:
+        """Whether an interrupt is pending that mie enables: what ends WFI, whatever mstatus says."""
+        return bool(self.csrs.mie and self.interrupts_pending() & self.csrs.mie)
+
+    def take_interrupt(self) -> None:
+        """Enter the handler of a pending interrupt, if one is enabled; between instructions.
+
+        Raises:
+            UnhandledTrap: no handler is set.
+
+        """
+        csrs = self.csrs
+        if csrs.mie and csrs.mstatus & MSTATUS_MIE:
+            pending = self.interrupts_pending() & csrs.mie
+            if pending:
+                cause = next(c for c in _INTERRUPTS if pending >> (c & ~INTERRUPT) & 1)
+                self._enter(cause, 0)
+
+    def now(self) -> int:
+        """Mtime."""
+        return self.clint.now()
+
+    # Registers and pc
+
+    def get(self, register: int) -> int:
+        """See `Algebra.get`."""
+        return self.x[register]
+
+    def set(self, register: int, value: int) -> None:
+        """See `Algebra.set`."""
+        if register:
+            self.x[register] = value
+
+    def pc(self) -> int:
+        """See `Algebra.pc`."""
+        return self._here
+
+    def next_pc(self) -> int:
+        """See `Algebra.next_pc`; valid before a jump as after it."""
+        return self._here + self._decoded[self._here][2] & _MASK
+
+    # Memory
+
+    def load(self, address: int, size: int, order: Order = Order.NONE) -> int:
+        """See `Algebra.load`."""
+        if self._misaligned_traps and address & (size - 1):
+            raise Trap(Cause.LOAD_MISALIGNED, address)
+        try:
+            return self.port.load(address, size, order)
+        except MemoryFault as fault:
+            if not order and _is_clint(address):
+                try:
+                    return self.clint.load(address, size)
+                except MemoryFault:
+                    pass
+            raise _load_trap(fault) from None
+
+    def store(self, address: int, size: int, value: int, order: Order = Order.NONE) -> None:
+        """See `Algebra.store`."""
+        if self._misaligned_traps and address & (size - 1):
+            raise Trap(Cause.STORE_MISALIGNED, address)
+        try:
+            self.port.store(address, size, value, order)
+        except MemoryFault as fault:
+            if not order and _is_clint(address):
+                try:
+                    self.clint.store(address, size, value)
+                    return
+                except MemoryFault:
+                    pass
+            raise _store_trap(fault) from None
+        if address == self.tohost:
+            self.on_tohost()
+
+    def load_reserved(self, address: int, size: int, order: Order) -> int:
+        """See `Algebra.load_reserved`."""
+        try:
+            return self.port.load_reserved(address, size, order)
+        except MemoryFault as fault:
+            raise _load_trap(fault) from None
+
+    def store_conditional(self, address: int, size: int, value: int, order: Order) -> int:
+        """See `Algebra.store_conditional`."""
+        try:
+            return 0 if self.port.store_conditional(address, size, value, order) else 1
+        except MemoryFault as fault:
+            raise _store_trap(fault) from None
+
+    def amo(self, op: AmoOp, address: int, size: int, operand: int, order: Order) -> int:
+        """See `Algebra.amo`."""
+        try:
+            return self.port.amo(op, address, size, operand, order)
+        except MemoryFault as fault:
+            raise _store_trap(fault) from None
+
+    def compare_and_swap(self, address: int, size: int, expected: int, desired: int, order: Order) -> int:
+        """See `Algebra.compare_and_swap`."""
+        try:
+            return self.port.compare_and_swap(address, size, expected, desired, order)
+        except MemoryFault as fault:
+            raise _store_trap(fault) from None
+
+    def compare_and_swap_pair(
+        self, address: int, expected: tuple[int, int], desired: tuple[int, int], order: Order
+    ) -> tuple[int, int]:
+        """See `Algebra.compare_and_swap_pair`."""
+        old = self.compare_and_swap(
+            address, 16, expected[0] | expected[1] << 64, desired[0] | desired[1] << 64, order
+        )
+        return old & _MASK, old >> 64
+
+    def fence(self, predecessor: int, successor: int) -> None:
+        """See `Algebra.fence`."""
+        self.port.fence(predecessor, successor)
+
+    def fence_tso(self) -> None:
+        """See `Algebra.fence_tso`; made stronger."""
+        self.port.fence(3, 3)
+
+    def fence_i(self) -> None:
+        """See `Algebra.fence_i`."""
+        self._decoded.clear()
+
+    # Control transfer
+
+    def jump(self, offset: int) -> None:
+        """See `Algebra.jump`."""
+        self._go(self._here + offset & _MASK)
+
+    def jump_to(self, target: int) -> None:
+        """See `Algebra.jump_to`."""
+        self._go(target & ~1)
+
+    def branch(self, condition: int, offset: int) -> None:
+        """See `Algebra.branch`."""
+        if condition:
+            self._go(self._here + offset & _MASK)
+
+    def _go(self, target: int) -> None:
+        if target & (self._alignment - 1):
+            raise Trap(Cause.INSTRUCTION_MISALIGNED, target)
+        self._following = target
+
+    # System
+
+    def illegal(self) -> None:
+        """See `Algebra.illegal`."""
+        raise Trap(Cause.ILLEGAL_INSTRUCTION, self.instruction_bits(self._here))
+
+    def ecall(self) -> None:
+        """See `Algebra.ecall`."""
+        raise Trap(Cause.ECALL_FROM_M, 0)
+
+    def ebreak(self) -> None:
+        """See `Algebra.ebreak`."""
+        raise Trap(Cause.BREAKPOINT, self._here)
+
+    def mret(self) -> None:
+        """See `Algebra.mret`."""
+        csrs = self.csrs
+        enabled = csrs.mstatus & MSTATUS_MPIE
+        csrs.mstatus = MSTATUS_MPP_M | MSTATUS_MPIE | (MSTATUS_MIE if enabled else 0)
+        self._following = csrs.mepc
+
+    def wfi(self) -> None:
+        """See `Algebra.wfi`."""
+        if not self.interrupt_wanted():
+            raise Waiting
+
+    def wait_on_reservation(self, bounded: bool) -> None:
+        """See `Algebra.wait_on_reservation`."""
+        if not self.interrupt_wanted():
+            raise WaitingOnReservation(bounded)
+
+    def pause(self) -> None:
+        """See `Algebra.pause`."""
+        raise Spinning
+
+    def csr_read(self, number: int) -> int:
+        """See `Algebra.csr_read`."""
+        try:
+            return self.csrs.read(number)
+        except NoSuchCsr:
+            self.illegal()
+            raise
+
+    def csr_write(self, number: int, value: int) -> None:
+        """See `Algebra.csr_write`."""
+        try:
+            self.csrs.write(number, value)
+        except NoSuchCsr:
+            self.illegal()
+
+
+def _is_clint(address: int) -> bool:
+    return CLINT_BASE <= address < CLINT_BASE + CLINT_SIZE
+
+
+def _load_trap(fault: MemoryFault) -> Trap:
+    misaligned = fault.fault is Fault.MISALIGNED
+    return Trap(Cause.LOAD_MISALIGNED if misaligned else Cause.LOAD_ACCESS_FAULT, fault.address)
+
+
+def _store_trap(fault: MemoryFault) -> Trap:
+    misaligned = fault.fault is Fault.MISALIGNED
+    return Trap(Cause.STORE_MISALIGNED if misaligned else Cause.STORE_ACCESS_FAULT, fault.address)

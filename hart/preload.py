@@ -1,0 +1,24 @@
+"""What the fork server loads once, so that each hart and bus process starts by a fork alone.
+
+Owns nothing but the imports and the compilation that every such process needs.
+"""
+
+from __future__ import annotations
+
+import gc
+
+import bus.server
+import hart.environments.bare
+import hart.process
+import hart.trace
+from bus.native import host_atomics
+from bus.policies import NAMES, policy
+
+__all__ = ["bus", "hart"]
+
+for _name in NAMES:
+    policy(_name)
+host_atomics()
+# Objects that live forever need no collector; leaving them alone keeps their pages shared.
+gc.collect()
+gc.freeze()

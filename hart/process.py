@@ -1,0 +1,261 @@
+"""The hart process: runs one hart of a VM from start to end.
+
+Owns the loop of running, looking at the doorbell, waiting and leaving, and the hart's account of itself in its page.
+Executes no instruction itself.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from bus.doorbell import Ringer, wait_unless_rung
+from bus.layout import Doorbell, Hart, HartEnding, HartStatus, Header
+from bus.link import BusLink, BusLost
+from bus.messages import Kind
+from bus.native import host_atomics
+from bus.policies import PortContext, Reservations, policy
+from bus.ring import RingWriter
+from bus.segment import Segment
+from bus.server import remove_traces
+from hart.clint import Clint
+from hart.environments import environment
+from hart.interpreter import (
+    GuestExit,
+    Interpreter,
+    Spinning,
+    UnhandledTrap,
+    Waiting,
+    WaitingOnReservation,
+)
+from hart.trace import TracedInterpreter
+
+SAFEPOINT_INSTRUCTIONS = 64
+"""Instructions between two looks at the doorbell."""
+HEARTBEAT_NS = 20_000_000
+STO_TIMEOUT_S = 50e-6
+"""How long WRS.STO stalls at most: some tens of cache misses (manual, "Zawrs")."""
+
+
+@dataclass(frozen=True, slots=True)
+class HartSpec:
+    """What a hart process needs to know.
+
+    Attributes:
+        segment: name of the VM's segment.
+        endpoint: address of the bus; `directory` holds its socket.
+        token: this hart's routing id.
+        hart: its number.
+        extensions: what the decoder knows (`hart.isa.extensions.effective`).
+        policy: name of the coherence policy, with `reservations`.
+        environment: name of the guest environment, with the image's `symbols` that it asked for.
+        max_instructions: end after so many, or None.
+        trace: file to write this hart's trace to, or None.
+
+    """
+
+    segment: str
+    endpoint: str
+    directory: str
+    token: bytes
+    hart: int
+    extensions: frozenset[str]
+    policy: str
+    reservations: Reservations
+    environment: str
+    symbols: dict[str, int]
+    max_instructions: int | None = None
+    trace: str | None = None
+
+
+class _Stopped(Exception):
+    """The hart shall end."""
+
+    def __init__(self, ending: HartEnding) -> None:
+        self.ending = ending
+
+
+class HartRunner:
+    """One hart: its machine and its page, from JOIN to LEAVE."""
+
+    def __init__(self, spec: HartSpec, segment: Segment, link: BusLink, stack: ExitStack) -> None:
+        """Take the hart's registers from its page. `link` must have joined."""
+        self._spec = spec
+        self._link = link
+        self._header = segment.header
+        self._page = segment.harts[spec.hart]
+        self._bell = self._page.address(Hart.DOORBELL)
+        self._exchange = host_atomics().exchange
+        self._compare_exchange = host_atomics().compare_exchange
+        clint = Clint(segment, Ringer(segment, link))
+        port = policy(spec.policy).port(PortContext(segment, spec.hart, link, spec.reservations))
+        if spec.trace is None:
+            self.machine = Interpreter(spec.hart, spec.extensions, port, self._page, clint)
+        else:
+            file = stack.enter_context(Path(spec.trace).open("w"))
+            self.machine = TracedInterpreter(spec.hart, spec.extensions, port, self._page, clint, file)
+        self._clint = clint
+        self._console: RingWriter | None = None
+        if segment.geometry.ring_bytes:
+            area = segment.ring(spec.hart)
+            self._console = RingWriter(area)
+            stack.callback(area.release)
+            stack.callback(self._console.release)
+        environment(spec.environment).attach(self.machine, segment, spec.symbols, self._print)
+        self.machine.at = self._page[Hart.PC]
+        self.machine.x[1:] = [self._page[Hart.X + i] for i in range(1, 32)]
+        self._parent = os.getppid()
+        self._parked = False
+
+    def run(self) -> HartEnding:
+        """Run until the hart ends; its page then says how and where."""
+        page = self._page
+        page[Hart.PID] = os.getpid()
+        page[Hart.STARTED] = 1
+        page[Hart.STATUS] = HartStatus.RUNNING
+        start = time.monotonic_ns()
+        try:
+            self._loop()
+        except _Stopped as stopped:
+            ending = stopped.ending
+        except UnhandledTrap as trap:
+            page[Hart.TRAP_CAUSE] = trap.cause
+            page[Hart.TRAP_TVAL] = trap.tval & (1 << 64) - 1
+            ending = HartEnding.TRAP
+        except BusLost:
+            if os.getppid() != self._parent:
+                raise
+            ending = HartEnding.STOPPED
+        self._save()
+        page[Hart.WALL_NS] = time.monotonic_ns() - start
+        page[Hart.ENDING] = ending
+        page[Hart.STATUS] = HartStatus.ENDED
+        return ending
+
+    def _loop(self) -> None:
+        machine = self.machine
+        limit = self._spec.max_instructions
+        bell = self._page.view
+        beat = 0
+        while True:
+            if bell[Hart.DOORBELL]:
+                self._answer_bell()
+            machine.take_interrupt()
+            now = time.monotonic_ns()
+            if now - beat > HEARTBEAT_NS:
+                beat = now
+                self._heartbeat(now)
+            steps = SAFEPOINT_INSTRUCTIONS
+            if limit is not None:
+                steps = min(steps, limit - machine.instret)
+                if steps <= 0:
+                    raise _Stopped(HartEnding.LIMIT)
+            try:
+                machine.run(steps)
+            except Waiting:
+                self._wait_for_interrupt()
+            except WaitingOnReservation as wait:
+                machine.port.wait_on_reservation(STO_TIMEOUT_S if wait.bounded else self._until_timer())
+            except Spinning:
+                os.sched_yield()
+            except GuestExit as end:
+                if self._compare_exchange(
+                    self._header.address(Header.EXIT_TICKET), 0, 1 + self._spec.hart
+                ) == 0:
+                    self._header[Header.EXIT_VALUE] = end.code
+                raise _Stopped(HartEnding.EXIT) from None
+
+    def _answer_bell(self) -> bool:
+        """Do what the doorbell asks for; true if the hart was paused."""
+        bits = self._exchange(self._bell, 0)
+        if bits & Doorbell.QUIESCE:
+            self._link.post(Kind.QUIESCENT, self._header[Header.QUIESCE_EPOCH])
+        if bits & Doorbell.STOP:
+            raise _Stopped(HartEnding.PARKED if self._parked else HartEnding.STOPPED)
+        if bits & Doorbell.PAUSE and self._page[Hart.PAUSE]:
+            self._pause()
+            return True
+        return False
+
+    def _pause(self) -> None:
+        page = self._page
+        self._save()
+        page[Hart.STATUS] = HartStatus.PAUSED
+        while page[Hart.PAUSE]:
+            wait_unless_rung(page, self._spec.hart, self._link, None, reservation=False)
+            if page[Hart.DOORBELL] & ~Doorbell.PAUSE:
+                self._answer_bell()
+            else:
+                self._exchange(self._bell, 0)
+        self.machine.at = page[Hart.PC]
+        self.machine.x[1:] = [page[Hart.X + i] for i in range(1, 32)]
+        page[Hart.STATUS] = HartStatus.RUNNING
+
+    def _save(self) -> None:
+        page, machine = self._page, self.machine
+        page[Hart.PC] = machine.at
+        page[Hart.INSTRET] = machine.instret
+        page[Hart.TRAP_COUNT] = machine.traps
+        for i, value in enumerate(machine.x):
+            page[Hart.X + i] = value
+
+    def _heartbeat(self, now: int) -> None:
+        self._page[Hart.HEARTBEAT_NS] = now
+        self._page[Hart.PC] = self.machine.at
+        self._page[Hart.INSTRET] = self.machine.instret
+        if os.getppid() != self._parent:
+            raise BusLost("the coordinator is gone")
+
+    def _until_timer(self) -> float | None:
+        """Seconds until the timer interrupt, if one can come; None if not."""
+        csrs = self.machine.csrs
+        compare = self._page[Hart.MTIMECMP]
+        if not csrs.mie & 1 << 7 or compare == (1 << 64) - 1:
+            return None
+        return self._clint.seconds_until(compare)
+
+    def _wait_for_interrupt(self) -> None:
+        page = self._page
+        self._save()
+        self._parked = not self.machine.csrs.mie
+        page[Hart.STATUS] = HartStatus.PARKED if self._parked else HartStatus.WAITING
+        while not self.machine.interrupt_wanted():
+            wait_unless_rung(page, self._spec.hart, self._link, self._until_timer(), reservation=False)
+            if self._answer_bell():
+                break  # WFI may end for any reason; the registers may have been changed
+        self._parked = False
+        page[Hart.STATUS] = HartStatus.RUNNING
+
+    def _print(self, data: bytes) -> None:
+        if self._console is not None:
+            self._console.write(data, self._output_is_lost)
+
+    def _output_is_lost(self) -> bool:
+        return bool(self._page[Hart.DOORBELL] & Doorbell.STOP) or os.getppid() != self._parent
+
+
+def run(spec: HartSpec) -> None:
+    """The hart process's main function."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to handle
+    parent = os.getppid()
+    segment = Segment.attach(spec.segment)
+    link = BusLink(
+        spec.endpoint,
+        spec.token,
+        segment,
+        lambda: os.getppid() != parent or bool(segment.harts[spec.hart][Hart.DOORBELL] & Doorbell.STOP),
+    )
+    try:
+        link.join()
+        with ExitStack() as stack:
+            HartRunner(spec, segment, link, stack).run()
+        link.post(Kind.LEAVE)
+    except BusLost:
+        if os.getppid() != parent:
+            remove_traces(spec.segment, spec.directory)
+    finally:
+        link.close()
