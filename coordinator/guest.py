@@ -15,7 +15,8 @@ from bus.layout import RAM_BASE
 from coordinator import paths
 from coordinator.config.errors import ConfigError, Problem
 from coordinator.config.model import Guest, Vm
-from coordinator.expect import resolve
+from coordinator.config.load import Config
+from coordinator.expect import resolve, unknown_names
 from hart.asm import AssemblyError, assemble
 from hart.elf import ElfError, read_elf, read_raw
 from hart.image import Image
@@ -58,6 +59,20 @@ def build(vm: Vm, directory: Path) -> Image:
         raise BuildError(image.name, [Problem("entry", str(error.args[0]))]) from error
 
 
+def build_all(config: Config) -> dict[str, Image]:
+    """The image of every VM of a configuration, by VM name, with the expectations' symbols looked up.
+
+    Raises:
+        ConfigError: a guest cannot be built, or an expectation names a symbol that its guest lacks.
+
+    """
+    images = {name: build(vm, config.directory) for name, vm in config.run.vms.items()}
+    problems = [p for name, vm in config.run.vms.items() for p in unknown_names(name, vm, images[name])]
+    if problems:
+        raise ConfigError(config.source, problems)
+    return images
+
+
 def _existing(names: Iterable[str], directory: Path) -> list[Path]:
     found = [directory / name for name in names]
     missing = [path for path in found if not path.is_file()]
@@ -72,7 +87,7 @@ def _assemble(vm: Vm, sources: list[Path]) -> Image:
             sources,
             base=RAM_BASE,
             extensions=vm.extensions,
-            defines=vm.guest.defines,
+            defines={name: str(value) for name, value in vm.guest.defines.items()},
             include_paths=[paths.GUEST_LIBRARY],
         ).image
     except AssemblyError as error:

@@ -2,6 +2,8 @@
 
     .include "htif.S"
 
+    .option arch, +zabha, +zacas    # for a VM that lacks them, too: that is the point
+
     .text
     .globl _start
 _start:
