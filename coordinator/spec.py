@@ -51,7 +51,9 @@ class VmSpec:
         timeout_s: wall-clock limit of a run in seconds; None for no limit.
         record_order: file for the order in which the policy performs accesses, or None.
         trace: file for the instruction trace, or None.
+        environment: guest environment, a module under `hart/environments/`.
         on_hart_death: what happens to the VM when a hart's process dies.
+        on_bus_death: likewise for the bus process.
         watch: how it is watched.
         host: the simulated host.
         rules: `simulator`: every implemented extension can be switched off; `kvm`: exactly the kernel's
@@ -74,7 +76,9 @@ class VmSpec:
     timeout_s: Annotated[float, Field(gt=0)] | None = None
     record_order: str | None = None
     trace: str | None = None
+    environment: str = "bare"
     on_hart_death: Literal["stop", "continue"] = "stop"
+    on_bus_death: Literal["stop", "restart"] = "stop"
     watch: WatchSettings = Field(default_factory=WatchSettings)
     host: HostModel = Field(default_factory=HostModel)
     rules: Rules = "simulator"
