@@ -69,7 +69,9 @@ class Message:
 CATALOGUE: dict[int, Message] = {
     int(row.kind): row
     for row in (
-        Message(Kind.JOIN, ("version", "pid"), Sender.HART, (), "the hart's process runs and is at a safepoint"),
+        Message(
+            Kind.JOIN, ("version", "pid"), Sender.HART, (), "the hart's process runs and is at a safepoint"
+        ),
         Message(Kind.LEAVE, (), Sender.HART, (), "the hart makes no more accesses"),
         Message(Kind.LR, ("address", "size", "order"), Sender.HART, ("value",), "load-reserved"),
         Message(
@@ -87,7 +89,9 @@ CATALOGUE: dict[int, Message] = {
             ("old", "old_high"),
             "AMOCAS of 1 to 16 bytes",
         ),
-        Message(Kind.STORE, ("address", "size", "value", "order"), Sender.HART, (), "store to a tracked granule"),
+        Message(
+            Kind.STORE, ("address", "size", "value", "order"), Sender.HART, (), "store to a tracked granule"
+        ),
         Message(Kind.END_RESERVATION, ("failure",), Sender.HART, (), "drop the sender's reservation"),
         Message(
             Kind.WAIT,
@@ -98,7 +102,9 @@ CATALOGUE: dict[int, Message] = {
             "is 1, when it has none (left)",
         ),
         Message(Kind.WAKE, ("hart",), Sender.ANYONE, (), "answer that hart's WAIT"),
-        Message(Kind.QUIESCENT, ("epoch",), Sender.HART, (), "a safepoint was passed after `epoch` was announced"),
+        Message(
+            Kind.QUIESCENT, ("epoch",), Sender.HART, (), "a safepoint was passed after `epoch` was announced"
+        ),
         Message(Kind.HART_GONE, ("hart",), Sender.COORDINATOR, (), "that hart's process has ended"),
         Message(
             Kind.STATISTICS,
@@ -160,7 +166,8 @@ def decode_request(data: bytes) -> list[int]:
     length, row = shape
     if len(checked) != length:
         raise MalformedMessage(
-            f"{row.kind.name} takes {', '.join(row.fields) or 'no fields'}; got {len(checked) - 2}", checked[1]
+            f"{row.kind.name} takes {', '.join(row.fields) or 'no fields'}; got {len(checked) - 2}",
+            checked[1],
         )
     return checked
 

@@ -33,9 +33,7 @@ class OrderLog:
 
     def append(self, record: OrderRecord) -> None:
         """Add the next transaction."""
-        before, after = (
-            v if v < _WORD else v.to_bytes(16, "little") for v in (record.before, record.after)
-        )
+        before, after = (v if v < _WORD else v.to_bytes(16, "little") for v in (record.before, record.after))
         self._file.write(
             self._pack(
                 (

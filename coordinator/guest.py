@@ -18,7 +18,6 @@ from coordinator.config.model import Guest, Vm
 from coordinator.config.load import Config
 from coordinator.expect import resolve, unknown_names
 from hart.asm import AssemblyError, assemble
-from hart.elf import ElfError, read_elf, read_raw
 from hart.image import Image
 from hart.isa.isa_string import canonical
 
@@ -95,6 +94,8 @@ def _assemble(vm: Vm, sources: list[Path]) -> Image:
 
 
 def _read_elf(path: Path) -> Image:
+    from hart.elf import ElfError, read_elf  # pyelftools takes its time to load
+
     try:
         return read_elf(path)
     except (ElfError, OSError) as error:
@@ -102,6 +103,8 @@ def _read_elf(path: Path) -> Image:
 
 
 def _read_raw(guest: Guest, directory: Path) -> Image:
+    from hart.elf import read_raw
+
     assert guest.raw is not None
     assert guest.address is not None
     (path,) = _existing([guest.raw], directory)

@@ -140,3 +140,17 @@ def _verdict(outcome: Outcome, plain: bool) -> Iterator[Table]:
         seen = f"{check.seen} ({check.where})" if check.where else check.seen
         table.add_row(mark, check.what, Text(check.expected), Text(seen))
     yield table
+
+
+def stdout_console() -> Console:
+    """The console for results: as wide as the terminal, or wide enough for anything where there is none."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH, soft_wrap=True)
+
+
+def plain_table(columns: Iterable[str]) -> Table:
+    """A table of text without lines around it."""
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    return table

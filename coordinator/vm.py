@@ -148,7 +148,12 @@ class VirtualMachine:
         """Start the bus and the harts."""
         self._state = MachineState.RUNNING
         self._monitor = _Monitor(
-            self.spec, self._segment, self._runtime, effective(self._extensions), self._environment.name, self._image
+            self.spec,
+            self._segment,
+            self._runtime,
+            effective(self._extensions),
+            self._environment.name,
+            self._image,
         )
 
     def pause(self) -> None:
@@ -335,7 +340,9 @@ class _Monitor:
             patience = spec.watch.poll_interval_s
             if deadline is not None:
                 patience = min(patience, max(0.0, deadline - time.monotonic()))
-            ready = wait([self._bus.sentinel, self._wake_reader, *(p.sentinel for p in alive.values())], patience)
+            ready = wait(
+                [self._bus.sentinel, self._wake_reader, *(p.sentinel for p in alive.values())], patience
+            )
             self._drain()
             for hart in [h for h, p in alive.items() if p.sentinel in ready]:
                 del alive[hart]

@@ -30,7 +30,11 @@ from hart.isa.row import Meaning
 
 _MASK = (1 << 64) - 1
 _Entry = tuple[Meaning, tuple[int, ...], int]
-_INTERRUPTS = (Cause.MACHINE_EXTERNAL_INTERRUPT, Cause.MACHINE_SOFTWARE_INTERRUPT, Cause.MACHINE_TIMER_INTERRUPT)
+_INTERRUPTS = (
+    Cause.MACHINE_EXTERNAL_INTERRUPT,
+    Cause.MACHINE_SOFTWARE_INTERRUPT,
+    Cause.MACHINE_TIMER_INTERRUPT,
+)
 """In the order in which they are taken (privileged manual, "Interpreter Interrupt Registers")."""
 
 

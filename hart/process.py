@@ -163,9 +163,10 @@ class HartRunner:
             except Spinning:
                 os.sched_yield()
             except GuestExit as end:
-                if self._compare_exchange(
-                    self._header.address(Header.EXIT_TICKET), 0, 1 + self._spec.hart
-                ) == 0:
+                if (
+                    self._compare_exchange(self._header.address(Header.EXIT_TICKET), 0, 1 + self._spec.hart)
+                    == 0
+                ):
                     self._header[Header.EXIT_VALUE] = end.code
                 raise _Stopped(HartEnding.EXIT) from None
 

@@ -30,3 +30,19 @@ def config_errors() -> Iterator[None]:
     except ConfigError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(ExitCode.USAGE_OR_CONFIG) from error
+
+
+def parse_isa(text: str) -> frozenset[str]:
+    """The extensions of `--isa`.
+
+    Raises:
+        ConfigError: it is no ISA string.
+
+    """
+    from coordinator.config.errors import ConfigError, Problem
+    from hart.isa.isa_string import IsaError, parse
+
+    try:
+        return parse(text)
+    except IsaError as error:
+        raise ConfigError("", [Problem("--isa", str(error))]) from error

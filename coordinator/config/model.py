@@ -6,6 +6,7 @@ The JSON Schema that editors use is generated from these models, and so is `hart
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -23,11 +24,12 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from bus import policies
 from bus.access import ScFailure
 from coordinator import expression
 from coordinator.config.units import format_size, parse_size
 from coordinator.result import Ending
-from hart import causes
+from hart import causes, environments
 from hart.isa import extensions, isa_string
 from hart.isa.syntax import REGISTERS
 from hart.spelling import nearest
@@ -98,6 +100,21 @@ def _check_expression(text: str) -> str:
 
 
 ExpressionText = Annotated[str, AfterValidator(_check_expression)]
+
+
+def _one_of(names: Sequence[str]) -> tuple[AfterValidator, WithJsonSchema]:
+    """What makes a string field one of `names`."""
+
+    def check(name: str) -> str:
+        if name not in names:
+            raise ValueError(f"is not allowed{nearest(name, names)}; allowed: {', '.join(names)}")
+        return name
+
+    return AfterValidator(check), WithJsonSchema({"type": "string", "enum": list(names)})
+
+
+PolicyName = Annotated[str, *_one_of(policies.NAMES)]
+EnvironmentName = Annotated[str, *_one_of(environments.NAMES)]
 
 Word64 = Annotated[int, Field(ge=-(1 << 63), lt=1 << 64)]
 """A 64-bit value, signed or unsigned."""
@@ -421,12 +438,14 @@ class Vm(_Table):
     """Number of harts; each is a process. Default 1."""
     memory: Size = 16 << 20
     """Size of guest RAM, a multiple of 4KiB; RAM starts at 0x80000000. Default `16MiB`."""
-    policy: str = "serial"
+    policy: PolicyName = "serial"
     """Coherence policy, by name. Default `serial`."""
-    environment: Literal["bare"] = "bare"
+    environment: EnvironmentName = "bare"
     """What the guest finds around it. `bare`: M-mode, HTIF, CLINT. Default `bare`."""
     on_hart_death: Literal["stop", "continue"] = "stop"
     """What becomes of the VM when a hart's process dies. Default `stop`."""
+    on_bus_death: Literal["stop", "restart"] = "stop"
+    """What becomes of the VM when its bus process dies. Default `stop`."""
     seed: int = Field(default=0, ge=0, lt=1 << 64)
     """Seed of everything random in the run. Default 0."""
     isa: Isa = Isa()

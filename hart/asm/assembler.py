@@ -249,7 +249,9 @@ class _Reader:
         if condition.in_else:
             raise Problem(f"{name} after .else")
         condition.in_else = name == ".else"
-        condition.live = condition.outer and not condition.taken and (name == ".else" or self._test(".if", rest))
+        condition.live = (
+            condition.outer and not condition.taken and (name == ".else" or self._test(".if", rest))
+        )
         condition.taken = condition.taken or condition.live
 
     def _test(self, name: str, rest: str) -> bool:
@@ -296,7 +298,9 @@ class _Reader:
         body = self._block(".rept", statement)
         count = self.context.constant(rest)
         if count < 0 or count * len(body) > _MOST_STATEMENTS:
-            raise Problem(f".rept: {count} times {len(body)} statements; allowed are up to {_MOST_STATEMENTS}")
+            raise Problem(
+                f".rept: {count} times {len(body)} statements; allowed are up to {_MOST_STATEMENTS}"
+            )
         self._expand(body, [{}] * count, statement, ".rept")
 
     def _iterate(self, rest: str, statement: Statement) -> None:

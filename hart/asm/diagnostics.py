@@ -91,7 +91,9 @@ class Report:
 
         """
         written = " ".join(origin.split())
-        found = Diagnostic(place, str(problem), text.strip(), "" if " ".join(text.split()) in written else written)
+        found = Diagnostic(
+            place, str(problem), text.strip(), "" if " ".join(text.split()) in written else written
+        )
         if found not in self._found:
             self._found.append(found)
         if len(self._found) >= LIMIT:

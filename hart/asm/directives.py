@@ -100,7 +100,9 @@ def _align(context: Context, operands: list[str], power: bool) -> None:
     boundary = 1 << given if power and 0 <= given < 64 else given
     if not 0 <= boundary <= _LARGEST_ALIGNMENT or boundary & (boundary - 1):
         top = _LARGEST_ALIGNMENT.bit_length() - 1
-        raise Problem(f"{given} is not " + (f"in 0..{top}" if power else f"a power of two up to {_LARGEST_ALIGNMENT}"))
+        raise Problem(
+            f"{given} is not " + (f"in 0..{top}" if power else f"a power of two up to {_LARGEST_ALIGNMENT}")
+        )
     if boundary <= 1:
         return
     section = context.unit.section
@@ -145,8 +147,11 @@ def symbol_name(text: str) -> str:
         Problem: it is not one.
 
     """
-    if not text or not (text[0].isalpha() or text[0] in "_.$") or text == "." or not all(
-        c.isalnum() or c in "_.$" for c in text
+    if (
+        not text
+        or not (text[0].isalpha() or text[0] in "_.$")
+        or text == "."
+        or not all(c.isalnum() or c in "_.$" for c in text)
     ):
         raise Problem(f"{text!r} is not the name of a symbol")
     return text

@@ -98,12 +98,21 @@ def _no_form(context: Context, forms: tuple[Pseudo, ...], operands: list[str]) -
     name = forms[0].name
     for pseudo in forms:
         for operand, text in zip(parse_template(pseudo.operands), operands, strict=False):
-            if operand.value and operand.value.text == "constant" and len(operands) == pseudo.operands.count(",") + 1:
+            if (
+                operand.value
+                and operand.value.text == "constant"
+                and len(operands) == pseudo.operands.count(",") + 1
+            ):
                 try:
                     context.constant(text)
                 except Problem as problem:
                     return Problem(f"{name}: {problem}")
-            if operand.value and operand.value.text in _REGISTER_ATOMS and text not in REGISTERS and len(forms) == 1:
+            if (
+                operand.value
+                and operand.value.text in _REGISTER_ATOMS
+                and text not in REGISTERS
+                and len(forms) == 1
+            ):
                 return Problem(f"{name}: {text!r} is not an integer register{suggest(text, REGISTERS)}")
     shapes = " or ".join(f"{p.name} {p.operands}".strip() for p in forms)
     return Problem(f"{name} does not take {', '.join(operands) or 'no operands'!r}; write {shapes}")
@@ -220,6 +229,10 @@ def _other_ways(context: Context, instruction: Instruction) -> Iterator[tuple[In
         yield over, jump
     for text, reference in instruction.references.items():
         # As GNU ld does: what auipc cannot reach, lui may, above all a weak symbol that nobody defines.
-        if row.name == "auipc" and isinstance(reference, Reference) and reference.relocation is Relocation.PCREL_HI:
+        if (
+            row.name == "auipc"
+            and isinstance(reference, Reference)
+            and reference.relocation is Relocation.PCREL_HI
+        ):
             absolute = {text: Reference(Relocation.HI_FOR_PCREL, reference.expression)}
             yield (Instruction(BY_NAME["lui"], instruction.operands, {}, absolute),)

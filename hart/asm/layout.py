@@ -108,7 +108,11 @@ class Layout:
             return self._globals[name]
         if own is not None and (own.definition is not None or own.binding is Binding.WEAK):
             return unit, own
-        known = [n for n in (*unit.symbols, *self._globals) if HIDDEN not in n and n != name and self._defined(unit, n)]
+        known = [
+            n
+            for n in (*unit.symbols, *self._globals)
+            if HIDDEN not in n and n != name and self._defined(unit, n)
+        ]
         raise Problem(f"{readable(name)!r} is not defined{suggest(name, known)}")
 
     def _defined(self, unit: Unit, name: str) -> bool:
@@ -152,7 +156,9 @@ class Layout:
             moved = self._place()
             if not self._grow() and not moved:
                 return
-        raise Problem(f"the layout does not settle in {_MOST_ROUNDS} rounds: .org or .space depend on each other")
+        raise Problem(
+            f"the layout does not settle in {_MOST_ROUNDS} rounds: .org or .space depend on each other"
+        )
 
     def _place(self) -> bool:
         """Sizes, then addresses; whether any changed."""
@@ -214,7 +220,9 @@ class Layout:
                 if not isinstance(fragment, Code):
                     continue
                 choice = self._choices.get(fragment, 0)
-                while choice + 1 < len(fragment.alternatives) and not self._fits(section, index, fragment, choice):
+                while choice + 1 < len(fragment.alternatives) and not self._fits(
+                    section, index, fragment, choice
+                ):
                     choice += 1
                     grown = True
                 if choice:
@@ -328,7 +336,11 @@ class Layout:
         found: dict[str, ImageSymbol] = {}
         for unit, symbol in order:
             hidden = HIDDEN in symbol.name or symbol.name.startswith(".L")
-            if hidden or not isinstance(symbol.definition, Mark) or symbol.definition.section not in self._offsets:
+            if (
+                hidden
+                or not isinstance(symbol.definition, Mark)
+                or symbol.definition.section not in self._offsets
+            ):
                 continue
             name = symbol.name if symbol.name not in found else f"{unit.name}:{symbol.name}"
             try:
@@ -382,7 +394,9 @@ def integer(value: int, size: int) -> bytes:
     """
     bits = 8 * size
     if not -(1 << bits - 1) <= value < 1 << bits:
-        raise Problem(f"{value:#x} does not fit in {size} bytes ({-(1 << bits - 1):#x}..{(1 << bits) - 1:#x})")
+        raise Problem(
+            f"{value:#x} does not fit in {size} bytes ({-(1 << bits - 1):#x}..{(1 << bits) - 1:#x})"
+        )
     return (value & (1 << bits) - 1).to_bytes(size, "little")
 
 

@@ -13,9 +13,13 @@ from hart.asm.diagnostics import Problem, suggest
 from hart.asm.source import CHARACTER, STRING, Statement
 
 _USE = re.compile(r"\\(?:(?P<empty>\(\))|(?P<count>@)|(?P<name>[A-Za-z_.$][\w.$]*))")
-_PARAMETER = re.compile(r"(?P<name>[A-Za-z_.$][\w.$]*)\s*(?::\s*(?P<kind>req|vararg))?\s*(?:=\s*(?P<default>.*))?", re.S)
+_PARAMETER = re.compile(
+    r"(?P<name>[A-Za-z_.$][\w.$]*)\s*(?::\s*(?P<kind>req|vararg))?\s*(?:=\s*(?P<default>.*))?", re.S
+)
 _KEYWORD = re.compile(r"([A-Za-z_.$][\w.$]*)\s*=(?!=)\s*(.*)", re.DOTALL)
-_PIECE = re.compile(rf"{STRING}|{CHARACTER}|(?P<open>\()|(?P<close>\))|(?P<comma>,)|(?P<space>\s+)|.", re.DOTALL)
+_PIECE = re.compile(
+    rf"{STRING}|{CHARACTER}|(?P<open>\()|(?P<close>\))|(?P<comma>,)|(?P<space>\s+)|.", re.DOTALL
+)
 _OPERATORS = frozenset("+-*/%&|^~!<>=:,")
 """A blank beside one of these does not separate macro arguments."""
 
@@ -64,7 +68,9 @@ class Macro:
                     bound[taken.name] = argument if taken.vararg else _unquote(argument)
             else:
                 hint = suggest(keyword[1], known) if keyword else ""
-                raise Problem(f"macro {self.name} takes at most {len(known)} arguments; {argument!r} is one more{hint}")
+                raise Problem(
+                    f"macro {self.name} takes at most {len(known)} arguments; {argument!r} is one more{hint}"
+                )
         for p in self.parameters:
             if p.required and not bound.get(p.name):
                 raise Problem(f"macro {self.name} needs a value for {p.name}")
@@ -85,7 +91,9 @@ def define(operands: str, body: Sequence[Statement]) -> Macro:
     for text in _arguments(rest):
         m = _PARAMETER.fullmatch(text)
         if m is None:
-            raise Problem(f"{text!r} is not a macro parameter; write name, name=default, name:req or name:vararg")
+            raise Problem(
+                f"{text!r} is not a macro parameter; write name, name=default, name:req or name:vararg"
+            )
         default = _unquote(m["default"] or "")
         parameters.append(Parameter(m["name"], m["kind"] == "req", default, m["kind"] == "vararg"))
     return Macro(name, tuple(parameters), tuple(body))

@@ -125,7 +125,9 @@ class Preprocessor:
             condition = _Condition(place, False, True, outer)
             open_.append(condition)  # pushed first: an error in the condition must not unbalance the #endif
             if outer:
-                truth = self._truth(rest) if name == "if" else (rest.strip() in self.macros) == (name == "ifdef")
+                truth = (
+                    self._truth(rest) if name == "if" else (rest.strip() in self.macros) == (name == "ifdef")
+                )
             condition.live = outer and truth
             condition.taken = truth
             return True
@@ -254,7 +256,9 @@ class Preprocessor:
                     at = call[1]
         return self._expand_tokens(body, busy), at
 
-    def _substitute(self, name: str, macro: Macro, arguments: list[list[str]], busy: frozenset[str]) -> list[str]:
+    def _substitute(
+        self, name: str, macro: Macro, arguments: list[list[str]], busy: frozenset[str]
+    ) -> list[str]:
         parameters = macro.parameters or ()
         if len(parameters) == 0 and arguments == [[]]:
             arguments = []

@@ -92,7 +92,9 @@ def load_constant(rd: str, value: int) -> str:
     source = "x0"
     lines = []
     for operation, immediate in constant_steps(value):
-        lines.append(f"lui {rd}, {immediate}" if operation == "lui" else f"{operation} {rd}, {source}, {immediate}")
+        lines.append(
+            f"lui {rd}, {immediate}" if operation == "lui" else f"{operation} {rd}, {source}, {immediate}"
+        )
         source = rd
     return "; ".join(lines)
 

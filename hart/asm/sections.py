@@ -223,7 +223,9 @@ class Unit:
         """The symbol of that name, made if need be."""
         return self.symbols.setdefault(name, Symbol(name))
 
-    def define(self, name: str, definition: Mark | Expression, statement: Statement, *, variable: bool) -> None:
+    def define(
+        self, name: str, definition: Mark | Expression, statement: Statement, *, variable: bool
+    ) -> None:
         """Give a symbol its value.
 
         Raises:
@@ -274,7 +276,12 @@ class Unit:
                 raise Problem(f"no label {number}: before this line for {name}")
             return Name(_numeric_name(number, seen + (direction == "f")))
         symbol = self.symbols.get(name)
-        if symbol and symbol.variable and symbol.definition is not None and not isinstance(symbol.definition, Mark):
+        if (
+            symbol
+            and symbol.variable
+            and symbol.definition is not None
+            and not isinstance(symbol.definition, Mark)
+        ):
             return symbol.definition
         return Name(name)
 
@@ -288,7 +295,9 @@ class Unit:
         symbol = self.symbols.get(name)
         match symbol.definition if symbol else None:
             case None:
-                raise Problem(f"{readable(name)!r} is not defined before this line, where its value is needed")
+                raise Problem(
+                    f"{readable(name)!r} is not defined before this line, where its value is needed"
+                )
             case Mark(section, _, run, offset):
                 return Value(offset, {(section, run): 1})
             case defined:

@@ -160,5 +160,5 @@ def string(text: str) -> bytes:
 
     """
     if not re.fullmatch(STRING, text, re.DOTALL):
-        raise Problem(f'expected a string in double quotes, not {text or "nothing"}')
+        raise Problem(f"expected a string in double quotes, not {text or 'nothing'}")
     return unescape(text[1:-1])
