@@ -494,7 +494,9 @@ class _Monitor:
             bits = memory.load(pc, 2)
             if bits & 3 == 3:
                 bits |= memory.load(pc + 2, 2) << 16
-            text = disassemble(bits, pc, Decoder(self._decoder_extensions), self._image.symbolize)
+            text = disassemble(
+                bits, pc, decoder=Decoder(self._decoder_extensions), symbolize=self._image.symbolize
+            )
         except MemoryFault as fault:
             text = str(fault)
         cause = page[Hart.TRAP_CAUSE]
