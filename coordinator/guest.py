@@ -16,7 +16,7 @@ from coordinator import paths
 from coordinator.config.errors import ConfigError, Problem
 from coordinator.config.model import Guest, Vm
 from coordinator.config.load import Config
-from coordinator.expect import resolve, unknown_names
+from coordinator.expect import Finding, resolve, unknown_names
 from hart.asm import AssemblyError, assemble
 from hart.image import Image
 from hart.isa.isa_string import canonical
@@ -28,26 +28,62 @@ BUILD_TIMEOUT_S = 300
 """A first build of zig's own parts can be slow; nothing of a guest's is."""
 
 
-class BuildError(ConfigError):
-    """A guest that cannot be built or read: carries the tool's own words."""
+class GuestError(Exception):
+    """A guest that cannot be built or read.
+
+    Attributes:
+        key: the key of `[vm]` that is at fault, as a path; empty where the guest's own text is, and the message is
+            the tool's, with file and line.
+        message: what is wrong.
+
+    """
+
+    def __init__(self, message: str, *key: str | int) -> None:
+        super().__init__(message)
+        self.key = key
+        self.message = message
+
+
+def build_all(config: Config) -> dict[str, Image]:
+    """The image of every VM of a configuration, by VM name, checked against its memory and its expectations.
+
+    Raises:
+        ConfigError: a guest cannot be built or does not fit into its VM's memory, or an expectation names a symbol
+            that its guest lacks; lists every problem.
+
+    """
+    images: dict[str, Image] = {}
+    problems: list[Problem] = []
+    for name, vm in config.run.vms.items():
+        try:
+            images[name] = build(vm, config.directory)
+        except GuestError as error:
+            if not error.key:
+                raise ConfigError("", [Problem("", error.message)]) from error
+            problems.append(config.problem(name, error.key, error.message))
+            continue
+        found = [*_outside_memory(vm, images[name]), *unknown_names(vm, images[name])]
+        problems += [config.problem(name, key, message) for key, message in found]
+    if problems:
+        raise ConfigError(config.source, problems)
+    return images
 
 
 def build(vm: Vm, directory: Path) -> Image:
     """The image of `vm`'s guest; `directory` is what its paths are relative to.
 
     Raises:
-        BuildError: a file is missing, does not assemble or compile, or is not a RISC-V program; or the entry
+        GuestError: a file is missing, does not assemble or compile, or is not a RISC-V program; or the entry
             names no symbol.
 
     """
     guest = vm.guest
     if guest.source is not None:
-        image = _assemble(vm, _existing(guest.source, directory))
+        image = _assemble(vm, _existing("source", guest.source, directory))
     elif guest.c is not None:
-        image = _compile(vm, _existing(guest.c, directory))
+        image = _compile(vm, _existing("c", guest.c, directory))
     elif guest.elf is not None:
-        (path,) = _existing([guest.elf], directory)
-        image = _read_elf(path)
+        image = _read_elf(_existing("elf", [guest.elf], directory)[0])
     else:
         image = _read_raw(guest, directory)
     if guest.entry is None:
@@ -55,28 +91,25 @@ def build(vm: Vm, directory: Path) -> Image:
     try:
         return replace(image, entry=resolve(guest.entry, image))
     except LookupError as error:
-        raise BuildError(image.name, [Problem("entry", str(error.args[0]))]) from error
+        raise GuestError(str(error.args[0]), "guest", "entry") from error
 
 
-def build_all(config: Config) -> dict[str, Image]:
-    """The image of every VM of a configuration, by VM name, with the expectations' symbols looked up.
-
-    Raises:
-        ConfigError: a guest cannot be built, or an expectation names a symbol that its guest lacks.
-
-    """
-    images = {name: build(vm, config.directory) for name, vm in config.run.vms.items()}
-    problems = [p for name, vm in config.run.vms.items() for p in unknown_names(name, vm, images[name])]
-    if problems:
-        raise ConfigError(config.source, problems)
-    return images
+def _outside_memory(vm: Vm, image: Image) -> list[Finding]:
+    end = RAM_BASE + vm.memory
+    for chunk in image.chunks:
+        last = chunk.address + len(chunk.data) + chunk.zeros
+        if chunk.address < RAM_BASE or last > end:
+            where = f"{chunk.address:#x} to {last:#x}"
+            return [(("memory",), f"{image.name} needs {where}, but memory is {RAM_BASE:#x} to {end:#x}")]
+    return []
 
 
-def _existing(names: Iterable[str], directory: Path) -> list[Path]:
+def _existing(key: str, names: list[str], directory: Path) -> list[Path]:
     found = [directory / name for name in names]
-    missing = [path for path in found if not path.is_file()]
-    if missing:
-        raise BuildError(str(missing[0]), [Problem("", "there is no such file")])
+    for number, path in enumerate(found):
+        if not path.is_file():
+            at = (number,) if key in ("source", "c") else ()
+            raise GuestError(f"there is no file {path}", "guest", key, *at)
     return found
 
 
@@ -90,7 +123,7 @@ def _assemble(vm: Vm, sources: list[Path]) -> Image:
             include_paths=[paths.GUEST_LIBRARY],
         ).image
     except AssemblyError as error:
-        raise BuildError("", [Problem("", str(error))]) from error
+        raise GuestError(str(error)) from error
 
 
 def _read_elf(path: Path) -> Image:
@@ -99,7 +132,7 @@ def _read_elf(path: Path) -> Image:
     try:
         return read_elf(path)
     except (ElfError, OSError) as error:
-        raise BuildError(str(path), [Problem("", str(error))]) from error
+        raise GuestError(f"{path}: {error}") from error
 
 
 def _read_raw(guest: Guest, directory: Path) -> Image:
@@ -107,7 +140,7 @@ def _read_raw(guest: Guest, directory: Path) -> Image:
 
     assert guest.raw is not None
     assert guest.address is not None
-    (path,) = _existing([guest.raw], directory)
+    (path,) = _existing("raw", [guest.raw], directory)
     return read_raw(path, guest.address)
 
 
@@ -115,7 +148,7 @@ def _compile(vm: Vm, sources: list[Path]) -> Image:
     """Build with zig, whose own cache, kept in ours, makes a second build of the same content quick."""
     if importlib.util.find_spec("ziglang") is None:
         message = "C guests are built by zig, which is not installed: pip install 'hartstorm[c]'"
-        raise BuildError(str(sources[0]), [Problem("", message)])
+        raise GuestError(message, "guest", "c")
     cache = paths.cache_directory() / "zig"
     cache.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": str(cache), "ZIG_LOCAL_CACHE_DIR": str(cache)}
@@ -135,11 +168,9 @@ def _compile(vm: Vm, sources: list[Path]) -> Image:
                 command, env=environment, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False
             )
         except subprocess.TimeoutExpired as error:
-            message = f"zig did not finish within {BUILD_TIMEOUT_S} s"
-            raise BuildError(str(sources[0]), [Problem("", message)]) from error
+            raise GuestError(f"zig did not finish within {BUILD_TIMEOUT_S} s", "guest", "c") from error
         if done.returncode:
-            message = f"zig cc failed:\n{done.stderr.strip()}"
-            raise BuildError(str(sources[0]), [Problem("", message)])
+            raise GuestError(done.stderr.strip() or f"zig cc ended with exit code {done.returncode}")
         return replace(_read_elf(program), name=sources[0].name)
 
 

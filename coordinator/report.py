@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bus.access import AtomicKind, ScFailure
+from bus.policies import policy
 from coordinator.outcome import Outcome
 from coordinator.result import HartResult, HotAddress
 
@@ -46,7 +47,10 @@ def _vm(outcome: Outcome, name: str, *, several: bool, plain: bool) -> Iterator[
     vm, result = outcome.vm, outcome.result
     title = f"{name}: {outcome.name}" if several else name
     harts = "1 hart" if vm.harts == 1 else f"{vm.harts} harts"
-    yield Text(f"{title}: {harts}, policy {vm.policy}, {outcome.isa}, seed {vm.seed}", "bold")
+    chosen = policy(vm.policy)
+    wrong = "" if chosen.correct else f" (WRONG on purpose: {chosen.summary})"
+    yield Text(f"{title}: {harts}, policy {vm.policy}{wrong}, seed {vm.seed}", "bold")
+    yield Text(outcome.isa, "dim")
     yield from _harts(result.harts, plain)
     yield from _sc_failures(result.harts, plain)
     yield from _hot(result.hot, plain)

@@ -40,7 +40,9 @@ def asm(
     with config_errors():
         extensions = None if isa is None else parse_isa(isa)
         origin = _number(base)
-    macros = {name: value if given else "1" for name, given, value in (text.partition("=") for text in define or ())}
+    macros = {
+        name: value if given else "1" for name, given, value in (text.partition("=") for text in define or ())
+    }
     folders = [*(include or ()), paths.GUEST_LIBRARY]
     try:
         made = assemble(
