@@ -122,7 +122,7 @@ def loads(text: str, source: str, directory: Path, overrides: Overrides = Overri
     except tomllib.TOMLDecodeError as error:
         message, _, at = str(error).rpartition(" (at ")
         line = int(at.split()[1].rstrip(",")) if at.startswith("line ") else text.count("\n") + 1
-        raise ConfigError(source, [Problem("", f"not TOML: {message}", line=line)]) from error
+        raise ConfigError(source, [Problem("", f"not TOML: {message or error}", line=line)]) from error
     return _check(document, source, directory, overrides, places.key_lines(text))
 
 
