@@ -1,4 +1,4 @@
-"""ONE_REG: each (class, operation, condition) has the kernel's errno; the list is what get-reg-list expects."""
+"""ONE_REG: each (class, operation, condition) has the kernel's errno; the list is as get-reg-list expects."""
 
 from __future__ import annotations
 
@@ -449,9 +449,14 @@ def test_get_reg_list(state: dict[str, object]):
 
 def _fwft_features(v: Vcpu) -> list[bool]:
     on = v.enabled
-    return ["FWFT" in v.sbi and f for f in (
-        v.host.misaligned_delegation, "Smnpm" in on, {"Svade", "Svadu"} <= on, "Zicfilp" in on, "Zicfiss" in on,
-    )]  # fmt: skip
+    supported = [
+        v.host.misaligned_delegation,
+        "Smnpm" in on,
+        {"Svade", "Svadu"} <= on,
+        "Zicfilp" in on,
+        "Zicfiss" in on,
+    ]
+    return ["FWFT" in v.sbi and feature for feature in supported]
 
 
 def test_a_disabled_extension_stays_listed_and_its_registers_vanish():
