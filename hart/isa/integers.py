@@ -2,8 +2,8 @@
 
 Owns the value half of `hart.isa.algebra.Algebra`; registers, memory and control are its subclass's. A value
 is an integer v with 0 <= v < 2**64; every operation takes and gives such values. This is the interpreter's
-inner loop, where calls are what costs: each operation is one expression where it can be, so `(a ^ SIGN) - SIGN`,
-the signed value of a, is written out.
+inner loop, where calls are what costs: each operation is one expression where it can be, so the signed value
+of a, `(a ^ SIGN) - SIGN`, is written out.
 """
 
 from __future__ import annotations
