@@ -15,7 +15,7 @@ from coordinator.config.model import Expect, Vm
 from coordinator.result import HartResult, TrapReport, VmResult
 from hart.causes import cause_name
 from hart.image import Image
-from hart.isa.syntax import REGISTERS
+from hart.isa.registers import NUMBERS as REGISTERS
 from hart.spelling import nearest
 
 ReadMemory = Callable[[int, int], bytes]
@@ -48,7 +48,6 @@ class Check:
 class Verdict:
     """Every check of one VM, in the order of the config."""
 
-    vm: str
     checks: tuple[Check, ...]
 
     @property
@@ -57,9 +56,9 @@ class Verdict:
         return all(check.ok for check in self.checks)
 
 
-def judge(name: str, vm: Vm, result: VmResult, image: Image, read: ReadMemory) -> Verdict:
-    """The verdict on VM `name`, which ran `image` as `vm` says and ended with `result`."""
-    return Verdict(name, tuple(_Judge(vm, result, image, read).checks()))
+def judge(vm: Vm, result: VmResult, image: Image, read: ReadMemory) -> Verdict:
+    """The verdict on a VM that ran `image` as `vm` says and ended with `result`."""
+    return Verdict(tuple(_Judge(vm, result, image, read).checks()))
 
 
 Finding = tuple[tuple[str | int, ...], str]

@@ -14,8 +14,8 @@ from pathlib import Path
 from bus.layout import RAM_BASE
 from coordinator import paths
 from coordinator.config.errors import ConfigError, Problem
-from coordinator.config.model import Guest, Vm
 from coordinator.config.load import Config
+from coordinator.config.model import Guest, Vm
 from coordinator.expect import Finding, resolve, unknown_names
 from hart.asm import AssemblyError, assemble
 from hart.image import Image
@@ -127,21 +127,24 @@ def _assemble(vm: Vm, sources: list[Path]) -> Image:
 
 
 def _read_elf(path: Path) -> Image:
-    from hart.elf import ElfError, read_elf  # pyelftools takes its time to load
+    from hart.elf import ImageFileError, read_elf  # pyelftools takes its time to load
 
     try:
         return read_elf(path)
-    except (ElfError, OSError) as error:
-        raise GuestError(f"{path}: {error}") from error
+    except ImageFileError as error:
+        raise GuestError(str(error)) from error
 
 
 def _read_raw(guest: Guest, directory: Path) -> Image:
-    from hart.elf import read_raw
+    from hart.elf import ImageFileError, read_raw
 
     assert guest.raw is not None
     assert guest.address is not None
     (path,) = _existing("raw", [guest.raw], directory)
-    return read_raw(path, guest.address)
+    try:
+        return read_raw(path, guest.address)
+    except ImageFileError as error:
+        raise GuestError(str(error)) from error
 
 
 def _compile(vm: Vm, sources: list[Path]) -> Image:

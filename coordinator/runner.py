@@ -1,6 +1,4 @@
-"""Runs the VMs of one configuration side by side and judges each. Prints nothing, and knows no process or socket:
-whoever calls it says how a VM is made.
-"""
+"""Runs the VMs of one configuration side by side, through the control channel, and judges each. Prints nothing."""
 
 from __future__ import annotations
 
@@ -8,44 +6,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from bus.access import MemoryFault
 from coordinator.config.model import Run, Vm
+from coordinator.control.client import ControlClient, RefusedByServer, RemoteVm
 from coordinator.expect import judge
+from coordinator.host import HostModel
 from coordinator.outcome import Outcome
 from coordinator.result import VmResult
 from coordinator.spec import VmSpec, WatchSettings
 from hart.image import Image
+from hart.isa.extensions import REGISTRY, implemented
 
 POLL_S = 0.02
 """How often the runner looks whether a VM has ended."""
-
-
-class RunnableVm(Protocol):
-    """What the runner needs of a VM; `coordinator.machine.Machine` and the control client's VM both offer it."""
-
-    def load(self, image: Image) -> None:
-        """Place the program."""
-
-    def start(self) -> None:
-        """Start every hart."""
-
-    def wait(self, timeout_s: float) -> VmResult | None:
-        """The result once the run is over, or None if it is not after `timeout_s`."""
-
-    def progress(self) -> tuple[int, ...]:
-        """Instructions retired so far, per hart."""
-
-    def read_memory(self, address: int, size: int) -> bytes:
-        """Bytes of RAM."""
-
-    def destroy(self) -> None:
-        """End everything and free it."""
-
-
-CreateVm = Callable[[VmSpec, frozenset[str]], RunnableVm]
-"""Makes a VM with exactly these extensions switched on, ready to load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +53,15 @@ def vm_spec(name: str, vm: Vm, file_suffix: str = "") -> VmSpec:
         on_hart_death=vm.on_hart_death,
         on_bus_death=vm.on_bus_death,
         watch=WatchSettings(hot_addresses=vm.record.hot_addresses),
+        host=_host(vm),
     )
+
+
+def _host(vm: Vm) -> HostModel:
+    """A host without those extensions that the VM lacks and that no ISA_EXT register can switch off."""
+    offered = implemented(vm.reservation.reservation_set_size_exp)
+    on = vm.extensions
+    return HostModel(extensions=frozenset(e for e in offered if e in on or REGISTRY[e].kvm is not None))
 
 
 def _suffixed(file: str | None, suffix: str) -> str | None:
@@ -93,24 +74,30 @@ def _suffixed(file: str | None, suffix: str) -> str | None:
 def run(
     config: Run,
     images: Mapping[str, Image],
-    create: CreateVm,
+    client: ControlClient,
     report: Callable[[Sequence[Progress]], None] = lambda progress: None,
 ) -> list[Outcome]:
     """Run every VM of `config` to its end; `images` holds each one's program by VM name.
 
     `report` is called about every `POLL_S` with where each VM is. However this ends, no VM is left behind.
+
+    Raises:
+        RefusedByServer: the coordinator cannot give what the configuration asks for.
+
     """
-    vms: dict[str, RunnableVm] = {}
+    vms: dict[str, RemoteVm] = {}
     several = len(config.vms) > 1
     try:
         for name, vm in config.vms.items():
-            vms[name] = create(vm_spec(name, vm, name if several else ""), vm.extensions)
-            vms[name].load(images[name])
-        for started in vms.values():
-            started.start()
+            vms[name] = client.create_vm(vm_spec(name, vm, name if several else ""))
+            for hart in range(vm.harts):
+                vms[name].set_extensions(hart, vm.extensions)
+            vms[name].load_image(images[name])
+        for loaded in vms.values():
+            loaded.run()
         results = _wait(config, vms, report)
         return [
-            Outcome(name, vm, results[name], judge(name, vm, results[name], images[name], _reader(vms[name])))
+            Outcome(name, vm, results[name], judge(vm, results[name], images[name], _reader(vms[name])))
             for name, vm in config.vms.items()
         ]
     finally:
@@ -119,30 +106,31 @@ def run(
 
 
 def _wait(
-    config: Run, vms: Mapping[str, RunnableVm], report: Callable[[Sequence[Progress]], None]
+    config: Run, vms: Mapping[str, RemoteVm], report: Callable[[Sequence[Progress]], None]
 ) -> dict[str, VmResult]:
     begin = time.monotonic()
     results: dict[str, VmResult] = {}
     while len(results) < len(vms):
+        seen = []
         for name, vm in vms.items():
             if name not in results and (result := vm.wait(POLL_S)) is not None:
                 results[name] = result
-        elapsed = time.monotonic() - begin
-        report([_progress(name, config.vms[name], vms[name], results.get(name), elapsed) for name in vms])
+            seen.append(_progress(name, config.vms[name], vm, results.get(name), time.monotonic() - begin))
+        report(seen)
     return results
 
 
-def _progress(name: str, vm: Vm, running: RunnableVm, result: VmResult | None, elapsed_s: float) -> Progress:
+def _progress(name: str, vm: Vm, running: RemoteVm, result: VmResult | None, elapsed_s: float) -> Progress:
     if result is not None:
         return Progress(name, vm.harts, sum(h.instret for h in result.harts), result.wall_s, result)
-    return Progress(name, vm.harts, sum(running.progress()), elapsed_s, None)
+    return Progress(name, vm.harts, sum(running.get_stats().instret), elapsed_s, None)
 
 
-def _reader(vm: RunnableVm) -> Callable[[int, int], bytes]:
+def _reader(vm: RemoteVm) -> Callable[[int, int], bytes]:
     def read(address: int, size: int) -> bytes:
         try:
-            return vm.read_memory(address, size)
-        except MemoryFault as fault:
-            raise ValueError(str(fault)) from fault
+            return vm.get_memory(address, size)
+        except RefusedByServer as refusal:
+            raise ValueError(refusal.reason) from refusal
 
     return read

@@ -66,7 +66,7 @@ def asm(
     elif form is Form.RAW:
         _write(output, _flat(made.image))
     else:
-        write_elf(made.image, output)
+        _write(output, write_elf(made.image))
 
 
 def _number(text: str) -> int:

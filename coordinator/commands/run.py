@@ -63,8 +63,8 @@ def _run(config: Config, images: dict[str, Image]) -> list[Outcome]:
     from coordinator.local import local_coordinator
     from coordinator.progress import show_progress
 
-    with local_coordinator() as create, show_progress(config.run.name) as report:
-        return runner.run(config.run, images, create, report)
+    with local_coordinator() as client, show_progress(config.run.name) as report:
+        return runner.run(config.run, images, client, report)
 
 
 def _print_json(outcomes: list[tuple[Config, list[Outcome]]]) -> None:

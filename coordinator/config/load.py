@@ -285,7 +285,10 @@ _TYPE_MESSAGES = {
 
 def _message(error: ErrorDetails, path: KeyPath) -> str:
     kind = error["type"]
-    context = {key: f"{bound:g}" if isinstance(bound, float) else bound for key, bound in error.get("ctx", {}).items()}
+    context = {
+        key: f"{bound:g}" if isinstance(bound, float) else bound
+        for key, bound in error.get("ctx", {}).items()
+    }
     match kind:
         case "extra_forbidden":
             return _unknown_key(path)

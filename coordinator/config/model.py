@@ -31,7 +31,7 @@ from coordinator.config.units import format_size, parse_size
 from coordinator.result import Ending
 from hart import causes, environments
 from hart.isa import extensions, isa_string
-from hart.isa.syntax import REGISTERS
+from hart.isa.registers import NUMBERS as REGISTERS
 from hart.spelling import nearest
 
 PAGE = 4096

@@ -11,20 +11,21 @@ from coordinator.config import ConfigError, Overrides, for_program, json_schema,
 from coordinator.result import Ending
 from hart.isa.extensions import implemented
 
+NOTHING = Overrides()
 MINIMAL = 'name = "x"\n[vm.guest]\nsource = ["a.S"]\n'
 
 
-def parse(text, overrides=Overrides()):
+def parse(text, overrides=NOTHING):
     return loads(text, "f.toml", Path("."), overrides)
 
 
-def errors(text, overrides=Overrides()):
+def errors(text, overrides=NOTHING):
     with pytest.raises(ConfigError) as caught:
         parse(text, overrides)
     return [p.describe("f.toml") for p in caught.value.problems]
 
 
-def only_vm(text, overrides=Overrides()):
+def only_vm(text, overrides=NOTHING):
     (vm,) = parse(text, overrides).run.vms.values()
     return vm
 
@@ -124,7 +125,9 @@ ONE_ERROR = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "message"), ONE_ERROR, ids=[message.split(":")[2] for _, message in ONE_ERROR])
+@pytest.mark.parametrize(
+    ("text", "message"), ONE_ERROR, ids=[message.split(":")[2] for _, message in ONE_ERROR]
+)
 def test_error_names_place_value_and_what_is_allowed(text, message):
     assert errors(MINIMAL + text) == [message]
 
@@ -134,7 +137,8 @@ def test_error_names_place_value_and_what_is_allowed(text, message):
     [
         ('sorce = ["a.S"]', "f.toml:3: vm.guest.sorce: unknown key; did you mean 'source'?; allowed: source, c, elf, "
          "raw, address, entry, defines"),
-        ('elf = "a"\nsource = ["a.S"]', "f.toml:2: vm.guest: needs exactly one of source, c, elf, raw; it has source and elf"),
+        ('elf = "a"\nsource = ["a.S"]', "f.toml:2: vm.guest: needs exactly one of source, c, elf, raw; it has source "
+         "and elf"),
         ("", "f.toml:2: vm.guest: needs exactly one of source, c, elf, raw; it has none"),
         ('raw = "a.bin"', "f.toml:2: vm.guest: raw needs address, the guest address where the image goes"),
         ('elf = "a"\naddress = 4', "f.toml:2: vm.guest: address belongs to raw; elf brings its own addresses"),
@@ -201,7 +205,9 @@ def test_a_problem_is_blamed_on_the_table_that_has_the_key():
 
 def test_overrides_reach_every_vm():
     text = 'name = "x"\n[vm]\nguest.elf = "a"\nisa.Zacas = true\n[vms.one]\nharts = 2\n[vms.two]\nlimits.timeout_s = 3'
-    config = parse(text, Overrides(harts=3, isa="rv64ima", seed=9, max_instructions=10, timeout=1.5, trace="t"))
+    config = parse(
+        text, Overrides(harts=3, isa="rv64ima", seed=9, max_instructions=10, timeout=1.5, trace="t")
+    )
     for vm in config.run.vms.values():
         assert (vm.harts, vm.seed, vm.limits.max_instructions, vm.limits.timeout_s) == (3, 9, 10, 1.5)
         assert vm.record.trace == "t"
@@ -258,5 +264,9 @@ def test_schema_documents_every_key():
     for table in [schema, *schema["$defs"].values()]:
         for key, description in table.get("properties", {}).items():
             assert "description" in description, key
-    assert schema["$defs"]["_ExtensionKeys" if "_ExtensionKeys" in schema["$defs"] else "Isa"]["properties"]["Zacas"]
-    assert "null" not in json.dumps([t.get("default") for t in schema["$defs"]["Vm"]["properties"].values() if "default" in t])
+    assert schema["$defs"]["_ExtensionKeys" if "_ExtensionKeys" in schema["$defs"] else "Isa"]["properties"][
+        "Zacas"
+    ]
+    assert "null" not in json.dumps(
+        [t.get("default") for t in schema["$defs"]["Vm"]["properties"].values() if "default" in t]
+    )

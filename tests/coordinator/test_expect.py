@@ -11,7 +11,7 @@ from coordinator.result import Ending
 
 
 def checks(keys, run=None):
-    return judge("vm", vm(keys), run or result(), image(), read).checks
+    return judge(vm(keys), run or result(), image(), read).checks
 
 
 def the_check(keys, run=None):
@@ -26,7 +26,7 @@ def test_without_expectations_the_guest_must_exit_with_code_0():
         ("ending", "exit", "exit", True),
         ("exit_code", "0", "0", True),
     ]
-    assert judge("vm", vm(), result(), image(), read).ok
+    assert judge(vm(), result(), image(), read).ok
 
 
 def test_a_wrong_exit_code_names_the_hart():
@@ -44,7 +44,9 @@ def test_a_wrong_ending_names_hart_pc_and_instruction():
 
 
 def test_an_ending_by_nobody_gives_the_detail():
-    run = result(ending=Ending.WATCHDOG, exit_code=None, hart=None, detail="time limit of 1 s: hart 0 at worker")
+    run = result(
+        ending=Ending.WATCHDOG, exit_code=None, hart=None, detail="time limit of 1 s: hart 0 at worker"
+    )
     assert checks("", run)[0].where == "time limit of 1 s: hart 0 at worker"
 
 
@@ -157,10 +159,22 @@ def test_a_long_console_is_shortened():
             ("symbols", "bare"),
             "bare has no size, so say how to read it: u8, u16, u32 or u64",
         ),
-        ('memory."tabel+4".u8 = 1', ("memory", "tabel+4"), "a.S has no symbol 'tabel'; did you mean 'table'?"),
+        (
+            'memory."tabel+4".u8 = 1',
+            ("memory", "tabel+4"),
+            "a.S has no symbol 'tabel'; did you mean 'table'?",
+        ),
         ("memory.a-b.u8 = 1", ("memory", "a-b"), "a.S has no symbol 'a-b'"),
-        ('memory."table+x".u8 = 1', ("memory", "table+x"), "'table+x' is not a symbol, symbol+offset, or address"),
-        ('trap = { cause = 2, pc = "wrker" }', ("trap", "pc"), "a.S has no symbol 'wrker'; did you mean 'worker'?"),
+        (
+            'memory."table+x".u8 = 1',
+            ("memory", "table+x"),
+            "'table+x' is not a symbol, symbol+offset, or address",
+        ),
+        (
+            'trap = { cause = 2, pc = "wrker" }',
+            ("trap", "pc"),
+            "a.S has no symbol 'wrker'; did you mean 'worker'?",
+        ),
         ('trap = { cause = 2, tval = "x" }', ("trap", "tval"), "a.S has no symbol 'x'"),
         (
             'invariants = ["1 == 1", "counter == hart * N"]',
