@@ -33,6 +33,8 @@ def print_report(console: Console, name: str, outcomes: Sequence[Outcome]) -> No
     for outcome in outcomes:
         for part in _vm(outcome, name, several=len(outcomes) > 1, plain=not console.is_terminal):
             console.print(part)
+            if isinstance(part, Table) and not console.is_terminal:
+                console.print()
     met = sum(outcome.verdict.ok for outcome in outcomes)
     checks = sum(len(outcome.verdict.checks) for outcome in outcomes)
     if met == len(outcomes):
@@ -58,8 +60,8 @@ def _vm(outcome: Outcome, name: str, *, several: bool, plain: bool) -> Iterator[
         yield Text("console", "bold")
         for line in result.console.decode(errors="replace").splitlines():
             yield Text(f"  {line}")
+        yield Text()
     yield from _verdict(outcome, plain)
-    yield Text()
 
 
 def _table(title: str, columns: Iterable[str], plain: bool, left: Sequence[str] = ()) -> Table:

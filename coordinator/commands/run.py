@@ -38,8 +38,13 @@ def run(
     overrides = Overrides(harts, isa, policy, seed, max_instructions, timeout, trace_file)
     with config_errors():
         prepared = [_prepare(file, overrides) for file in files]
+    from coordinator.refusal import Refusal
+
     try:
         outcomes = [(config, _run(config, images)) for config, images in prepared]
+    except Refusal as refusal:
+        typer.echo(f"the coordinator cannot run this: {refusal.reason}", err=True)
+        raise typer.Exit(ExitCode.USAGE_OR_CONFIG) from refusal
     except KeyboardInterrupt:
         typer.echo("interrupted; all VMs are ended", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
