@@ -17,6 +17,9 @@ from coordinator.result import HartResult, HotAddress
 PLAIN_WIDTH = 160
 """Columns of output that goes to no terminal."""
 
+MOST_HART_COLUMNS = 8
+"""With more harts, a table has no column for each."""
+
 KIND_NAMES = {
     AtomicKind.LR: "LR",
     AtomicKind.SC: "SC",
@@ -121,16 +124,20 @@ def _hot(hot: Sequence[HotAddress], plain: bool) -> Iterator[Table]:
     if not hot:
         return
     harts = sorted({hart for place in hot for hart in place.by_hart})
-    columns = ["place", "address", "atomics", *(f"hart {hart}" for hart in harts), "kinds"]
-    table = _table("atomics by address", columns, plain, left=["place", "kinds"])
+    each = len(harts) <= MOST_HART_COLUMNS
+    who = [f"hart {hart}" for hart in harts] if each else ["harts", "least", "most"]
+    table = _table(
+        "atomics by address", ["place", "address", "atomics", *who, "kinds"], plain, ["place", "kinds"]
+    )
     for place in hot:
         by_hart = {hart: sum(kinds.values()) for hart, kinds in place.by_hart.items()}
+        counts = [by_hart.get(hart, 0) for hart in harts]
         by_kind = {kind: sum(kinds.get(kind, 0) for kinds in place.by_hart.values()) for kind in AtomicKind}
         table.add_row(
             place.symbol,
             f"{place.address:#x}",
             f"{sum(by_hart.values()):,}",
-            *(f"{by_hart.get(hart, 0):,}" for hart in harts),
+            *(f"{count:,}" for count in (counts if each else (len(by_hart), min(counts), max(counts)))),
             ", ".join(f"{KIND_NAMES[kind]} {count:,}" for kind, count in by_kind.items() if count),
         )
     yield table
