@@ -6,8 +6,6 @@ instructions and says why it stopped.
 
 from __future__ import annotations
 
-from collections.abc import MutableSequence
-
 from bus.access import AmoOp, Fault, MemoryFault, Order
 from bus.layout import Hart
 from bus.port import MemoryPort
@@ -103,7 +101,7 @@ class Interpreter(IntegerArithmetic):
         self, hart: int, extensions: frozenset[str], port: MemoryPort, page: Words, clint: Clint
     ) -> None:
         """`extensions` are decoder names, bundles resolved (`hart.isa.extensions.effective`)."""
-        self.x: MutableSequence[int] = [0] * 32
+        self.x: list[int] | memoryview = [0] * 32
         self.at = 0
         self.instret = 0
         self.traps = 0

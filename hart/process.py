@@ -98,8 +98,9 @@ class HartRunner:
         self._compare_exchange = host_atomics().compare_exchange
         clint = Clint(segment, Ringer(segment, link))
         port = policy(spec.policy).port(PortContext(segment, spec.hart, link, spec.reservations))
+        self.machine: Interpreter
         if spec.trace is not None:
-            file = stack.enter_context(Path(spec.trace).open("w"))
+            file = stack.enter_context(Path(spec.trace).open("w"))  # noqa: SIM115 - the stack closes it
             self.machine = TracedInterpreter(spec.hart, spec.extensions, port, self._page, clint, file)
         elif spec.tiers:
             compiler = SharedCompiler(segment, spec.directory, spec.cache)

@@ -79,7 +79,10 @@ class ObjectCache:
         except OSError:
             return None
         body = data[len(MAGIC) + _DIGEST :]
-        if data[: len(MAGIC)] == MAGIC and data[len(MAGIC) : -len(body) or None] == hashlib.sha256(body).digest():
+        if (
+            data[: len(MAGIC)] == MAGIC
+            and data[len(MAGIC) : -len(body) or None] == hashlib.sha256(body).digest()
+        ):
             with contextlib.suppress(ValueError, TypeError, KeyError):
                 entry, tier, name, stretches, code, instructions, obj = msgpack.unpackb(body)
                 pairs = tuple((start, end) for start, end in stretches)

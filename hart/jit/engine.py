@@ -32,7 +32,9 @@ class Engine:
         self._memory: GuestMemory = segment.memory
         self._base = geometry.ram_base
         # Untouched pages of the table cost nothing: it may be four times RAM.
-        self._table_map = mmap.mmap(-1, geometry.ram_bytes * 4, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
+        self._table_map = mmap.mmap(
+            -1, geometry.ram_bytes * 4, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
+        )
         self._table = memoryview(self._table_map).cast("Q")
         self._words = (ctypes.c_uint64 * Word.COUNT)()
         self.context = memoryview(self._words).cast("B").cast("Q")
@@ -50,7 +52,9 @@ class Engine:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         module = llvm.parse_assembly(_ENTER)
-        self._engine = llvm.create_mcjit_compiler(module, llvm.Target.from_default_triple().create_target_machine())
+        self._engine = llvm.create_mcjit_compiler(
+            module, llvm.Target.from_default_triple().create_target_machine()
+        )
         self._engine.finalize_object()
         enter = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 4)(self._engine.get_function_address("enter"))
         self._enter: Callable[[int, int, int], int] = enter
@@ -63,7 +67,9 @@ class Engine:
         """The guest code in these stretches as it is now."""
         return b"".join(self._memory.read(start, end - start) for start, end in stretches)
 
-    def add(self, entry: int, name: str, stretches: tuple[tuple[int, int], ...], code: bytes, obj: bytes) -> bool:
+    def add(
+        self, entry: int, name: str, stretches: tuple[tuple[int, int], ...], code: bytes, obj: bytes
+    ) -> bool:
         """Load an object whose function `name` is the region at `entry`; false if memory holds other code now."""
         if self.code_bytes(stretches) != code:
             return False

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from bus.access import AmoOp, Order
 from bus.lowering import Lowering, Value
 from hart.isa.integers import IntegerArithmetic
-from hart.jit.context import Reason, Word
+from hart.jit.context import Word
 from hart.jit.region import Block, Instruction, Region, is_return
 
 _MASK = (1 << 64) - 1
@@ -268,8 +268,7 @@ class _Function:
 
     def _flush(self, lines: list[str]) -> None:
         """Write changed registers and the fuel back to their allocas."""
-        for r in sorted(self._dirty):
-            lines.append(f"  store i64 {self._values[r]}, ptr %x{r}")
+        lines.extend(f"  store i64 {self._values[r]}, ptr %x{r}" for r in sorted(self._dirty))
         if self._executed:
             before, after = self._name_(), self._name_()
             lines.append(f"  {before} = load i64, ptr %fuelv")
@@ -538,7 +537,9 @@ class _Function:
         moved = self.value(f"sub i64 {address}, {base}")
         index = moved
         if size > 1:
-            index = self.value(f"call i64 @llvm.fshr.i64(i64 {moved}, i64 {moved}, i64 {size.bit_length() - 1})")
+            index = self.value(
+                f"call i64 @llvm.fshr.i64(i64 {moved}, i64 {moved}, i64 {size.bit_length() - 1})"
+            )
         self.unless(self.value(f"icmp uge i64 {index}, {limit}"))
         return moved
 
@@ -584,7 +585,9 @@ class _Function:
         old = self._policy.amo(self, op, offset, size, self._narrow(operand, size), order)
         return self._widen(old, size)
 
-    def compare_and_swap(self, address: Value, size: int, expected: Value, desired: Value, order: Order) -> Value:
+    def compare_and_swap(
+        self, address: Value, size: int, expected: Value, desired: Value, order: Order
+    ) -> Value:
         """See `Algebra.compare_and_swap`."""
         offset = self._checked(address, size)
         old = self._policy.compare_and_swap(
@@ -597,7 +600,9 @@ class _Function:
     ) -> tuple[Value, Value]:
         """See `Algebra.compare_and_swap_pair`."""
         offset = self._checked(address, 16)
-        old = self._policy.compare_and_swap(self, offset, 16, self._join(expected), self._join(desired), order)
+        old = self._policy.compare_and_swap(
+            self, offset, 16, self._join(expected), self._join(desired), order
+        )
         if old is None:
             raise _NotCompiled
         low = self.value(f"trunc i128 {old} to i64")

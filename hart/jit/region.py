@@ -188,7 +188,9 @@ def _successors(block: Block, follow_calls: bool, returns: dict[int, None]) -> l
 
 def is_return(i: Instruction) -> bool:
     """Whether `i` is a return: an indirect jump through a link register that links nothing."""
-    return i.effects.transfer is Transfer.INDIRECT and not i.effects.writes and bool(i.effects.condition & LINKS)
+    return (
+        i.effects.transfer is Transfer.INDIRECT and not i.effects.writes and bool(i.effects.condition & LINKS)
+    )
 
 
 def _split(starts: dict[int, list[Instruction]], owner: dict[int, int], at: int) -> None:

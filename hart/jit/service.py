@@ -9,6 +9,7 @@ T1 requests go before T2 requests, which take ten times as long. If the service 
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import os
 import signal
@@ -56,7 +57,9 @@ def _endpoint(directory: str) -> str:
     return f"ipc://{directory}/compile"
 
 
-def region_compiler(segment: Segment, extensions: frozenset[str], policy_name: str, cache: Path | None) -> RegionCompiler:
+def region_compiler(
+    segment: Segment, extensions: frozenset[str], policy_name: str, cache: Path | None
+) -> RegionCompiler:
     """A compiler for a VM; raises ValueError if the policy has no native form."""
     lowering = policy(policy_name).lowering
     if lowering is None:
@@ -141,10 +144,8 @@ class SharedCompiler:
 
     def request(self, entry: int, tier: Tier) -> None:
         """See `Compiler.request`."""
-        try:
+        with contextlib.suppress(zmq.Again):  # the service is far behind or gone
             self._socket.send(msgpack.packb((entry, int(tier))), zmq.NOBLOCK)
-        except zmq.Again:
-            pass  # the service is far behind or gone
 
     def arrivals(self) -> list[CompiledRegion]:
         """See `Compiler.arrivals`."""
