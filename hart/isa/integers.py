@@ -14,6 +14,11 @@ MASK = (1 << 64) - 1
 SIGN = 1 << 63
 """The sign bit."""
 
+# By width in bits: the bits of a value that wide, its sign bit, and the bits above.
+_LOW = tuple((1 << bits) - 1 for bits in range(65))
+_SIGN = tuple(1 << bits >> 1 for bits in range(65))
+_HIGH = tuple(MASK ^ low for low in _LOW)
+
 
 class IntegerArithmetic:
     """Constants, arithmetic, bits, comparison and choice on unsigned 64-bit integers. See `Algebra`."""
@@ -103,16 +108,15 @@ class IntegerArithmetic:
 
     def sext(self, a: int, bits: int) -> int:
         """See `Algebra.sext`."""
-        sign = 1 << (bits - 1)
-        return ((a & (sign - 1)) - (a & sign)) & MASK
+        return a | _HIGH[bits] if a & _SIGN[bits] else a & _LOW[bits]
 
     def zext(self, a: int, bits: int) -> int:
         """See `Algebra.zext`."""
-        return a & ((1 << bits) - 1)
+        return a & _LOW[bits]
 
     def clz(self, a: int, bits: int) -> int:
         """See `Algebra.clz`."""
-        return bits - (a & ((1 << bits) - 1)).bit_length()
+        return bits - (a & _LOW[bits]).bit_length()
 
     def ctz(self, a: int, bits: int) -> int:
         """See `Algebra.ctz`."""
@@ -121,7 +125,7 @@ class IntegerArithmetic:
 
     def cpop(self, a: int, bits: int) -> int:
         """See `Algebra.cpop`."""
-        return (a & ((1 << bits) - 1)).bit_count()
+        return (a & _LOW[bits]).bit_count()
 
     def bswap(self, a: int) -> int:
         """See `Algebra.bswap`."""
