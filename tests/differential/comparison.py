@@ -24,11 +24,10 @@ from bus.policies import Reservations
 from hart.image import Image
 from tests import local_hart
 from tests.differential import spike
-from tests.differential.generator import RAM, RAM_BYTES, TOHOST, Item, Model, Program
+from tests.differential.generator import RAM, RAM_BYTES, Item, Model, Program
 
 _COMMIT = re.compile(r"core +\d+: 3 0x([0-9a-f]{16}) ")
 _CSR_WRITE = re.compile(r" c\d+_\w+ 0x[0-9a-f]+")
-_END = f" mem {TOHOST:#018x} 0x"
 MAX_INSTRUCTIONS = 5000
 """Spike drops the reservation after so many instructions (`INTERLEAVE`), and looks at tohost."""
 
@@ -71,7 +70,8 @@ class Pair:
                 trace=str(trace),
             )
             ours = trace.read_text().splitlines()
-        return _normal(ours), _normal(theirs)
+        end = f" mem {image.symbols['tohost'].address:#018x} 0x"
+        return _normal(ours, end), _normal(theirs, end)
 
     def difference(self, image: Image) -> Difference | None:
         """The first line that differs."""
@@ -89,14 +89,14 @@ def first_difference(ours: Sequence[str], theirs: Sequence[str]) -> Difference |
     return None
 
 
-def _normal(lines: Sequence[str]) -> list[str]:
+def _normal(lines: Sequence[str], end: str) -> list[str]:
     kept = []
     for line in lines:
         m = _COMMIT.match(line)
         if m is None or int(m[1], 16) < RAM:
             continue
         kept.append(_CSR_WRITE.sub("", line).rstrip())
-        if _END in line:
+        if end in line:
             break
     return kept
 
