@@ -54,6 +54,8 @@ class VmSpec:
         timeout_s: wall-clock limit of a run in seconds; None for no limit.
         record_order: file for the order in which the policy performs accesses, or None.
         trace: file for the instruction trace, or None.
+        tier: which execution tiers to use: `auto`, `interpreter`, `t1` or `t2`.
+        cache: directory of the object cache; None for the user's.
         environment: guest environment, a module under `hart/environments/`.
         on_hart_death: what happens to the VM when a hart's process dies.
         on_bus_death: likewise for the bus process.
@@ -79,6 +81,8 @@ class VmSpec:
     timeout_s: Annotated[float, Field(gt=0)] | None = None
     record_order: str | None = None
     trace: str | None = None
+    tier: Literal["auto", "interpreter", "t1", "t2"] = "auto"
+    cache: str | None = None
     environment: Annotated[str, Field(max_length=64)] = "bare"
     on_hart_death: Literal["stop", "continue"] = "stop"
     on_bus_death: Literal["stop", "restart"] = "stop"

@@ -38,6 +38,10 @@ from hart.image import Image
 from hart.isa.decoder import Decoder
 from hart.isa.disassembler import disassemble
 from hart.isa.extensions import effective
+from hart.jit.cache import default_directory
+from hart.jit.codegen import Tier
+from hart.jit.service import ServiceSpec
+from hart.jit.service import run as run_service
 from hart.process import HartSpec
 from hart.process import run as run_hart
 
@@ -45,6 +49,13 @@ RING_BYTES = 1 << 16
 GRACE_S = 1.0
 """How long processes have to end by themselves before they are killed."""
 START_TIMEOUT_S = 20.0
+
+TIERS: dict[str, tuple[Tier, ...]] = {
+    "auto": (Tier.T1, Tier.T2),
+    "interpreter": (),
+    "t1": (Tier.T1,),
+    "t2": (Tier.T2,),
+}
 
 _ENDINGS = {
     HartEnding.EXIT: Ending.EXIT,
@@ -274,6 +285,13 @@ class _Monitor:
         self._ringer = Ringer(segment, self._link)
         self._dead: set[int] = set()
         self.call(Kind.PING)
+        # A traced hart is interpreted: there is nothing to compile.
+        tiers = () if spec.trace is not None else TIERS[spec.tier]
+        cache = str(default_directory() if spec.cache is None else spec.cache)
+        self._service: BaseProcess | None = None
+        if tiers:
+            service = ServiceSpec(segment.name, str(runtime.path), decoder_extensions, spec.policy, cache)
+            self._service = launch(run_service, service, f"{spec.name}-compiler")
         anchors = self._image.symbols
         symbols = {
             name: anchors[name].address for name in environment(environment_name).anchors if name in anchors
@@ -294,6 +312,8 @@ class _Monitor:
                     symbols=symbols,
                     max_instructions=spec.max_instructions,
                     trace=_trace_file(spec, i),
+                    tiers=tiers,
+                    cache=cache,
                 ),
                 f"{spec.name}-hart{i}",
             )
@@ -424,18 +444,20 @@ class _Monitor:
         rows: list[list[int]] = []
         with contextlib.suppress(BusLost, BusError):
             rows = self._statistics()
-        if self._bus.is_alive():
-            self._bus.terminate()
-            self._bus.join(GRACE_S)
-            if self._bus.is_alive():
-                self._bus.kill()
-                self._bus.join()
+        helpers = [self._bus] if self._service is None else [self._bus, self._service]
+        for process in helpers:
+            process.terminate()
+        for process in helpers:
+            process.join(GRACE_S)
+            if process.is_alive():
+                process.kill()
+                process.join()
         self._link.close(0)
         for area, ring in self._rings:
             ring.release()
             area.release()
         self.result = self._account(rows)
-        for process in (self._bus, *self._harts):
+        for process in (*helpers, *self._harts):
             process.close()
         self.finished.set()
 

@@ -32,10 +32,11 @@ from hart.interpreter import (
     Waiting,
     WaitingOnReservation,
 )
+from hart.jit.codegen import Tier
+from hart.jit.service import SharedCompiler
+from hart.tiers import TieredInterpreter
 from hart.trace import TracedInterpreter
 
-SAFEPOINT_INSTRUCTIONS = 64
-"""Instructions between two looks at the doorbell."""
 HEARTBEAT_NS = 20_000_000
 STO_TIMEOUT_S = 50e-6
 """How long WRS.STO stalls at most: some tens of cache misses (manual, "Zawrs")."""
@@ -54,7 +55,9 @@ class HartSpec:
         policy: name of the coherence policy, with `reservations`.
         environment: name of the guest environment, with the image's `symbols` that it asked for.
         max_instructions: end after so many, or None.
-        trace: file to write this hart's trace to, or None.
+        trace: file to write this hart's trace to, or None; tracing is the interpreter's.
+        tiers: tiers of native code to use, lowest first; empty for the interpreter alone.
+        cache: directory of the object cache, where `tiers` are used.
 
     """
 
@@ -70,6 +73,8 @@ class HartSpec:
     symbols: dict[str, int]
     max_instructions: int | None = None
     trace: str | None = None
+    tiers: tuple[Tier, ...] = ()
+    cache: str = ""
 
 
 class _Stopped(Exception):
@@ -93,11 +98,18 @@ class HartRunner:
         self._compare_exchange = host_atomics().compare_exchange
         clint = Clint(segment, Ringer(segment, link))
         port = policy(spec.policy).port(PortContext(segment, spec.hart, link, spec.reservations))
-        if spec.trace is None:
-            self.machine = Interpreter(spec.hart, spec.extensions, port, self._page, clint)
-        else:
-            file = stack.enter_context(Path(spec.trace).open("w"))
+        self.machine: Interpreter
+        if spec.trace is not None:
+            file = stack.enter_context(Path(spec.trace).open("w"))  # noqa: SIM115 - the stack closes it
             self.machine = TracedInterpreter(spec.hart, spec.extensions, port, self._page, clint, file)
+        elif spec.tiers:
+            compiler = SharedCompiler(segment, spec.directory, spec.cache)
+            stack.callback(compiler.close)
+            self.machine = TieredInterpreter(
+                spec.hart, spec.extensions, port, segment, clint, compiler, spec.tiers
+            )
+        else:
+            self.machine = Interpreter(spec.hart, spec.extensions, port, self._page, clint)
         self._clint = clint
         self._console: RingWriter | None = None
         if segment.geometry.ring_bytes:
@@ -106,8 +118,7 @@ class HartRunner:
             stack.callback(area.release)
             stack.callback(self._console.release)
         environment(spec.environment).attach(self.machine, segment, spec.symbols, self._print)
-        self.machine.at = self._page[Hart.PC]
-        self.machine.x[1:] = [self._page[Hart.X + i] for i in range(1, 32)]
+        self._load_registers()
         self._parent = os.getppid()
         self._parked = False
 
@@ -149,7 +160,7 @@ class HartRunner:
             if now - beat > HEARTBEAT_NS:
                 beat = now
                 self._heartbeat(now)
-            steps = SAFEPOINT_INSTRUCTIONS
+            steps = machine.slice
             if limit is not None:
                 steps = min(steps, limit - machine.instret)
                 if steps <= 0:
@@ -192,9 +203,13 @@ class HartRunner:
                 self._answer_bell()
             else:
                 self._exchange(self._bell, 0)
-        self.machine.at = page[Hart.PC]
-        self.machine.x[1:] = [page[Hart.X + i] for i in range(1, 32)]
+        self._load_registers()
         page[Hart.STATUS] = HartStatus.RUNNING
+
+    def _load_registers(self) -> None:
+        self.machine.at = self._page[Hart.PC]
+        for i in range(1, 32):
+            self.machine.x[i] = self._page[Hart.X + i]
 
     def _save(self) -> None:
         page, machine = self._page, self.machine

@@ -42,7 +42,8 @@ from collections import Counter
 
 from bus.access import AmoOp, AtomicKind, MemoryFault, Order, ScFailure, combine
 from bus.doorbell import wait_unless_rung
-from bus.layout import WORD, GranuleState, Hart, TransactionPhase
+from bus.layout import PAGE_EXP, WORD, GranuleState, Hart, PageState, TransactionPhase
+from bus.lowering import AccessEmitter, Value, page_byte, plain_load, plain_store
 from bus.messages import Kind
 from bus.native import host_atomics
 from bus.policies import ArbiterContext, OrderRecord, Policy, PortContext
@@ -194,6 +195,7 @@ class SerialArbiter:
         self._memory = segment.memory
         self._ram_address = segment.address + segment.geometry.ram_offset
         self._granules = segment.granules.view
+        self._page_map = segment.page_map
         self._exp = segment.geometry.granule_exp
         self._pages = tuple(hart.view for hart in segment.harts)
         self._bytes = tuple(hart.view.cast("B") for hart in segment.harts)
@@ -260,6 +262,8 @@ class SerialArbiter:
         waiting.append((hart, request))
         if len(waiting) > 1:
             return
+        # Native code asks the page map alone, so it comes first: rule 1 holds for it by the same quiescence.
+        self._page_map[granule << self._exp >> PAGE_EXP] |= PageState.TRACKED
         self._granules[granule] = GranuleState.PENDING
 
         def tracked() -> None:
@@ -448,10 +452,41 @@ class SerialArbiter:
         return [(*key, count) for key, count in self._heat.most_common()]
 
 
+class SerialLowering:
+    """Loads, and stores to pages without a tracked granule, are native; all else is the interpreter's."""
+
+    def load(self, e: AccessEmitter, offset: Value, size: int, order: Order) -> str | None:
+        """Rule 3; ordered loads are rare here, and counted by the port."""
+        return None if order else plain_load(e, offset, size, order)
+
+    def store(self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order) -> bool:
+        """Between the check and the store there is no safepoint: quiescence covers native code too."""
+        if order:
+            return False
+        e.unless(e.value(f"icmp ne i8 {page_byte(e, offset)}, 0"))
+        plain_store(e, offset, size, value, order)
+        return True
+
+    def amo(self, e: AccessEmitter, op: AmoOp, offset: Value, size: int, operand: str, order: Order) -> None:
+        """A transaction."""
+
+    def compare_and_swap(
+        self, e: AccessEmitter, offset: Value, size: int, expected: str, desired: str, order: Order
+    ) -> None:
+        """A transaction."""
+
+    def load_reserved(self, e: AccessEmitter, offset: Value, size: int, order: Order) -> None:
+        """A transaction."""
+
+    def store_conditional(self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order) -> None:
+        """A transaction."""
+
+
 POLICY = Policy(
     name="serial",
     summary="the bus process executes every atomic, one transaction each: one total order",
     correct=True,
     port=SerialPort,
     arbiter=SerialArbiter,
+    lowering=SerialLowering(),
 )

@@ -15,7 +15,9 @@ TRAP = TrapReport(2, "illegal instruction", 0xFFFFFFFF, BASE + 0x14, ".4byte 0xf
 
 def vm(keys=""):
     """A VM of two harts with `keys` in its table; its guest is never built."""
-    return loads(f'name = "t"\n[vm]\nharts = 2\nguest.source = ["a.S"]\n{keys}', "t.toml", Path(".")).run.vms["vm"]
+    return loads(f'name = "t"\n[vm]\nharts = 2\nguest.source = ["a.S"]\n{keys}', "t.toml", Path(".")).run.vms[
+        "vm"
+    ]
 
 
 def image():
@@ -75,7 +77,9 @@ def result(**changes):
         "harts": (hart(0), hart(1, ending=Ending.EXIT)),
         "hot": (
             HotAddress(
-                BASE + 0x1000, "counter", {0: {AtomicKind.AMO: 1000}, 1: {AtomicKind.AMO: 2000, AtomicKind.LR: 60}}
+                BASE + 0x1000,
+                "counter",
+                {0: {AtomicKind.AMO: 1000}, 1: {AtomicKind.AMO: 2000, AtomicKind.LR: 60}},
             ),
         ),
         "console": b"hello\n",

@@ -65,7 +65,7 @@ ONE_ERROR = [
     (
         '[vm.isa]\nbase = "rv64ima_zacs"',
         'f.toml:5: vm.isa.base = "rv64ima_zacs": \'rv64ima_zacs\': unknown extension \'zacs\' at character 9; '
-        "did you mean Zacas?",
+        "did you mean 'Zacas'?",
     ),
     ('[vm.isa]\nbase = "rv64i"\nZacas = true', "f.toml:4: vm.isa: Zacas needs Zaamo"),
     ("[vm.isa]\nZacas = 1", "f.toml:5: vm.isa.Zacas = 1: must be true or false"),

@@ -121,7 +121,10 @@ def test_place_text_and_trail(tmp_path: Path) -> None:
         assemble([main])
     inner, bad, cpp = caught.value.diagnostics
     assert (inner.place.line, inner.text) == (3, "addi a3, a3, 5000")
-    assert list(inner.place.trail()) == [f"macro inner, called at {main}:6", f"macro outer, called at {main}:8"]
+    assert list(inner.place.trail()) == [
+        f"macro inner, called at {main}:6",
+        f"macro outer, called at {main}:8",
+    ]
     assert (bad.place.file, bad.place.line, bad.text) == (str(included), 2, "bad1 a0")
     assert list(bad.place.trail()) == [f"the file included at {main}:9"]
     assert (cpp.place.line, cpp.text, cpp.origin) == (10, "addi a0, a1, 5000", "CPP(a1) # here")

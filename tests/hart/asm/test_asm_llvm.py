@@ -33,7 +33,22 @@ SECTIONS
 }
 """
 SOURCE = Path(__file__).with_name("everything.S")
-EDGES = (0, 1, -1, 2047, 2048, -2048, -2049, 0x1800, 4096, 0x7FFFF800, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 63)
+EDGES = (
+    0,
+    1,
+    -1,
+    2047,
+    2048,
+    -2048,
+    -2049,
+    0x1800,
+    4096,
+    0x7FFFF800,
+    0x7FFFFFFF,
+    0x80000000,
+    0xFFFFFFFF,
+    1 << 63,
+)
 
 
 def constants() -> list[int]:
@@ -100,7 +115,10 @@ def test_symbols(ours: Image, theirs: ELFFile) -> None:
     checked = 0
     for entry in table.iter_symbols():
         name = entry.name
-        wanted = entry["st_info"]["bind"] == "STB_GLOBAL" and entry["st_shndx"] not in ("SHN_UNDEF", "SHN_ABS")
+        wanted = entry["st_info"]["bind"] == "STB_GLOBAL" and entry["st_shndx"] not in (
+            "SHN_UNDEF",
+            "SHN_ABS",
+        )
         if name and wanted and name in ours.symbols:
             symbol = ours.symbols[name]
             assert (name, symbol.address, symbol.size) == (name, entry["st_value"], entry["st_size"])

@@ -95,7 +95,9 @@ def run(steps: Iterable[tuple[str, int]]) -> int:
     return value
 
 
-@given(st.integers(0, MASK) | st.builds(lambda a, b: a << b & MASK, st.integers(0, 1 << 20), st.integers(0, 63)))
+@given(
+    st.integers(0, MASK) | st.builds(lambda a, b: a << b & MASK, st.integers(0, 1 << 20), st.integers(0, 63))
+)
 def test_constants_are_built(value: int) -> None:
     for wanted in (value, ~value & MASK, -value & MASK):
         steps = constant_steps(wanted)
@@ -120,7 +122,9 @@ def test_compressed_program_means_the_same() -> None:
     words = [random_word(row, rng) for row in small for _ in range(300) if row.name not in ("jal", *INVERSE)]
     texts = [disassemble(w) for w in words]
     # Operands that compressed forms take.
-    texts += [f"addi sp, sp, {n}" for n in range(-512, 512, 16)] + [f"addi a{n}, sp, {16 * n}" for n in range(6)]
+    texts += [f"addi sp, sp, {n}" for n in range(-512, 512, 16)] + [
+        f"addi a{n}, sp, {16 * n}" for n in range(6)
+    ]
     texts += [f"l{s} a0, {n}({b})" for s in "wd" for n in range(0, 64, 8) for b in ("a1", "sp")]
     texts += [f"s{s} a0, {n}({b})" for s in "wd" for n in range(0, 64, 8) for b in ("a1", "sp")]
     texts += [f"{o} a0, a0, a1" for o in ("add", "sub", "and", "or", "xor", "addw", "subw")]
@@ -137,7 +141,10 @@ def test_compressed_program_means_the_same() -> None:
         assert found
         at += found.length
         short += found.length == 2
-        pair = (wanted.row.meaning, wanted.row.bind(wanted.fields)), (found.row.meaning, found.row.bind(found.fields))
+        pair = (
+            (wanted.row.meaning, wanted.row.bind(wanted.fields)),
+            (found.row.meaning, found.row.bind(found.fields)),
+        )
         moved = wanted.row.name == "addi" and wanted.fields["imm"] == 0 and found.row.name == "c.mv"
         assert pair[0] == pair[1] or moved, (texts[n // 4], found.row.name)
     assert at == len(data)
