@@ -29,6 +29,8 @@ class Word(IntEnum):
     """Host address of the hart's page."""
     REGION = 39
     """Out: entry of the region that returned."""
+    PC = 40
+    """Private to compiled code."""
     COUNT = 64
 
 

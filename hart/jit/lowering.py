@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from bus.access import AmoOp, Order
 from bus.lowering import Lowering, Value
 from hart.isa.integers import IntegerArithmetic
+from hart.jit.accesses import AccessGroup, Extent, access_groups
 from hart.jit.context import Reason, Word
 from hart.jit.region import Block, Instruction, Region, is_return
 
@@ -56,9 +57,9 @@ class Geometry:
     alignment: int
 
 
-def lower(region: Region, name: str, geometry: Geometry, policy: Lowering) -> str:
-    """The IR of a module with the one function `name`."""
-    return _Function(region, name, geometry, policy).text()
+def lower(region: Region, name: str, geometry: Geometry, policy: Lowering, *, ssa: bool) -> str:
+    """The IR of a module with the one function `name`; with `ssa` guest registers live in allocas."""
+    return _Function(region, name, geometry, policy, ssa).text()
 
 
 class _NotCompiled(Exception):
@@ -68,11 +69,12 @@ class _NotCompiled(Exception):
 class _Function:
     """One region being lowered; also the algebra, for the instruction at hand."""
 
-    def __init__(self, region: Region, name: str, geometry: Geometry, policy: Lowering) -> None:
+    def __init__(self, region: Region, name: str, geometry: Geometry, policy: Lowering, ssa: bool) -> None:
         self._region = region
         self._name = name
         self._geometry = geometry
         self._policy = policy
+        self._ssa = ssa
         self._bounds = region.bounds()
         self._lines: list[str] = []
         self._cold: list[str] = []
@@ -81,6 +83,9 @@ class _Function:
         self._dirty: set[int] = set()
         self._flags: dict[str, str] = {}
         """i1 names by the i64 names that are their zero-extensions."""
+        self._groups: dict[int, AccessGroup] = {}
+        self._checks: set[AccessGroup] = set()
+        """Groups of the block that have been checked."""
         self._at: Instruction
         self._executed = 0
         self._exit_label: str | None = None
@@ -100,10 +105,10 @@ class _Function:
             _DECLARATIONS,
             f"define preserve_nonecc i64 @{self._name}(ptr %c, i64 %fuel) {{",
             "entry:",
-            "  %pcv = alloca i64",
-            "  %fuelv = alloca i64",
-            "  %reasonv = alloca i64",
-            "  store i64 0, ptr %reasonv",
+            *self._state("pcv", Word.PC),
+            *self._state("fuelv", Word.FUEL),
+            *self._state("reasonv", Word.REASON),
+            f"  store i64 {int(Reason.ABSENT)}, ptr %reasonv",
             "  store i64 %fuel, ptr %fuelv",
         ]
         for pointer, word in (
@@ -116,10 +121,10 @@ class _Function:
             head.append(f"  %{pointer}.p = getelementptr i64, ptr %c, i64 {int(word)}")
             head.append(f"  %{pointer} = load ptr, ptr %{pointer}.p, !invariant.load !1")
         for r in self._used:
-            head.append(f"  %x{r} = alloca i64")
-            head.append(f"  %x{r}.p = getelementptr i64, ptr %c, i64 {Word.X + r}")
-            head.append(f"  %x{r}.0 = load i64, ptr %x{r}.p")
-            head.append(f"  store i64 %x{r}.0, ptr %x{r}")
+            head += self._state(f"x{r}", Word.X + r)
+            if self._ssa:
+                head.append(f"  %x{r}.0 = load i64, ptr %x{r}.p")
+                head.append(f"  store i64 %x{r}.0, ptr %x{r}")
         entry = self._region.entry
         head.append(f"  %start = icmp sge i64 %fuel, {self._bounds[entry]}")
         head.append(f"  br i1 %start, label %b{entry:x}, label %empty, !prof !0")
@@ -129,6 +134,13 @@ class _Function:
         for block in self._region.blocks.values():
             self._block(block)
         return "\n".join([*head, *self._lines, *self._cold, *self._tail(), ""])
+
+    def _state(self, name: str, word: int) -> list[str]:
+        """`%name`, where a piece of the hart's state lives while the region runs, and `%name.p`, its context word."""
+        where = f"getelementptr i64, ptr %c, i64 {word}"
+        if self._ssa:
+            return [f"  %{name} = alloca i64", f"  %{name}.p = {where}"]
+        return [f"  %{name} = {where}"]
 
     def _tail(self) -> list[str]:
         base, size = self._geometry.ram_base, self._geometry.ram_bytes
@@ -162,10 +174,11 @@ class _Function:
             "  %o.pc = load i64, ptr %pcv",
             "  %o.left = load i64, ptr %fuelv",
             "  %o.reason = load i64, ptr %reasonv",
-            f"  %o.fuel.p = getelementptr i64, ptr %c, i64 {int(Word.FUEL)}",
-            "  store i64 %o.left, ptr %o.fuel.p",
-            f"  %o.reason.p = getelementptr i64, ptr %c, i64 {int(Word.REASON)}",
-            "  store i64 %o.reason, ptr %o.reason.p",
+            *(
+                ["  store i64 %o.left, ptr %fuelv.p", "  store i64 %o.reason, ptr %reasonv.p"]
+                if self._ssa
+                else []
+            ),
             f"  %o.region.p = getelementptr i64, ptr %c, i64 {int(Word.REGION)}",
             f"  store i64 {self._region.entry}, ptr %o.region.p",
             "  ret i64 %o.pc",
@@ -176,8 +189,8 @@ class _Function:
         ]
 
     def _spill(self, suffix: str = "") -> list[str]:
-        lines = []
-        for r in self._writes:
+        lines: list[str] = []
+        for r in self._writes if self._ssa else ():
             lines.append(f"  %x{r}.s{suffix} = load i64, ptr %x{r}")
             lines.append(f"  store i64 %x{r}.s{suffix}, ptr %x{r}.p")
         return lines
@@ -189,6 +202,8 @@ class _Function:
         self._values.clear()
         self._dirty.clear()
         self._flags.clear()
+        self._groups = access_groups(block)
+        self._checks.clear()
         self._executed = 0
         self._terminated = False
         for i in block.instructions:
@@ -530,23 +545,38 @@ class _Function:
     def _checked(self, address: Value, size: int) -> Value:
         """Offset of an aligned access that lies in RAM; any other is the interpreter's.
 
-        Rotating the offset right by log2(size) makes a misaligned one huge and an aligned one its index, so one
-        unsigned comparison finds misalignment, both ends of RAM and wrap-around.
+        Accesses of a block that share a base register are checked together, at the first of them: where that check
+        fails, the interpreter finds out which of them is to blame.
         """
-        base, limit = self._geometry.ram_base, self._geometry.ram_bytes // size
+        base, ram = self._geometry.ram_base, self._geometry.ram_bytes
         if isinstance(address, int):
             offset = address - base
-            if offset % size or not 0 <= offset // size < limit:
+            if offset % size or not 0 <= offset <= ram - size:
                 raise _NotCompiled
             return offset
-        moved = self.value(f"sub i64 {address}, {base}")
-        index = moved
-        if size > 1:
-            index = self.value(
-                f"call i64 @llvm.fshr.i64(i64 {moved}, i64 {moved}, i64 {size.bit_length() - 1})"
-            )
-        self.unless(self.value(f"icmp uge i64 {index}, {limit}"))
-        return moved
+        group = self._groups.get(self._executed)
+        if group is None:
+            self._check(address, Extent(0, size, size))
+        elif group not in self._checks:
+            self._checks.add(group)
+            self._check(address, group.extent.moved(-group.offsets[self._executed]))
+        return self.value(f"sub i64 {address}, {base}")
+
+    def _check(self, address: Value, extent: Extent) -> None:
+        """Go on if the extent around `address` lies in RAM and `address` has its alignment.
+
+        Rotating the offset right by log2 of the alignment makes a misaligned one huge and an aligned one its index, so
+        that one unsigned comparison finds misalignment, both ends of RAM and wrap-around.
+        """
+        base, ram = self._geometry.ram_base, self._geometry.ram_bytes
+        if extent.end - extent.start > ram:
+            raise _NotCompiled
+        index = self.value(f"add i64 {address}, {extent.start - base}")
+        if extent.alignment > 1:
+            shift = extent.alignment.bit_length() - 1
+            index = self.value(f"call i64 @llvm.fshr.i64(i64 {index}, i64 {index}, i64 {shift})")
+        limit = (ram - (extent.end - extent.start)) // extent.alignment
+        self.unless(self.value(f"icmp ugt i64 {index}, {limit}"))
 
     def _narrow(self, value: Value, size: int) -> str:
         if isinstance(value, int):

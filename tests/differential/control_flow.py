@@ -160,7 +160,7 @@ class Shapes:
         kind = "loop" if loop_first else choose.choice(("loop", "call", "table", "patched", "skip", "skip"))
         inner = self._contents(size, depth + 1)
         if kind == "loop":
-            turns = choose.randrange(2, 9) if depth == 0 else choose.randrange(1, 4)
+            turns = choose.randrange(4, 16) if depth == 0 else choose.randrange(1, 4)
             return Shape(None, loop(depth, turns), inner)
         if kind == "call":
             # Functions nest at most DEPTH deep, each level with a link register of its own.
@@ -198,7 +198,8 @@ def shrink_all(made: Program, fails: Callable[[Program], bool]) -> Program:
             continue
         inner = replace(made, items=item.items)
         smaller = shrink(
-            inner, lambda p, w=with_items, s=item: fails(w([replace(s, items=p.items)]))  # type: ignore[misc,arg-type]
+            inner,
+            lambda p, w=with_items, s=item: fails(w([replace(s, items=p.items)])),  # type: ignore[misc,arg-type]
         )
         made = with_items([replace(item, items=smaller.items)])  # type: ignore[arg-type]
         at += 1

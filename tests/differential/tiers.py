@@ -116,7 +116,9 @@ class TierDifference:
                 continue
             if isinstance(a, tuple):
                 lines += [
-                    f"  {f.name}[{i}] {p:#x}, {self.tier} {q:#x}" for i, (p, q) in enumerate(zip(a, b, strict=True)) if p != q
+                    f"  {f.name}[{i}] {p:#x}, {self.tier} {q:#x}"
+                    for i, (p, q) in enumerate(zip(a, b, strict=True))
+                    if p != q
                 ]
             else:
                 lines.append(f"  {f.name} {_text(a)}, {self.tier} {_text(b)}")
@@ -138,7 +140,9 @@ def tier_states(made: Program, names: Sequence[str], policy: str = "serial") -> 
     }
 
 
-def tier_difference(made: Program, names: Sequence[str] = tuple(TIERS), policy: str = "serial") -> TierDifference | None:
+def tier_difference(
+    made: Program, names: Sequence[str] = tuple(TIERS), policy: str = "serial"
+) -> TierDifference | None:
     """The first of these tiers that ends otherwise than T0."""
     states = tier_states(made, names, policy)
     for name in names:
