@@ -30,7 +30,7 @@ def _machine(tier: Tier) -> llvm.TargetMachine:
     return target.create_target_machine(
         cpu=llvm.get_host_cpu_name(),
         features=llvm.get_host_cpu_features().flatten(),
-        opt=int(tier),
+        opt=1 if tier is Tier.T1 else 2,
         reloc="pic",
         codemodel="small",
     )

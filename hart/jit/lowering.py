@@ -9,8 +9,9 @@ the pc and goes to one place that stores the registers the region may have chang
 the region at that pc by a tail call through the entry table, or returns.
 
 Counting: `fuel` falls by each block's length at its end, or by what was executed at an exit. The entry, and edges to an
-address that is not higher than their source, go on only if it suffices for the longest way from there to the next such
-check (`Region.bounds`): so no more than `fuel` instructions are ever executed.
+address that is not higher than their source, go on only if it suffices for the longest way from any of them to the next
+such check (`Region.reach`): so no more than `fuel` instructions are ever executed. Inside, the count is kept lower by
+that much, so that the subtraction's sign is the check.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class _Function:
         self._geometry = geometry
         self._policy = policy
         self._ssa = ssa
-        self._bounds = region.bounds()
+        self._reach = region.reach()
         self._lines: list[str] = []
         self._cold: list[str] = []
         self._counter = 0
@@ -109,7 +110,8 @@ class _Function:
             *self._state("fuelv", Word.FUEL),
             *self._state("reasonv", Word.REASON),
             f"  store i64 {int(Reason.ABSENT)}, ptr %reasonv",
-            "  store i64 %fuel, ptr %fuelv",
+            f"  %budget = sub i64 %fuel, {self._reach}",
+            "  store i64 %budget, ptr %fuelv",
         ]
         for pointer, word in (
             ("ram", Word.RAM),
@@ -126,7 +128,7 @@ class _Function:
                 head.append(f"  %x{r}.0 = load i64, ptr %x{r}.p")
                 head.append(f"  store i64 %x{r}.0, ptr %x{r}")
         entry = self._region.entry
-        head.append(f"  %start = icmp sge i64 %fuel, {self._bounds[entry]}")
+        head.append("  %start = icmp sge i64 %budget, 0")
         head.append(f"  br i1 %start, label %b{entry:x}, label %empty, !prof !0")
         head.append("empty:")
         head.append(f"  store i64 {entry}, ptr %pcv")
@@ -148,7 +150,8 @@ class _Function:
             "leave:",
             *self._spill(),
             "  %pc = load i64, ptr %pcv",
-            "  %left = load i64, ptr %fuelv",
+            "  %left.b = load i64, ptr %fuelv",
+            f"  %left = add i64 %left.b, {self._reach}",
             f"  %t.off = sub i64 %pc, {base}",
             f"  %t.in = icmp ult i64 %t.off, {size}",
             "  br i1 %t.in, label %look, label %out",
@@ -172,13 +175,13 @@ class _Function:
             "  br label %out",
             "out:",
             "  %o.pc = load i64, ptr %pcv",
-            "  %o.left = load i64, ptr %fuelv",
+            "  %o.left.b = load i64, ptr %fuelv",
+            f"  %o.left = add i64 %o.left.b, {self._reach}",
+            f"  %o.fuel.p = getelementptr i64, ptr %c, i64 {int(Word.FUEL)}",
+            "  store i64 %o.left, ptr %o.fuel.p",
             "  %o.reason = load i64, ptr %reasonv",
-            *(
-                ["  store i64 %o.left, ptr %fuelv.p", "  store i64 %o.reason, ptr %reasonv.p"]
-                if self._ssa
-                else []
-            ),
+            f"  %o.reason.p = getelementptr i64, ptr %c, i64 {int(Word.REASON)}",
+            "  store i64 %o.reason, ptr %o.reason.p",
             f"  %o.region.p = getelementptr i64, ptr %c, i64 {int(Word.REGION)}",
             f"  store i64 {self._region.entry}, ptr %o.region.p",
             "  ret i64 %o.pc",
@@ -276,7 +279,7 @@ class _Function:
             out = self.label()
             self._cold += [
                 f"  {left} = load i64, ptr %fuelv",
-                f"  {go} = icmp sge i64 {left}, {self._bounds[target]}",
+                f"  {go} = icmp sge i64 {left}, 0",
                 f"  br i1 {go}, label %b{target:x}, label %{out}, !prof !0",
                 f"{out}:",
                 f"  store i64 {target}, ptr %pcv",
