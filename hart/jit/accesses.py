@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bus.access import Order
-
-from bus.access import Order
 from hart.isa.decoder import Decoded
 from hart.isa.effects import MemoryEffect
 from hart.isa.integers import IntegerArithmetic

@@ -34,7 +34,11 @@ def _random_word(row, choose: random.Random) -> int:
     while True:
         values = {}
         for name, field in row.pattern.fields.items():
-            allowed = [v for v in field.range[:: max(1, len(field.range) // 512)] if v not in row.exclude.get(name, ())]
+            allowed = [
+                v
+                for v in field.range[:: max(1, len(field.range) // 512)]
+                if v not in row.exclude.get(name, ())
+            ]
             values[name] = choose.choice([allowed[0], allowed[-1], choose.choice(allowed)])
             if name in ("rd", "rs1", "rs2"):
                 values[name] = choose.choice(allowed)
