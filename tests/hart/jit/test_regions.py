@@ -184,8 +184,7 @@ def test_a_trap_in_the_middle_of_native_code_is_precise(tiers):
     with running(source, ()) as expected, running(source, tiers) as machine:
         for m in (expected, machine):
             with pytest.raises(UnhandledTrap) as trap:
-                for _ in range(1000):
-                    m.hart.run(10_000)
+                run_to(m, 100_000)
             assert (trap.value.cause, trap.value.tval) == (Cause.LOAD_ACCESS_FAULT, 0x40000008)
         assert state(machine) == state(expected)
         assert native(machine) > 500

@@ -34,7 +34,7 @@ def _addresses(size: int) -> list[int]:
         (a + d) & (1 << 64) - 1 for a in around for d in (-16, -size, -size + 1, -1, 0, 1, size - 1, size)
     }
     inside = RAM + 0x8000  # keeps the program itself from being overwritten
-    return sorted(a for a in found if not RAM <= a < inside) + [inside, inside + 1]
+    return [*sorted(a for a in found if not RAM <= a < inside), inside, inside + 1]
 
 
 def _program() -> str:
