@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from coordinator.commands import asm, configs, disasm, run
+from coordinator.commands import asm, bench_engine, cache, configs, disasm, run
 from coordinator.commands.exit_codes import ExitCode
 
 app = typer.Typer(
@@ -27,6 +27,11 @@ app.command("run")(run.run)
 app.command("asm")(asm.asm)
 app.command("disasm")(disasm.disasm)
 app.add_typer(configs.app, name="configs")
+app.add_typer(cache.app, name="cache")
+
+bench = typer.Typer(help="Measure hartstorm beside other programs on this host.", no_args_is_help=True)
+bench.command("engine")(bench_engine.engine)
+app.add_typer(bench, name="bench")
 
 
 def _print_version(wanted: bool) -> None:

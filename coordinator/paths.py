@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+from hart.jit.cache import default_directory as cache_directory
+
+__all__ = ["CONFIGS", "GUEST_LIBRARY", "cache_directory"]
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 """The run configurations and guests that come with hartstorm."""
 
 GUEST_LIBRARY = CONFIGS / "guests" / "lib"
 """Start code, linker script and header for C guests."""
-
-
-def cache_directory() -> Path:
-    """The user's cache for hartstorm, by the XDG base directory specification."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "hartstorm"

@@ -39,6 +39,7 @@ def vm_spec(name: str, vm: Vm, file_suffix: str = "") -> VmSpec:
         harts=vm.harts,
         ram_bytes=vm.memory,
         policy=vm.policy,
+        tier=vm.tier,
         reservation_set_size_exp=vm.reservation.reservation_set_size_exp,
         require_exact_reservation_addr=vm.reservation.require_exact_reservation_addr,
         invalidate_on_same_hart_store=vm.reservation.invalidate_on_same_hart_store,

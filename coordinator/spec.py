@@ -17,6 +17,9 @@ from hart.spelling import nearest
 
 MAX_HARTS = 1024
 
+Tier = Literal["auto", "interpreter", "t1", "t2"]
+"""Which execution tiers a VM uses."""
+
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class WatchSettings:
@@ -81,7 +84,7 @@ class VmSpec:
     timeout_s: Annotated[float, Field(gt=0)] | None = None
     record_order: str | None = None
     trace: str | None = None
-    tier: Literal["auto", "interpreter", "t1", "t2"] = "auto"
+    tier: Tier = "auto"
     cache: str | None = None
     environment: Annotated[str, Field(max_length=64)] = "bare"
     on_hart_death: Literal["stop", "continue"] = "stop"

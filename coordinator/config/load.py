@@ -55,6 +55,7 @@ class Overrides:
     harts: int | None = None
     isa: str | None = None
     policy: str | None = None
+    tier: str | None = None
     seed: int | None = None
     max_instructions: int | None = None
     timeout: float | None = None
@@ -87,6 +88,7 @@ _OPTION_PATHS: dict[str, tuple[str, ...]] = {
     "harts": ("harts",),
     "isa": ("isa", "base"),
     "policy": ("policy",),
+    "tier": ("tier",),
     "seed": ("seed",),
     "max_instructions": ("limits", "max_instructions"),
     "timeout": ("limits", "timeout_s"),

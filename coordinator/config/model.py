@@ -29,6 +29,7 @@ from bus.access import ScFailure
 from coordinator import expression
 from coordinator.config.units import format_size, parse_size
 from coordinator.result import Ending
+from coordinator.spec import Tier
 from hart import causes, environments
 from hart.isa import extensions, isa_string
 from hart.isa.registers import NUMBERS as REGISTERS
@@ -440,6 +441,9 @@ class Vm(_Table):
     """Size of guest RAM, a multiple of 4KiB; RAM starts at 0x80000000. Default `16MiB`."""
     policy: PolicyName = "serial"
     """Coherence policy, by name. Default `serial`."""
+    tier: Tier = "auto"
+    """How code is executed: `interpreter`, `t1` or `t2` (native, quickly or well compiled), or `auto`, each in its
+    time. Default `auto`."""
     environment: EnvironmentName = "bare"
     """What the guest finds around it. `bare`: M-mode, HTIF, CLINT. Default `bare`."""
     on_hart_death: Literal["stop", "continue"] = "stop"

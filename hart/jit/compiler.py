@@ -5,9 +5,15 @@ Owns what a region depends on. Used by the compile service, and in-process by te
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
+import bus
+import hart.isa
+import hart.jit
 from bus.access import MemoryFault
 from bus.lowering import Lowering
 from bus.memory import GuestMemory
@@ -17,11 +23,23 @@ from hart.jit.codegen import Tier, compile_ir, host_identity
 from hart.jit.lowering import Geometry, lower
 from hart.jit.region import Region, discover
 
-ENGINE_VERSION = 1
-"""Raise it when the same region would compile to other code."""
-
 LIMITS = {Tier.T1: 200, Tier.T2: 1200}
 """Instructions in a region, by tier. T2 follows calls."""
+
+
+@cache
+def engine_identity() -> str:
+    """Digest of the sources that decide what a region compiles to: ISA, compiler, policies.
+
+    A version number would have to be raised by hand, and whoever forgets it runs yesterday's code.
+    """
+    digest = hashlib.sha256()
+    for package in (hart.isa, hart.jit, bus):
+        root = Path(package.__path__[0])
+        for source in sorted(root.rglob("*.py")):
+            digest.update(f"{source.relative_to(root)}\0".encode())
+            digest.update(source.read_bytes())
+    return digest.hexdigest()
 
 
 @dataclass(slots=True)
@@ -59,7 +77,7 @@ class RegionCompiler:
         region = discover(self.decoder, self._fetch, entry, LIMITS[tier], follow_calls=tier is Tier.T2)
         stretches, code = region.stretches(), region.code()
         key = key_of(
-            ENGINE_VERSION,
+            engine_identity(),
             host_identity(),
             self.policy,
             self.geometry,
