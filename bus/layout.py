@@ -2,7 +2,7 @@
 
 Owns offsets and meanings. Never opens a segment. All words are unsigned 64-bit, aligned, native byte order.
 
-    header | hart pages | page map | granule table | guest RAM | rings
+    header | hart pages | page map | granule table | writer table | guest RAM | rings
 
 Every area starts on a 4 KiB boundary.
 """
@@ -88,6 +88,14 @@ class Hart(IntEnum):
     PAUSE = 15
     """Written by the coordinator: 1 while the hart shall stay at a safepoint."""
 
+    RESERVATION_VERSION = 30
+    """Under `inline`: the granule word that the LR saw."""
+    HELD = 31
+    """Under `inline`: 1 + the granule whose word the hart may hold, or 0; read after its death."""
+    HELD_TOO = 97
+    """Likewise a second one: AMOCAS.Q with 8-byte granules touches two."""
+    NUMBER = 96
+    """The hart's number."""
     JOINED = 29
     """Written by the bus: 1 from JOIN to LEAVE."""
 
@@ -187,6 +195,10 @@ class PageState(IntFlag):
 
     TRACKED = 1
     """Some granule of the page is, or is about to be, tracked."""
+    PENDING = 2
+    """Under `inline`: some hart may still store as if the page were not tracked; an LR asks the bus."""
+    FROZEN = 4
+    """Under `inline`: a hart died on this page; nobody touches its granule words until the bus says so."""
     WATCHED = 0x80
     """The environment wants to see each store: only the interpreter makes them."""
 
@@ -251,9 +263,14 @@ class Geometry:
         return self.page_map_offset + _round_up(self.ram_bytes // PAGE)
 
     @property
+    def writer_offset(self) -> int:
+        """Byte offset of the writer table: one word per granule, who wrote it last (for reports)."""
+        return self.granule_offset + _round_up((self.ram_bytes >> self.granule_exp) * WORD)
+
+    @property
     def ram_offset(self) -> int:
         """Byte offset of guest RAM."""
-        return self.granule_offset + _round_up((self.ram_bytes >> self.granule_exp) * WORD)
+        return self.writer_offset + _round_up((self.ram_bytes >> self.granule_exp) * WORD)
 
     @property
     def ring_offset(self) -> int:

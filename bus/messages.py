@@ -37,6 +37,7 @@ class Kind(IntEnum):
     STATISTICS = 13
     PING = 14
     EXTERNAL_WRITE = 15
+    TRACK = 16
 
 
 class Status(IntEnum):
@@ -91,6 +92,13 @@ CATALOGUE: dict[int, Message] = {
         ),
         Message(
             Kind.STORE, ("address", "size", "value", "order"), Sender.HART, (), "store to a tracked granule"
+        ),
+        Message(
+            Kind.TRACK,
+            ("address",),
+            Sender.HART,
+            (),
+            "under `inline`: answered when the page of that address is tracked, and not frozen",
         ),
         Message(Kind.END_RESERVATION, ("failure",), Sender.HART, (), "drop the sender's reservation"),
         Message(

@@ -69,6 +69,7 @@ class Segment:
         self.harts = tuple(self._words(g.hart_offset + i * PAGE, Hart.END) for i in range(g.harts))
         self.page_map = self._buffer[g.page_map_offset : g.page_map_offset + g.ram_bytes // PAGE]
         self.granules = self._words(g.granule_offset, g.ram_bytes >> g.granule_exp)
+        self.writers = self._words(g.writer_offset, g.ram_bytes >> g.granule_exp)
         self._ram = self._buffer[g.ram_offset : g.ram_offset + g.ram_bytes]
         self.memory = GuestMemory(self._ram, g.ram_base)
 
@@ -85,7 +86,8 @@ class Segment:
         h[Header.HARTS] = geometry.harts
         h[Header.RING_BYTES] = geometry.ring_bytes
         h[Header.TIME_ORIGIN_NS] = time.monotonic_ns()
-        for hart in segment.harts:
+        for number, hart in enumerate(segment.harts):
+            hart[Hart.NUMBER] = number
             hart[Hart.MTIMECMP] = (1 << 64) - 1
         h[Header.MAGIC] = MAGIC
         return segment
@@ -127,7 +129,7 @@ class Segment:
     def close(self) -> None:
         """Unmap; views taken from this segment must not be used again."""
         self.memory.release()
-        for words in (self.header, *self.harts, self.granules):
+        for words in (self.header, *self.harts, self.granules, self.writers):
             words.view.release()
         self.page_map.release()
         self._ram.release()

@@ -114,7 +114,7 @@ class Policy:
             wherever it appears.
         port: makes a hart's memory port.
         arbiter: makes the bus process's half.
-        lowering: its accesses in native code, or None if all code is interpreted.
+        lowering: makes its accesses' native form, or None if all code is interpreted.
 
     """
 
@@ -123,10 +123,10 @@ class Policy:
     correct: bool
     port: Callable[[PortContext], MemoryPort]
     arbiter: Callable[[ArbiterContext], Arbiter]
-    lowering: Lowering | None = None
+    lowering: Callable[[Reservations], Lowering] | None = None
 
 
-NAMES = ("serial",)
+NAMES = ("serial", "inline")
 
 
 def policy(name: str) -> Policy:

@@ -46,7 +46,7 @@ from bus.layout import PAGE_EXP, WORD, GranuleState, Hart, PageState, Transactio
 from bus.lowering import AccessEmitter, Value, page_byte, plain_load, plain_store
 from bus.messages import Kind
 from bus.native import host_atomics
-from bus.policies import ArbiterContext, OrderRecord, Policy, PortContext
+from bus.policies import ArbiterContext, OrderRecord, Policy, PortContext, Reservations
 
 _MASK = (1 << 64) - 1
 _TRANSACTION = struct.Struct("8Q")  # TXN_ID to TXN_RESULT_HIGH, native order: one host store per word
@@ -129,7 +129,7 @@ class SerialPort:
             else:
                 self._memory.store(address + i, 1, byte)
 
-    def load_reserved(self, address: int, size: int, order: Order) -> int:
+    def load_reserved(self, address: int, size: int, order: Order, fusable: bool = False) -> int:
         """One transaction."""
         self._memory.aligned_offset(address, size)
         self._count(AtomicKind.LR)
@@ -174,6 +174,9 @@ class SerialPort:
         """Wait at the bus, which knows when the reservation is lost."""
         if self._page[Hart.RESERVATION]:
             wait_unless_rung(self._page, self._hart, self._link, timeout_s, reservation=True)
+
+    def forget_fused(self) -> None:
+        """Nothing is fused here."""
 
     def end_reservation(self, trap: bool) -> None:
         """One transaction, if there is a reservation to end."""
@@ -455,6 +458,9 @@ class SerialArbiter:
 class SerialLowering:
     """Loads, and stores to pages without a tracked granule, are native; all else is the interpreter's."""
 
+    def __init__(self, reservations: Reservations) -> None:
+        """The arbiter alone cares how reservations behave."""
+
     def load(self, e: AccessEmitter, offset: Value, size: int, order: Order) -> str | None:
         """Rule 3; ordered loads are rare here, and counted by the port."""
         return None if order else plain_load(e, offset, size, order)
@@ -475,10 +481,14 @@ class SerialLowering:
     ) -> None:
         """A transaction."""
 
-    def load_reserved(self, e: AccessEmitter, offset: Value, size: int, order: Order) -> None:
+    def load_reserved(
+        self, e: AccessEmitter, offset: Value, size: int, order: Order, fused: str | None
+    ) -> None:
         """A transaction."""
 
-    def store_conditional(self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order) -> None:
+    def store_conditional(
+        self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order, fused: str | None
+    ) -> None:
         """A transaction."""
 
 
@@ -488,5 +498,5 @@ POLICY = Policy(
     correct=True,
     port=SerialPort,
     arbiter=SerialArbiter,
-    lowering=SerialLowering(),
+    lowering=SerialLowering,
 )
