@@ -16,7 +16,8 @@ from bus.access import AtomicKind, ScFailure
 
 MAGIC = 0x6D726F7473747268  # "hrtstorm"
 VERSION = 1
-PAGE = 4096
+PAGE_EXP = 12
+PAGE = 1 << PAGE_EXP
 WORD = 8
 
 RAM_BASE = 0x8000_0000
@@ -47,6 +48,12 @@ class Header(IntEnum):
     """Added to mtime (written through the CLINT), modulo 2**64."""
     QUIESCE_EPOCH = 12
     """Written by the bus: number of the latest quiescence it asked for; see `bus.quiescence`."""
+    CODE_GENERATION = 14
+    """Written by the compile service: how many regions it has made ready."""
+    REGIONS_COMPILED = 15
+    """Written by the compile service: regions compiled for this VM."""
+    REGIONS_CACHED = 16
+    """Written by the compile service: regions found in the cache."""
 
 
 class Hart(IntEnum):
@@ -175,6 +182,15 @@ class TransactionPhase(IntEnum):
     INTENT = 1
     """They are valid; memory may or may not be written yet."""
     DONE = 2
+
+
+class PageState(IntFlag):
+    """Bits of a page-map byte; while it is 0, native code stores to the page without asking."""
+
+    TRACKED = 1
+    """Some granule of the page is, or is about to be, tracked."""
+    WATCHED = 0x80
+    """The environment wants to see each store: only the interpreter makes them."""
 
 
 class GranuleState(IntEnum):

@@ -45,7 +45,7 @@ class BusSpec:
         segment: name of the VM's segment.
         endpoint: `ipc://` address to bind.
         hart_tokens: routing id of each hart, by number.
-        coordinator_token: routing id of the coordinator.
+        coordinator_tokens: routing ids of the coordinator's connections.
         policy: name of the coherence policy.
         reservations: its settings.
         order_log: file for the total order, or None.
@@ -55,13 +55,10 @@ class BusSpec:
     segment: str
     endpoint: str
     hart_tokens: tuple[bytes, ...]
-    coordinator_token: bytes
+    coordinator_tokens: tuple[bytes, ...]
     policy: str
     reservations: Reservations
     order_log: str | None = None
-
-
-_COORDINATOR = -1
 
 
 class BusServer:
@@ -76,10 +73,11 @@ class BusServer:
         self._socket.linger = 0
         self._socket.maxmsgsize = 4096
         self._transmit = self._socket.send
-        self._senders: dict[bytes, int] = {token: i for i, token in enumerate(spec.hart_tokens)}
-        self._senders[spec.coordinator_token] = _COORDINATOR
-        self._tokens = (*spec.hart_tokens, spec.coordinator_token)  # [-1] is the coordinator's
-        self._last = [0] * (len(spec.hart_tokens) + 1)
+        # A sender is a hart's number, or negative for a connection of the coordinator: an index of these all the same.
+        self._tokens = (*spec.hart_tokens, *spec.coordinator_tokens)
+        numbers = (*range(len(spec.hart_tokens)), *range(-len(spec.coordinator_tokens), 0))
+        self._senders = dict(zip(self._tokens, numbers, strict=True))
+        self._last = [0] * len(self._tokens)
         """Id of the last request taken from each sender."""
         self._joined = {i for i, page in enumerate(self._pages) if page[Hart.JOINED]}
         self._left: set[int] = set()
@@ -165,7 +163,9 @@ class BusServer:
             if sender in self._joined and request_id:
                 self._execute(sender, request)
             else:
-                self._refuse(sender, request_id, f"{Kind(kind).name} is for harts that have joined, with an id")
+                self._refuse(
+                    sender, request_id, f"{Kind(kind).name} is for harts that have joined, with an id"
+                )
             return
         row = CATALOGUE[kind]
         if row.sender is not Sender.ANYONE and (row.sender is Sender.COORDINATOR) != (sender < 0):

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 from bus.access import ScFailure
 from coordinator import expression
-from coordinator.config.errors import Problem
 from coordinator.config.model import Expect, Vm
 from coordinator.result import HartResult, TrapReport, VmResult
 from hart.causes import cause_name
 from hart.image import Image
-from hart.isa import registers
+from hart.isa.registers import NUMBERS as REGISTERS
 from hart.spelling import nearest
 
 ReadMemory = Callable[[int, int], bytes]
@@ -49,7 +48,6 @@ class Check:
 class Verdict:
     """Every check of one VM, in the order of the config."""
 
-    vm: str
     checks: tuple[Check, ...]
 
     @property
@@ -58,37 +56,40 @@ class Verdict:
         return all(check.ok for check in self.checks)
 
 
-def judge(name: str, vm: Vm, result: VmResult, image: Image, read: ReadMemory) -> Verdict:
-    """The verdict on VM `name`, which ran `image` as `vm` says and ended with `result`."""
-    return Verdict(name, tuple(_Judge(vm, result, image, read).checks()))
+def judge(vm: Vm, result: VmResult, image: Image, read: ReadMemory) -> Verdict:
+    """The verdict on a VM that ran `image` as `vm` says and ended with `result`."""
+    return Verdict(tuple(_Judge(vm, result, image, read).checks()))
 
 
-def unknown_names(name: str, vm: Vm, image: Image) -> list[Problem]:
-    """Expectations of VM `name` that can never be judged, because `image` lacks a symbol or its size.
+Finding = tuple[tuple[str | int, ...], str]
+"""A key of `[vm]`, as a path, and what is wrong with it."""
+
+
+def unknown_names(vm: Vm, image: Image) -> list[Finding]:
+    """Expectations that can never be judged, because `image` lacks a symbol or its size.
 
     Found before the run, so that a typing error does not look like a failed run.
     """
-    prefix = f"vms.{name}.expect"
-    problems = []
+    found: list[Finding] = []
     constants = {*vm.guest.defines, *_RUN_CONSTANTS}
     for key, place in _places(vm.expect):
         try:
             resolve(place, image)
         except LookupError as error:
-            problems.append(Problem(f"{prefix}.{key}", str(error.args[0])))
+            found.append((("expect", *key), str(error.args[0])))
     for symbol, value in vm.expect.symbols.items():
         if value.size is None:
-            problems += _size_problem(f"{prefix}.symbols.{symbol}", symbol, image)
+            found += _size_problem(("expect", "symbols", symbol), symbol, image)
     for number, text in enumerate(vm.expect.invariants):
         parsed = expression.parse(text)
-        key = f"{prefix}.invariants[{number}]"
+        at: tuple[str | int, ...] = ("expect", "invariants", number)
         for used in sorted(parsed.names - constants):
             if used not in image.symbols:
                 hint = nearest(used, [*constants, *image.symbols])
-                problems.append(Problem(key, f"no symbol or constant {used!r}{hint}"))
+                found.append((at, f"no symbol or constant {used!r}{hint}"))
             elif used in parsed.bare_names:
-                problems += _size_problem(key, used, image)
-    return problems
+                found += _size_problem(at, used, image)
+    return found
 
 
 _RUN_CONSTANTS: dict[str, Callable[[VmResult], int]] = {
@@ -98,25 +99,25 @@ _RUN_CONSTANTS: dict[str, Callable[[VmResult], int]] = {
 """Names in invariants that the run gives a value."""
 
 
-def _places(expect: Expect) -> Iterator[tuple[str, str]]:
+def _places(expect: Expect) -> Iterator[tuple[tuple[str, ...], str]]:
     """(key, place) of everything in `expect` that names a guest address."""
     for symbol in expect.symbols:
-        yield f"symbols.{symbol}", symbol
+        yield ("symbols", symbol), symbol
     for place in expect.memory:
-        yield f"memory.{place}", place
+        yield ("memory", place), place
     if expect.trap is not None:
         if expect.trap.pc is not None:
-            yield "trap.pc", expect.trap.pc
+            yield ("trap", "pc"), expect.trap.pc
         if expect.trap.tval is not None:
-            yield "trap.tval", expect.trap.tval
+            yield ("trap", "tval"), expect.trap.tval
 
 
-def _size_problem(key: str, symbol: str, image: Image) -> list[Problem]:
+def _size_problem(key: tuple[str | int, ...], symbol: str, image: Image) -> list[Finding]:
     known = image.symbols.get(symbol)
     if known is None or known.size in _SCALAR_SIZES:
         return []
     has = f"is {known.size} bytes" if known.size else "has no size"
-    return [Problem(key, f"{symbol} {has}, so say how to read it: u8, u16, u32 or u64")]
+    return [(key, f"{symbol} {has}, so say how to read it: u8, u16, u32 or u64")]
 
 
 def resolve(place: str, image: Image) -> int:
@@ -229,7 +230,7 @@ class _Judge:
         found = next((h for h in self.result.harts if h.hart == hart), None)
         if found is None:
             return Check(what, _number(expected), f"hart {hart} left no registers", ok=False)
-        value = found.pc if register == "pc" else found.x[registers.NUMBERS[register]]
+        value = found.pc if register == "pc" else found.x[REGISTERS[register]]
         seen = value - (1 << 64) if expected < 0 and value >> 63 else value
         return Check(what, _number(expected), _number(seen), seen == expected)
 

@@ -65,7 +65,7 @@ class Machine(Protocol):
         """Place a program in RAM and set every hart's pc to its entry.
 
         Raises:
-            bus.access.MemoryFault: a chunk lies outside RAM.
+            hart.environments.LoadError: it does not fit the VM.
 
         """
 

@@ -10,13 +10,13 @@ A register's name is its class, subtype and own name joined by dots: `core.pc`, 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
 
 from hart.isa.extensions import BY_KVM_ID
+from hart.spelling import nearest
 
 ARCH_RISCV = 0x80 << 56
 _SIZE_SHIFT = 52
@@ -213,7 +213,4 @@ def find(text: str, vlenb: int = 16) -> RegisterId:
     names = _by_name(vlenb)
     if low in names:
         return names[low]
-    close = difflib.get_close_matches(low, names, n=1)
-    raise UnknownRegister(
-        f"no register is called {text!r}" + (f"; did you mean {close[0]}?" if close else "")
-    )
+    raise UnknownRegister(f"no register is called {text!r}{nearest(low, names)}")

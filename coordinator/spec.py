@@ -10,7 +10,10 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from bus import policies
 from coordinator.host import U64, HostModel, Rules
+from hart import environments
+from hart.spelling import nearest
 
 MAX_HARTS = 1024
 
@@ -51,6 +54,8 @@ class VmSpec:
         timeout_s: wall-clock limit of a run in seconds; None for no limit.
         record_order: file for the order in which the policy performs accesses, or None.
         trace: file for the instruction trace, or None.
+        tier: which execution tiers to use: `auto`, `interpreter`, `t1` or `t2`.
+        cache: directory of the object cache; None for the user's.
         environment: guest environment, a module under `hart/environments/`.
         on_hart_death: what happens to the VM when a hart's process dies.
         on_bus_death: likewise for the bus process.
@@ -65,7 +70,7 @@ class VmSpec:
     harts: Annotated[int, Field(strict=True, ge=1, le=MAX_HARTS)]
     ram_bytes: Annotated[int, Field(strict=True, ge=4096, le=1 << 40, multiple_of=4096)] = 16 << 20
     ram_base: Annotated[U64, Field(multiple_of=4096)] = 0x8000_0000
-    policy: str = "serial"
+    policy: Annotated[str, Field(max_length=64)] = "serial"
     reservation_set_size_exp: Annotated[int, Field(strict=True, ge=3, le=12)] = 6
     require_exact_reservation_addr: bool = False
     invalidate_on_same_hart_store: bool = False
@@ -76,12 +81,22 @@ class VmSpec:
     timeout_s: Annotated[float, Field(gt=0)] | None = None
     record_order: str | None = None
     trace: str | None = None
-    environment: str = "bare"
+    tier: Literal["auto", "interpreter", "t1", "t2"] = "auto"
+    cache: str | None = None
+    environment: Annotated[str, Field(max_length=64)] = "bare"
     on_hart_death: Literal["stop", "continue"] = "stop"
     on_bus_death: Literal["stop", "restart"] = "stop"
     watch: WatchSettings = Field(default_factory=WatchSettings)
     host: HostModel = Field(default_factory=HostModel)
     rules: Rules = "simulator"
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> VmSpec:
+        for key, names in (("policy", policies.NAMES), ("environment", environments.NAMES)):
+            name = getattr(self, key)
+            if name not in names:
+                raise ValueError(f"{key} = {name!r}{nearest(name, names)}; there are {', '.join(names)}")
+        return self
 
     @model_validator(mode="after")
     def _fits_the_address_space(self) -> VmSpec:

@@ -170,6 +170,20 @@ class Vcpu:
 _SWITCHED = frozenset(row.name for row in REGISTRY.values() if row.kvm is not None)
 
 
+def host_for(wanted: frozenset[str], offered: frozenset[str]) -> frozenset[str]:
+    """What of `offered` a host must have for switches alone to lead to exactly `wanted`, extensions without
+    id too.
+
+    Of those without an id, only the wanted ones; and no bundle that is off but would take a wanted one with
+    it.
+    """
+    followers = offered - _SWITCHED
+    bundles = {
+        name for name in offered - wanted if not {*REGISTRY[name].implies}.isdisjoint(followers & wanted)
+    }
+    return offered - (followers - wanted) - bundles
+
+
 def plan(current: frozenset[str], wanted: frozenset[str]) -> list[tuple[Extension, bool]]:
     """The switches that lead from `current` to `wanted`, in an order in which no dependency breaks on the
     way.

@@ -93,6 +93,7 @@ class Interpreter(IntegerArithmetic):
         instret: instructions retired.
         traps: traps taken.
         tohost: guest address whose write calls `on_tohost`, or -1.
+        slice: instructions that `run` should be given between two looks at the doorbell.
 
     """
 
@@ -100,11 +101,12 @@ class Interpreter(IntegerArithmetic):
         self, hart: int, extensions: frozenset[str], port: MemoryPort, page: Words, clint: Clint
     ) -> None:
         """`extensions` are decoder names, bundles resolved (`hart.isa.extensions.effective`)."""
-        self.x = [0] * 32
+        self.x: list[int] | memoryview = [0] * 32
         self.at = 0
         self.instret = 0
         self.traps = 0
         self.tohost = -1
+        self.slice = 64
         self.port = port
         self.clint = clint
         self._page = page

@@ -9,6 +9,7 @@ import gc
 
 import bus.server
 import hart.environments.bare
+import hart.jit.service
 import hart.process
 import hart.trace
 from bus.native import host_atomics

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Protocol
 
 from bus.link import BusLink
+from bus.lowering import Lowering
 from bus.order_log import OrderLog
 from bus.port import MemoryPort
 from bus.quiescence import Quiescence
@@ -108,6 +109,7 @@ class Policy:
             wherever it appears.
         port: makes a hart's memory port.
         arbiter: makes the bus process's half.
+        lowering: its accesses in native code, or None if all code is interpreted.
 
     """
 
@@ -116,6 +118,7 @@ class Policy:
     correct: bool
     port: Callable[[PortContext], MemoryPort]
     arbiter: Callable[[ArbiterContext], Arbiter]
+    lowering: Lowering | None = None
 
 
 NAMES = ("serial",)

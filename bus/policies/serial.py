@@ -48,7 +48,8 @@ from array import array
 from bus.access import AmoOp, AtomicKind, Order, ScFailure, combine
 from bus.doorbell import wait_unless_rung
 from bus.heat import Heat
-from bus.layout import WORD, GranuleState, Hart, Header, TransactionPhase
+from bus.layout import PAGE_EXP, WORD, GranuleState, Hart, Header, PageState, TransactionPhase
+from bus.lowering import AccessEmitter, Value, page_byte, plain_load, plain_store
 from bus.messages import Kind
 from bus.native import host_atomics
 from bus.order_log import OrderLog, OrderRecord
@@ -73,7 +74,8 @@ _TRANSACTIONS = int(Header.BUS_TRANSACTIONS)
 _RESERVABLE = (4, 8)
 _PLAIN = (1, 2, 4, 8)
 _SWAPPABLE = (1, 2, 4, 8, 16)
-_LAST_OP = int(max(AmoOp))
+_OPERATIONS = tuple(AmoOp)
+_LAST_OP = len(_OPERATIONS) - 1
 _LAST_ORDER = int(max(Order))
 _HEAT_AMO = int(AtomicKind.AMO)
 _RESULTS = {_LR: 1, _SC: 1, _AMO: 1, _CAS: 2, _STORE: 0, _END_RESERVATION: 0}
@@ -211,6 +213,7 @@ class SerialArbiter:
         self._views = segment.memory.views
         self._ram_address = segment.address + segment.geometry.ram_offset
         self._granules = segment.granules.view
+        self._page_map = segment.page_map
         self._exp = segment.geometry.granule_exp
         self._header = segment.header.view
         self._pages = tuple(hart.view for hart in segment.harts)
@@ -260,6 +263,8 @@ class SerialArbiter:
             log.drop_last()
 
     def _track_everything(self) -> None:
+        for page in range(len(self._page_map)):
+            self._page_map[page] |= PageState.TRACKED
         tracked = array("Q", [_TRACKED]) * 512
         for start in range(0, len(self._granules), len(tracked)):
             stop = min(start + len(tracked), len(self._granules))
@@ -317,7 +322,7 @@ class SerialArbiter:
             self._track(offset >> self._exp, hart, request)
             return
         old = self._views[size][offset // size]
-        new = combine(op, old, operand, size)
+        new = combine(_OPERATIONS[op], old, operand, size)
         if self._log is not None:
             self._log.append(OrderRecord(hart, request_id, _AMO, address, size, order, old, new))
         self._heat.count(hart, _HEAT_AMO, address)
@@ -400,6 +405,8 @@ class SerialArbiter:
             waiting.append((hart, request))
             return
         self._deferred[granule] = [(hart, request)]
+        # Native code asks the page map alone, so it comes first: rule 1 holds for it by the same quiescence.
+        self._page_map[granule << self._exp >> PAGE_EXP] |= PageState.TRACKED
         self._granules[granule] = _PENDING
 
         def tracked() -> None:
@@ -520,9 +527,7 @@ class SerialArbiter:
         if self._log is not None:
             old = self._views[size][offset // size]
             self._log.append(
-                OrderRecord(
-                    len(self._pages), 0, Kind.EXTERNAL_WRITE, address, size, Order.NONE, old, value
-                )
+                OrderRecord(len(self._pages), 0, Kind.EXTERNAL_WRITE, address, size, Order.NONE, old, value)
             )
         self._write_from_outside(address, size, value)
 
@@ -548,10 +553,41 @@ class SerialArbiter:
         return self._heat.hottest(addresses)
 
 
+class SerialLowering:
+    """Loads, and stores to pages without a tracked granule, are native; all else is the interpreter's."""
+
+    def load(self, e: AccessEmitter, offset: Value, size: int, order: Order) -> str | None:
+        """Rule 3; ordered loads are rare here, and counted by the port."""
+        return None if order else plain_load(e, offset, size, order)
+
+    def store(self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order) -> bool:
+        """Between the check and the store there is no safepoint: quiescence covers native code too."""
+        if order:
+            return False
+        e.unless(e.value(f"icmp ne i8 {page_byte(e, offset)}, 0"))
+        plain_store(e, offset, size, value, order)
+        return True
+
+    def amo(self, e: AccessEmitter, op: AmoOp, offset: Value, size: int, operand: str, order: Order) -> None:
+        """A transaction."""
+
+    def compare_and_swap(
+        self, e: AccessEmitter, offset: Value, size: int, expected: str, desired: str, order: Order
+    ) -> None:
+        """A transaction."""
+
+    def load_reserved(self, e: AccessEmitter, offset: Value, size: int, order: Order) -> None:
+        """A transaction."""
+
+    def store_conditional(self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order) -> None:
+        """A transaction."""
+
+
 POLICY = Policy(
     name="serial",
     summary="the bus process executes every atomic, one transaction each: one total order",
     correct=True,
     port=SerialPort,
     arbiter=SerialArbiter,
+    lowering=SerialLowering(),
 )

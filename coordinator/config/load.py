@@ -1,4 +1,4 @@
-"""From a TOML file to a checked run configuration: merges VMs, applies options, reports every problem at once.
+"""From a TOML file to a checked run configuration: merging VMs, applying options, reporting problems.
 
 Owns the way there. What the keys mean is in `coordinator.config.model`; no guest is read or built here.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -38,6 +38,14 @@ class Config:
     source: str
     directory: Path
     run: Run
+    _blame: _Blame = field(repr=False, compare=False)
+
+    def problem(self, vm: str, key: KeyPath, message: str) -> Problem:
+        """What is wrong with `key` (a path within a VM) of VM `vm`, at the place where the file says it."""
+        value: object = self.run.vms[vm]
+        for part in key:
+            value = getattr(value, str(part)) if isinstance(value, BaseModel) else value[part]  # type: ignore[index]
+        return self._blame.at(("vms", vm, *key), message, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,7 @@ class Overrides:
     seed: int | None = None
     max_instructions: int | None = None
     timeout: float | None = None
+    trace: str | None = None
 
     def apply(self, vm: Table) -> None:
         """Put what is given into a VM's table."""
@@ -81,6 +90,7 @@ _OPTION_PATHS: dict[str, tuple[str, ...]] = {
     "seed": ("seed",),
     "max_instructions": ("limits", "max_instructions"),
     "timeout": ("limits", "timeout_s"),
+    "trace": ("record", "trace"),
 }
 assert set(_OPTION_PATHS) == {f.name for f in fields(Overrides)}
 
@@ -111,8 +121,8 @@ def loads(text: str, source: str, directory: Path, overrides: Overrides = Overri
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         message, _, at = str(error).rpartition(" (at ")
-        line = int(at.split()[1].rstrip(",")) if at.startswith("line ") else 0
-        raise ConfigError(source, [Problem("", f"not TOML: {message or at}", line=line)]) from error
+        line = int(at.split()[1].rstrip(",")) if at.startswith("line ") else text.count("\n") + 1
+        raise ConfigError(source, [Problem("", f"not TOML: {message or error}", line=line)]) from error
     return _check(document, source, directory, overrides, places.key_lines(text))
 
 
@@ -120,9 +130,11 @@ def for_program(path: Path, overrides: Overrides = Overrides()) -> Config:
     """The configuration for running a program by itself: an ELF file, or assembly or C source.
 
     Raises:
-        ConfigError: an override is out of range.
+        ConfigError: there is no such file, or an override is out of range.
 
     """
+    if not path.is_file():
+        raise ConfigError(str(path), [Problem("", "there is no such file")])
     guest: Table
     match path.suffix:
         case ".S" | ".s":
@@ -157,7 +169,7 @@ def _check(
     except ValidationError as error:
         problems = dict.fromkeys(blame.problems(error.errors(include_url=False)))
         raise ConfigError(source, sorted(problems, key=lambda p: p.line)) from error
-    return Config(source, directory, run)
+    return Config(source, directory, run, blame)
 
 
 def _laid_over(base: Table, over: object) -> object:
@@ -185,15 +197,18 @@ class _Blame:
     def problems(self, errors: list[ErrorDetails]) -> Iterator[Problem]:
         for error in errors:
             path = _key_path(error["loc"])
-            option = self.overrides.option_of(path[2:]) if path[:1] == ("vms",) else None
-            message = _message(error, path)
-            if option is not None:
-                yield Problem(option, message, _toml(error["input"]))
-            else:
-                value = None if error["type"] in ("missing", "extra_forbidden") else error["input"]
-                yield self.problem(self._in_file(path), message, value)
+            value = None if error["type"] in ("missing", "extra_forbidden") else error["input"]
+            yield self.at(path, _message(error, path), value)
+
+    def at(self, path: KeyPath, message: str, value: object) -> Problem:
+        """A problem of `path` in the merged document: the option's, or the file's."""
+        option = self.overrides.option_of(path[2:]) if path[:1] == ("vms",) else None
+        if option is not None:
+            return Problem(option, message, _toml(value))
+        return self.problem(self._in_file(path), message, value)
 
     def problem(self, path: KeyPath, message: str, value: object) -> Problem:
+        """A problem of `path` in the file."""
         return Problem(_dotted(path), message, _toml(value), places.line_of(self.lines, path))
 
     def _in_file(self, path: KeyPath) -> KeyPath:
@@ -269,7 +284,11 @@ _TYPE_MESSAGES = {
 
 
 def _message(error: ErrorDetails, path: KeyPath) -> str:
-    kind, context = error["type"], error.get("ctx", {})
+    kind = error["type"]
+    context = {
+        key: f"{bound:g}" if isinstance(bound, float) else bound
+        for key, bound in error.get("ctx", {}).items()
+    }
     match kind:
         case "extra_forbidden":
             return _unknown_key(path)
@@ -287,6 +306,10 @@ def _message(error: ErrorDetails, path: KeyPath) -> str:
     return _TYPE_MESSAGES[kind].format(**context) if kind in _TYPE_MESSAGES else error["msg"]
 
 
+_MOST_NAMES = 20
+"""A message lists at most so many allowed keys."""
+
+
 def _unknown_key(path: KeyPath) -> str:
     *tables, key = path
     model = _model_at(tuple(tables))
@@ -299,7 +322,8 @@ def _unknown_key(path: KeyPath) -> str:
             inner = _as_model(field.annotation)
             if inner is not None and key in inner.model_fields:
                 hint = f"; it belongs into {_dotted((*_shown(tables), name))}"
-    return f"unknown key{hint}; allowed: {', '.join(allowed)}"
+    more = ", ..." if len(allowed) > _MOST_NAMES else ""
+    return f"unknown key{hint}; allowed: {', '.join(allowed[:_MOST_NAMES])}{more}"
 
 
 def _shown(tables: list[str | int]) -> KeyPath:

@@ -1,4 +1,4 @@
-"""The run configuration as data: every key, its unit, default and allowed values. Reads no file, runs nothing.
+"""The run configuration as data: every key, its unit, default and allowed values. Reads and runs nothing.
 
 The JSON Schema that editors use is generated from these models, and so is `hartstorm configs show`.
 """
@@ -6,7 +6,8 @@ The JSON Schema that editors use is generated from these models, and so is `hart
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -15,20 +16,22 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
-    StrictBool,
     WithJsonSchema,
+    create_model,
     field_validator,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from bus import policies
 from bus.access import ScFailure
 from coordinator import expression
 from coordinator.config.units import format_size, parse_size
 from coordinator.result import Ending
-from hart import causes
-from hart.isa import registers
+from hart import causes, environments
+from hart.isa import extensions, isa_string
+from hart.isa.registers import NUMBERS as REGISTERS
 from hart.spelling import nearest
 
 PAGE = 4096
@@ -45,6 +48,8 @@ class _Table(BaseModel):
         regex_engine="python-re",
     )
 
+
+_SMALLEST_SET_EXP = 3
 
 # Field types
 
@@ -79,7 +84,7 @@ CauseNumber = Annotated[
 
 def _place(value: object) -> object:
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
-        return str(value)
+        return value if isinstance(value, str) else hex(value)
     raise ValueError("write a symbol, symbol+offset, or an address")
 
 
@@ -96,6 +101,21 @@ def _check_expression(text: str) -> str:
 
 ExpressionText = Annotated[str, AfterValidator(_check_expression)]
 
+
+def _one_of(names: Sequence[str]) -> tuple[AfterValidator, WithJsonSchema]:
+    """What makes a string field one of `names`."""
+
+    def check(name: str) -> str:
+        if name not in names:
+            raise ValueError(f"is not allowed{nearest(name, names)}; allowed: {', '.join(names)}")
+        return name
+
+    return AfterValidator(check), WithJsonSchema({"type": "string", "enum": list(names)})
+
+
+PolicyName = Annotated[str, *_one_of(policies.NAMES)]
+EnvironmentName = Annotated[str, *_one_of(environments.NAMES)]
+
 Word64 = Annotated[int, Field(ge=-(1 << 63), lt=1 << 64)]
 """A 64-bit value, signed or unsigned."""
 
@@ -103,18 +123,69 @@ Word64 = Annotated[int, Field(ge=-(1 << 63), lt=1 << 64)]
 # [vm.isa]
 
 
-class Isa(_Table):
+_extension_fields: dict[str, Any] = {
+    name: (bool | None, Field(default=None, description=row.about))
+    for name, row in extensions.REGISTRY.items()
+}
+_ExtensionKeys = create_model("_ExtensionKeys", __base__=_Table, **_extension_fields)
+
+
+class Isa(_ExtensionKeys):  # type: ignore[valid-type, misc] # a key per row of the registry
     """Which ISA extensions the VM has. An instruction of one it lacks is an illegal instruction there.
 
     Beside `base`, every known extension is a key of its own, by its canonical name: `Zacas = true`,
-    `Zabha = false`. Such a key is applied after `base`.
+    `Zabha = false`. Such a key is applied after `base`. Switching an extension off switches off what it
+    stands for (`A`: `Zaamo` and `Zalrsc`) and what needs it, but for what another key asks for.
     """
-
-    model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, StrictBool] = Field(init=False)
 
     base: str | None = None
     """ISA string the VM starts from, e.g. `rv64imac_zicsr_zifencei`. Default: everything implemented."""
+
+    @property
+    def switches(self) -> dict[str, bool]:
+        """The extensions with a key of their own."""
+        given = {name: getattr(self, name) for name in extensions.REGISTRY}
+        return {name: on for name, on in given.items() if on is not None}
+
+    def extensions(self, reservation_set_size_exp: int) -> frozenset[str]:
+        """Every extension that is on, with all it brings.
+
+        Raises:
+            ValueError: an unreadable ISA string, an extension that is on without what it needs, or one that
+                hartstorm does not execute.
+
+        """
+        default = extensions.implemented(reservation_set_size_exp)
+        asked = extensions.effective(name for name, on in self.switches.items() if on)
+        on = (default if self.base is None else isa_string.parse(self.base)) | asked
+        for name in (name for name, on in self.switches.items() if not on):
+            gone = {name, *(set(extensions.REGISTRY[name].implies) - asked)}
+            while more := {d for g in gone for d in extensions.dependents(g, on)} - gone - asked:
+                gone |= more
+            on -= gone
+        if broken := extensions.unmet(on):
+            raise ValueError("; ".join(broken))
+        if missing := on - extensions.implemented(_SMALLEST_SET_EXP):
+            known = ", ".join(isa_string.canonical(default))
+            raise ValueError(f"hartstorm does not execute {', '.join(sorted(missing))}; it has {known}")
+        if unkept := on - default:
+            names = ", ".join(sorted(unkept))
+            raise ValueError(
+                f"reservation_set_size_exp = {reservation_set_size_exp} is too large for {names}"
+            )
+        return on
+
+    @field_validator("base")
+    @classmethod
+    def _readable(cls, base: str | None) -> str | None:
+        if base is not None:
+            isa_string.parse(base)
+        return base
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        self.extensions(_SMALLEST_SET_EXP)
+        return self
 
 
 # [vm.guest]
@@ -158,17 +229,10 @@ class Guest(_Table):
 # [vm.reservation], [vm.limits], [vm.record]
 
 
-class Spurious(_Table):
-    """SC failures injected without a cause, as the ISA permits."""
-
-    probability: float = Field(default=0.0, ge=0.0, le=1.0)
-    """Chance that an SC which would succeed fails, 0 to 1. Default 0."""
-
-
 class Reservation(_Table):
     """How LR/SC reservations behave where the ISA leaves it open; sail-riscv's names where it has them."""
 
-    reservation_set_size_exp: int = Field(default=6, ge=3, le=12)
+    reservation_set_size_exp: int = Field(default=6, ge=_SMALLEST_SET_EXP, le=12)
     """The reservation set is an aligned block of 2 to this power bytes. Default 6 (64 bytes)."""
     require_exact_reservation_addr: bool = False
     """SC fails unless its address and size are the LR's. Default false: anywhere in the set will do."""
@@ -176,8 +240,8 @@ class Reservation(_Table):
     """A hart's own store to its reservation set ends the reservation. Default false."""
     invalidate_on_trap: bool = False
     """A trap ends the hart's reservation. Default false."""
-    spurious_sc_failure: Spurious = Spurious()
-    """Injected failures, drawn from the VM's seed. Default none."""
+    spurious_sc_failure: float = Field(default=0.0, ge=0, le=1)
+    """Probability with which an SC that could succeed fails, drawn from the VM's seed. Default 0."""
 
 
 class Limits(_Table):
@@ -190,10 +254,14 @@ class Limits(_Table):
 
 
 class Record(_Table):
-    """What to record for later examination."""
+    """What to keep of the run. With several VMs each file name gets the VM's name before its suffix."""
 
-    order: bool = False
-    """The order in which the bus granted atomics. Default false."""
+    order: str | None = None
+    """File for the order in which the policy performed accesses. Default: none."""
+    trace: str | None = None
+    """File for the instructions that each hart ran. Default: none."""
+    hot_addresses: int = Field(default=16, ge=0, le=4096)
+    """How many of the addresses that atomics touch most the result lists. Default 16."""
 
 
 # [vm.expect]
@@ -299,8 +367,8 @@ def _hart_number(text: str) -> str:
 
 
 def _register(name: str) -> str:
-    if name != "pc" and name not in registers.NUMBERS:
-        hint = nearest(name, registers.NUMBERS)
+    if name != "pc" and name not in REGISTERS:
+        hint = nearest(name, REGISTERS)
         raise ValueError(f"no such register{hint}; allowed: pc, x0 to x31, ABI names")
     return name
 
@@ -370,10 +438,14 @@ class Vm(_Table):
     """Number of harts; each is a process. Default 1."""
     memory: Size = 16 << 20
     """Size of guest RAM, a multiple of 4KiB; RAM starts at 0x80000000. Default `16MiB`."""
-    policy: str = "serial"
+    policy: PolicyName = "serial"
     """Coherence policy, by name. Default `serial`."""
-    environment: Literal["bare"] = "bare"
+    environment: EnvironmentName = "bare"
     """What the guest finds around it. `bare`: M-mode, HTIF, CLINT. Default `bare`."""
+    on_hart_death: Literal["stop", "continue"] = "stop"
+    """What becomes of the VM when a hart's process dies. Default `stop`."""
+    on_bus_death: Literal["stop", "restart"] = "stop"
+    """What becomes of the VM when its bus process dies. Default `stop`."""
     seed: int = Field(default=0, ge=0, lt=1 << 64)
     """Seed of everything random in the run. Default 0."""
     isa: Isa = Isa()
@@ -396,6 +468,16 @@ class Vm(_Table):
             raise ValueError(f"{format_size(size)} is not a multiple of 4KiB from 4KiB to 1024GiB")
         return size
 
+    @property
+    def extensions(self) -> frozenset[str]:
+        """Every ISA extension that is on, with all it brings."""
+        return self.isa.extensions(self.reservation.reservation_set_size_exp)
+
+    @model_validator(mode="after")
+    def _granules_fit_the_isa(self) -> Self:
+        self.isa.extensions(self.reservation.reservation_set_size_exp)
+        return self
+
     @model_validator(mode="after")
     def _expected_harts_exist(self) -> Self:
         named = [("registers", int(hart)) for hart in self.expect.registers]
@@ -414,13 +496,22 @@ class Run(_Table):
     """What the run is called in reports."""
     description: str = ""
     """What it shows, for people."""
-    vms: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Vm]
+    vms: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")], Vm]
     """Several VMs by name; each table is laid over `[vm]`."""
 
 
-def json_schema() -> dict[str, object]:
+def _without_nulls(schema: Any) -> Any:
+    """`schema` without defaults that stand for a key left out: TOML has no null."""
+    if isinstance(schema, list):
+        return [_without_nulls(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {key: _without_nulls(part) for key, part in schema.items() if part is not None}
+
+
+def json_schema() -> dict[str, Any]:
     """The JSON Schema of a run configuration file, for editors."""
-    schema = Run.model_json_schema()
+    schema: dict[str, Any] = _without_nulls(Run.model_json_schema())
     properties, definitions = schema["properties"], schema["$defs"]
     # `[vm]` and `[vms.NAME]` complete each other, so neither needs to be complete.
     definitions["Vm"].pop("required")

@@ -35,6 +35,10 @@ def line_of(lines: dict[KeyPath, int], path: KeyPath) -> int:
     return 0
 
 
+def _with_parents(path: KeyPath, offset: int, shortest: int = 1) -> Iterator[tuple[KeyPath, int]]:
+    return ((path[:depth], offset) for depth in range(shortest, len(path) + 1))
+
+
 class _Scanner:
     def __init__(self, text: str) -> None:
         self._text = text
@@ -53,19 +57,18 @@ class _Scanner:
                 tables_of[name] = tables_of.get(name, -1) + 1
                 table = (*name, tables_of[name])
                 self._take("]]")
-                yield table, start
+                yield from _with_parents(table, start)
             elif self._take("["):
                 table = self._key()
                 self._take("]")
-                yield table, start
+                yield from _with_parents(table, start)
             else:
                 yield from self._pair(table)
 
     def _pair(self, table: KeyPath) -> Iterator[tuple[KeyPath, int]]:
         start = self._at
         path = (*table, *self._key())
-        for depth in range(len(table) + 1, len(path) + 1):
-            yield path[:depth], start
+        yield from _with_parents(path, start, len(table) + 1)
         self._take("=")
         self._skip(_BLANK)
         yield from self._value(path)

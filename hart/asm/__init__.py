@@ -1,7 +1,7 @@
 """The assembler: from RISC-V `.S` text to a guest image.
 
-`assemble` reads one or several sources, `Assembly` is what comes out. Encodings come from the rows of `hart.isa`;
-this package holds none of its own.
+`assemble` reads one or several sources, `Assembly` is what comes out. Encodings come from the rows of
+`hart.isa`; this package holds none of its own.
 """
 
 from hart.asm.assembler import Assembly, assemble

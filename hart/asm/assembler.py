@@ -1,7 +1,7 @@
 """From sources to an image: the entry point, and the reading of statements.
 
-Owns labels, conditions, macro calls, repetitions and includes: all that decides which statement comes next. What a
-statement adds to the image is for `directives` and `instructions`, where it goes for `layout`.
+Owns labels, conditions, macro calls, repetitions and includes: all that decides which statement comes next.
+What a statement adds to the image is for `directives` and `instructions`, where it goes for `layout`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from pathlib import Path
 
 from hart.asm import macros
 from hart.asm.context import Context, Options
-from hart.asm.diagnostics import Place, Problem, Report, suggest
+from hart.asm.diagnostics import Place, Problem, Report
 from hart.asm.directives import DIRECTIVES, IGNORED, assign, directive, symbol_name
 from hart.asm.instructions import assemble_instruction
+from hart.asm.isa_options import predefined
 from hart.asm.layout import Layout, ListingLine
 from hart.asm.preprocess import Preprocessor, find_include, read_text
 from hart.asm.sections import Unit
 from hart.asm.source import Line, Statement, logical_lines, split_operands, statements, string
 from hart.image import Image
-from hart.isa import EXTENSIONS
+from hart.isa.extensions import effective, implemented
+from hart.spelling import nearest
 
 BASE = 0x8000_0000
 """Default address of the first section: where RAM begins."""
@@ -64,13 +66,14 @@ def assemble(
 ) -> Assembly:
     """Assemble one or several sources into one image.
 
-    Sections are placed from `base` in the order of `hart.asm.layout.ORDER`; the entry is `_start`, or the first
-    section if there is none. Files ending in `.s` are not run through the preprocessor, all others and text are.
+    Sections are placed from `base` in the order of `hart.asm.layout.ORDER`; the entry is `_start`, or the
+    first section if there is none. Files ending in `.s` are not run through the preprocessor, all others and
+    text are.
 
     Args:
         sources: files, whose global symbols are shared, or the text of one source.
         base: address of the first section.
-        extensions: those whose instructions are enabled, as rows name them (`Zaamo`, not `A`); None for all.
+        extensions: those whose instructions are enabled, with what they bring; None for all implemented.
         defines: macros for the preprocessor, as `-D` would.
         include_paths: folders for `#include` and `.include`, after the folder of the including file.
         name: what to call the image, and a text source in messages.
@@ -81,7 +84,7 @@ def assemble(
 
     """
     report = Report()
-    enabled = EXTENSIONS if extensions is None else extensions
+    enabled = effective(implemented() if extensions is None else extensions)
     options = Options(enabled, compress)
     paths = tuple(include_paths)
     units = []
@@ -99,29 +102,15 @@ def assemble(
         layout.settle()
     except Problem as problem:
         report.add(Place(units[0].name, 1), problem, "")
-    report.check()
     image, listing = layout.image(name or " + ".join(u.name for u in units))
     report.check()
     return Assembly(image, listing, {line.address: line for line in listing})
 
 
-def predefined(extensions: frozenset[str]) -> dict[str, str]:
-    """The macros that a RISC-V compiler defines for assembly sources (RISC-V C API, "Preprocessor Definitions")."""
-    found = {"__ASSEMBLER__": "1", "__riscv": "1", "__riscv_xlen": "64"}
-    found |= {f"__riscv_{e.lower()}": "1" for e in extensions}
-    for names, needed in (
-        (("__riscv_a", "__riscv_atomic"), {"Zaamo", "Zalrsc"}),
-        (("__riscv_c", "__riscv_compressed"), {"Zca"}),
-        (("__riscv_mul", "__riscv_div", "__riscv_muldiv"), {"M"}),
-    ):
-        if needed <= extensions:
-            found |= dict.fromkeys(names, "1")
-    return found
-
-
 @dataclass
 class _Frame:
-    """Statements yet to be read: of a file, or of a macro or repetition, of which `.exitm` leaves the macro."""
+    """Statements yet to be read: of a file, or of a macro or repetition, of which `.exitm` leaves the
+    macro."""
 
     statements: Iterator[Statement]
     is_macro: bool
@@ -130,7 +119,8 @@ class _Frame:
 
 @dataclass
 class _Condition:
-    """An open `.if`: whether its present branch is live, whether one was, and whether the text around it is."""
+    """An open `.if`: whether its present branch is live, whether one was, and whether the text around it
+    is."""
 
     statement: Statement
     live: bool
@@ -165,18 +155,15 @@ class _Reader:
     def read(self, lines: Iterator[Line]) -> None:
         """Read lines to their end; errors go to the report."""
         self._push((s for line in lines for s in statements(line)), False)
-        count = 0
-        for statement in iter(self._next, None):
-            count += 1
+        for count, statement in enumerate(iter(self._next, None)):
             self.context.statement = statement
             try:
-                if count > _MOST_STATEMENTS:
+                if count == _MOST_STATEMENTS:
+                    self._frames.clear()
                     raise Problem(f"more than {_MOST_STATEMENTS} statements: does a repetition go wrong?")
                 self._statement(statement)
             except Problem as problem:
                 self._report.add(statement.place, problem, statement.text, statement.origin)
-                if count > _MOST_STATEMENTS:
-                    return
         for condition in self._conditions:
             opened = condition.statement
             self._report.add(opened.place, "this .if has no .endif", opened.text)
@@ -226,7 +213,7 @@ class _Reader:
         elif lower.startswith("."):
             if not directive(self.context, lower, rest):
                 known = (*DIRECTIVES, *IGNORED, *_STEERING, *_CONDITIONS, *_BRANCHES)
-                raise Problem(f"unknown directive {name!r}{suggest(lower, known)}")
+                raise Problem(f"unknown directive {name!r}{nearest(lower, known)}")
         else:
             assemble_instruction(self.context, text)
 
@@ -288,7 +275,7 @@ class _Reader:
     def _purge_macro(self, rest: str, statement: Statement) -> None:
         for name in split_operands(rest):
             if self._macros.pop(name, None) is None:
-                raise Problem(f".purgem: no macro {name!r}{suggest(name, self._macros)}")
+                raise Problem(f".purgem: no macro {name!r}{nearest(name, self._macros)}")
 
     def _call(self, macro: macros.Macro, rest: str, statement: Statement) -> None:
         values = macro.bind(rest)

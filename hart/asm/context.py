@@ -17,7 +17,8 @@ from hart.asm.source import Statement
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What `.option` sets: the enabled extensions, and whether instructions are compressed where they can be."""
+    """What `.option` sets: the enabled extensions, and whether instructions are compressed where they can
+    be."""
 
     extensions: frozenset[str]
     compress: bool

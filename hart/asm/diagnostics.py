@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 LIMIT = 20
 """Diagnostics collected before the assembler gives up."""
@@ -15,7 +14,8 @@ LIMIT = 20
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A line of source text. `outer` is the place that brought it there, by `via`: a macro call, an include."""
+    """A line of source text. `outer` is the place that brought it there, by `via`: a macro call, an
+    include."""
 
     file: str
     line: int
@@ -66,10 +66,14 @@ class Diagnostic:
 
 
 class AssemblyError(Exception):
-    """The source does not assemble. `diagnostics` holds every error found, in source order, at most LIMIT."""
+    """The source does not assemble. `diagnostics` holds every error found, at most LIMIT, by file and line."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
-        self.diagnostics = tuple(diagnostics)
+        found = list(diagnostics)
+        files = list(dict.fromkeys(d.place.root().file for d in found))
+        self.diagnostics = tuple(
+            sorted(found, key=lambda d: (files.index(d.place.root().file), d.place.root().line))
+        )
         super().__init__("\n".join(map(str, self.diagnostics)))
 
 
@@ -103,9 +107,3 @@ class Report:
         """Raise AssemblyError if there was any error."""
         if self._found:
             raise AssemblyError(self._found)
-
-
-def suggest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean "..."?` with the nearest spelling among `known`, or nothing if none is near."""
-    near = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""

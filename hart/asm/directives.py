@@ -1,6 +1,7 @@
 """Directives that make data, symbols and sections: one function each, in one table.
 
-Owns all directives but those that steer the reading of lines (`hart.asm.assembler`): conditions, macros, includes.
+Owns all directives but those that steer the reading of lines (`hart.asm.assembler`): conditions, macros,
+includes.
 """
 
 from __future__ import annotations
@@ -11,25 +12,29 @@ from dataclasses import replace
 from functools import partial
 
 from hart.asm.context import Context
-from hart.asm.diagnostics import Problem, suggest
+from hart.asm.diagnostics import Problem
 from hart.asm.expression import Binary, Name
+from hart.asm.isa_options import changed
 from hart.asm.sections import Align, Binding, Fill, Mark, Org
 from hart.asm.source import split_operands, string
-from hart.isa import EXTENSIONS
+from hart.spelling import nearest
 
 Directive = Callable[[Context, list[str]], None]
 
 DEFAULT_FLAGS = (
-    (".text", "ax"), (".rodata", "a"), (".srodata", "a"), (".data", "aw"), (".sdata", "aw"), (".bss", "aw"), (".sbss", "aw"),
-    (".tohost", "aw"), (".comment", ""), (".note", ""), (".debug", ""), (".riscv.attributes", ""), (".eh_frame", ""),
+    (".text", "ax"), (".rodata", "a"), (".srodata", "a"),
+    (".data", "aw"), (".sdata", "aw"), (".bss", "aw"), (".sbss", "aw"), (".tohost", "aw"),
+    (".comment", ""), (".note", ""), (".debug", ""), (".riscv.attributes", ""), (".eh_frame", ""),
 )  # fmt: skip
 """Flags by the beginning of a section's name; a section without a, of which nothing is loaded, has none."""
 _OTHER_FLAGS = "aw"
 
 IGNORED = frozenset(
-    """.type .file .loc .ident .attribute .hidden .protected .internal .local_common .addrsig .addrsig_sym
-    .variant_cc .print .warning .line .version .symver .weakref .reloc .text_section_literals""".split()
-)
+    {
+        ".type", ".file", ".loc", ".ident", ".attribute", ".hidden", ".protected", ".internal", ".addrsig",
+        ".addrsig_sym", ".variant_cc", ".print", ".warning", ".line", ".version",
+    }
+)  # fmt: skip
 """Directives that say nothing about the image; `.cfi_*` too."""
 
 _LARGEST_ALIGNMENT = 1 << 16
@@ -267,24 +272,12 @@ def _option(context: Context, operands: list[str]) -> None:
                 raise Problem("pop without push")
             context.options = context.saved_options.pop()
         case "arch":
-            context.options = replace(options, extensions=_arch(options.extensions, rest))
+            context.options = replace(options, extensions=changed(options.extensions, rest))
         case "relax" | "norelax" | "pic" | "nopic" | "csr-check" | "no-csr-check":
             pass
         case _:
             known = ("rvc", "norvc", "push", "pop", "arch", "relax", "norelax", "pic", "nopic")
-            raise Problem(f"unknown option {name!r}{suggest(name, known)} (known: {', '.join(known)})")
-
-
-def _arch(extensions: frozenset[str], changes: list[str]) -> frozenset[str]:
-    """The extensions after `.option arch, +x, -y`."""
-    by_lower = {e.lower(): {e} for e in EXTENSIONS} | {"a": {"Zaamo", "Zalrsc"}, "c": {"Zca"}}
-    for change in changes:
-        name = change[1:].rstrip("0123456789p") if change[1:].lower() not in by_lower else change[1:]
-        named = by_lower.get(name.lower())
-        if change[:1] not in ("+", "-") or named is None:
-            raise Problem(f"cannot read {change!r}; write +extension or -extension{suggest(name, by_lower)}")
-        extensions = extensions | named if change[0] == "+" else extensions - named
-    return extensions
+            raise Problem(f"unknown option {name!r}{nearest(name, known)} (known: {', '.join(known)})")
 
 
 def _error(context: Context, operands: list[str]) -> None:
@@ -308,8 +301,11 @@ def _rows() -> Iterator[tuple[str, Directive]]:
     yield ".org", _org
     yield ".insn", _instruction_bytes
     for name, binding in (
-        (".globl", Binding.GLOBAL), (".global", Binding.GLOBAL), (".weak", Binding.WEAK), (".local", Binding.LOCAL)
-    ):  # fmt: skip
+        (".globl", Binding.GLOBAL),
+        (".global", Binding.GLOBAL),
+        (".weak", Binding.WEAK),
+        (".local", Binding.LOCAL),
+    ):
         yield name, partial(_binding, binding=binding)
     yield ".set", partial(_set, variable=True)
     yield ".equ", partial(_set, variable=True)

@@ -1,7 +1,7 @@
 """Expressions: GNU as operators and precedence, and those of the C preprocessor.
 
-Owns parsing and evaluation. A value is linear in unknown addresses, so that the difference of two labels is a constant
-as soon as their distance is fixed. Knows no section: names are resolved by whoever evaluates.
+Owns parsing and evaluation. A value is linear in unknown addresses, so that the difference of two labels is a
+constant as soon as their distance is fixed. Knows no section: names are resolved by whoever evaluates.
 """
 
 from __future__ import annotations
@@ -142,7 +142,8 @@ def _levels(levels: tuple[str, ...], truth: int) -> dict[str, Operator]:
 
 
 GNU = _levels(("||", "&&", "== != <> < <= > >=", "+ -", "| & ^ !", "* / % << >>"), truth=-1)
-"""The GNU as manual, "Infix Operators", with the levels that gas implements: | & ^ bind tighter than + and -."""
+"""The GNU as manual, "Infix Operators", with the levels that gas implements: | & ^ bind tighter than + and
+-."""
 
 C = _levels(("||", "&&", "|", "^", "&", "== !=", "< <= > >=", "<< >>", "+ -", "* / %"), truth=1)
 """C, for preprocessor conditions."""
@@ -210,7 +211,7 @@ def parse_prefix(text: str, operators: Mapping[str, Operator] = GNU) -> tuple[Ex
 
 def _binary(tokens: _Tokens, operators: Mapping[str, Operator], level: int) -> Expression:
     left = _primary(tokens, operators)
-    while (op := tokens.operator()) in operators and operators[op][0] >= level:
+    while (op := tokens.operator()) is not None and op in operators and operators[op][0] >= level:
         tokens.next()
         left = Binary(op, left, _binary(tokens, operators, operators[op][0] + 1))
     return left
@@ -276,12 +277,13 @@ def evaluate(expression: Expression, resolve: Resolve, operators: Mapping[str, O
     """The value of an expression.
 
     Raises:
-        Problem: a name without a value, an operator that needs constants and has not got them, a division by zero.
+        Problem: a name without a value, an operator that needs constants and has not got them, a division by
+        zero.
 
     """
     match expression:
-        case Number(value):
-            return Value(wrap(value))
+        case Number(number):
+            return Value(wrap(number))
         case Name(name):
             return resolve(name)
         case Unary(op, operand):

@@ -1,23 +1,27 @@
 """Instruction statements: from mnemonic and operand text to fragments.
 
-Owns the choice of the row or pseudo-instruction, long forms of branches, and compression. Encodings and operand forms
-come from `hart.isa`; pseudo-instructions from `hart.asm.pseudo`.
+Owns the choice of the row or pseudo-instruction, long forms of branches, and compression. Encodings and
+operand forms come from `hart.isa`; pseudo-instructions from `hart.asm.pseudo`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
+from hart.asm.compression import compressed
 from hart.asm.context import Context
-from hart.asm.diagnostics import Problem, suggest
+from hart.asm.diagnostics import Problem
+from hart.asm.isa_options import short_isa
 from hart.asm.layout import relocate
 from hart.asm.pseudo import INVERSE, PSEUDO, Pseudo
 from hart.asm.sections import Bytes, Code, Instruction, Reference, Relocation
 from hart.asm.source import split_operands
 from hart.isa import BY_MNEMONIC, BY_NAME
+from hart.isa.registers import NUMBERS as REGISTERS
 from hart.isa.row import Row
-from hart.isa.syntax import REGISTERS, OperandError, parse_template, split_base
+from hart.isa.syntax import OperandError, parse_template, split_base
+from hart.spelling import nearest
 
 _RELOCATIONS = {r.value: r for r in Relocation if r.value.startswith("%") and " " not in r.value}
 _RELOCATION = re.compile(r"(%\w+)\s*\((.*)\)", re.DOTALL)
@@ -28,22 +32,6 @@ _LABELLED = re.compile(r"hi:\s*(.*)", re.DOTALL)
 
 class _Unknown(Exception):
     """An operand's value waits for addresses."""
-
-
-# Names of instruction sets
-
-_BUNDLES = (("a", {"Zaamo", "Zalrsc"}), ("c", {"Zca"}), ("m", {"M"}))
-
-
-def isa_name(extensions: Iterable[str]) -> str:
-    """The instruction set in the usual spelling, e.g. `rv64imac_zacas`."""
-    rest = set(extensions) - {"I"}
-    letters = ""
-    for letter, bundle in sorted(_BUNDLES, key=lambda b: "imafdc".index(b[0])):
-        if bundle <= rest:
-            letters += letter
-            rest -= bundle
-    return "_".join(["rv64i" + letters, *sorted(e.lower() for e in rest)])
 
 
 # Statements
@@ -85,12 +73,12 @@ def _disabled(context: Context, mnemonic: str, row: Row) -> Problem | None:
     missing = [e for e in row.extensions if e not in context.options.extensions]
     if not missing:
         return None
-    isa = isa_name(context.options.extensions)
+    isa = short_isa(context.options.extensions)
     return Problem(f"{mnemonic} needs {' and '.join(missing)}; the ISA is {isa}")
 
 
 def _unknown(mnemonic: str) -> Problem:
-    return Problem(f"unknown instruction {mnemonic!r}{suggest(mnemonic, [*BY_MNEMONIC, *PSEUDO])}")
+    return Problem(f"unknown instruction {mnemonic!r}{nearest(mnemonic, [*BY_MNEMONIC, *PSEUDO])}")
 
 
 def _no_form(context: Context, forms: tuple[Pseudo, ...], operands: list[str]) -> Problem:
@@ -113,7 +101,7 @@ def _no_form(context: Context, forms: tuple[Pseudo, ...], operands: list[str]) -
                 and text not in REGISTERS
                 and len(forms) == 1
             ):
-                return Problem(f"{name}: {text!r} is not an integer register{suggest(text, REGISTERS)}")
+                return Problem(f"{name}: {text!r} is not an integer register{nearest(text, REGISTERS)}")
     shapes = " or ".join(f"{p.name} {p.operands}".strip() for p in forms)
     return Problem(f"{name} does not take {', '.join(operands) or 'no operands'!r}; write {shapes}")
 
@@ -122,7 +110,8 @@ def _no_form(context: Context, forms: tuple[Pseudo, ...], operands: list[str]) -
 
 
 def _match(context: Context, pseudo: Pseudo, operands: list[str]) -> dict[str, str] | None:
-    """The text for every name in the form of a pseudo-instruction, or None if the operands do not have the form."""
+    """The text for every name in the form of a pseudo-instruction, or None if the operands do not have the
+    form."""
     template = parse_template(pseudo.operands)
     if len(template) != len(operands):
         return None
@@ -130,7 +119,7 @@ def _match(context: Context, pseudo: Pseudo, operands: list[str]) -> dict[str, s
     for operand, text in zip(template, operands, strict=True):
         value, base = split_base(text) if operand.base else (text, None)
         if operand.base:
-            if base not in REGISTERS:
+            if base is None or base not in REGISTERS:
                 return None
             bound[operand.base.text] = base
         if operand.value is None:
@@ -140,11 +129,12 @@ def _match(context: Context, pseudo: Pseudo, operands: list[str]) -> dict[str, s
             return None
         if operand.base is None and split_base(value)[1] in REGISTERS:
             return None
-        if name == "constant":
+        if name == "constant" or (name == "number" and not value.startswith("%")):
             try:
-                value = str(context.constant(value))
+                known = context.constant(value)
             except Problem:
                 return None
+            value = str(known) if name == "constant" else value
         bound[name] = value or "0"
     return bound
 
@@ -187,7 +177,7 @@ def _reference(context: Context, text: str) -> Reference | Problem:
         if m is None:
             return Reference(Relocation.NONE, context.expression(text))
         if m[1] not in _RELOCATIONS:
-            raise Problem(f"unknown operator {m[1]!r}{suggest(m[1], _RELOCATIONS)}")
+            raise Problem(f"unknown operator {m[1]!r}{nearest(m[1], _RELOCATIONS)}")
         return Reference(_RELOCATIONS[m[1]], context.expression(m[2]))
     except Problem as problem:
         return problem
@@ -210,18 +200,30 @@ def _emit(context: Context, instruction: Instruction) -> None:
             raise _Unknown
         return relocate(reference.relocation, known)
 
+    short = list(compressed(instruction)) if _compresses(context) else []
+    for form in short:
+        try:
+            data = form.encode(now, 0)
+        except (_Unknown, Problem, ValueError):
+            continue
+        context.append(Bytes(context.statement, data), len(data))
+        return
     try:
         data = instruction.encode(now, 0)
     except _Unknown:
-        ways = [(instruction,), *_other_ways(context, instruction)]
+        ways = [*((form,) for form in short if relative), (instruction,), *_long_forms(context, instruction)]
         sizes = {sum(i.size for i in way) for way in ways}
         context.append(Code(context.statement, tuple(ways)), sizes.pop() if len(sizes) == 1 else None)
         return
     context.append(Bytes(context.statement, data), len(data))
 
 
-def _other_ways(context: Context, instruction: Instruction) -> Iterator[tuple[Instruction, ...]]:
-    """Longer forms of an instruction, for when the plain one does not reach."""
+def _compresses(context: Context) -> bool:
+    return context.options.compress and "Zca" in context.options.extensions
+
+
+def _long_forms(context: Context, instruction: Instruction) -> Iterator[tuple[Instruction, ...]]:
+    """Other forms of an instruction, for when the plain one does not reach."""
     row, operands = instruction.row, list(instruction.operands)
     if row.name in INVERSE:
         over = _instruction(context, BY_NAME[INVERSE[row.name]], [*operands[:-1], ". + 8"], {})

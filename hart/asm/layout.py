@@ -6,13 +6,12 @@ Owns what a linker script and a linker would do for the assembler's units. Reads
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from hart.asm import expression
-from hart.asm.diagnostics import Place, Problem, Report, suggest
+from hart.asm.diagnostics import Place, Problem, Report
 from hart.asm.expression import Expression, Name, Value
 from hart.asm.sections import (
     HIDDEN,
@@ -36,6 +35,7 @@ from hart.asm.sections import (
 from hart.image import Chunk, Image
 from hart.image import Symbol as ImageSymbol
 from hart.isa import BY_NAME
+from hart.spelling import nearest
 
 PAGE = 4096
 """Alignment of the first data section, so that code and data never share a page."""
@@ -113,7 +113,7 @@ class Layout:
             for n in (*unit.symbols, *self._globals)
             if HIDDEN not in n and n != name and self._defined(unit, n)
         ]
-        raise Problem(f"{readable(name)!r} is not defined{suggest(name, known)}")
+        raise Problem(f"{readable(name)!r} is not defined{nearest(name, known)}")
 
     def _defined(self, unit: Unit, name: str) -> bool:
         return name in self._globals or unit.symbols[name].definition is not None
@@ -150,7 +150,8 @@ class Layout:
     def settle(self) -> None:
         """Give every section its address and every fragment its size.
 
-        Rounds are repeated until nothing moves. A form, once found too short, is never tried again, so this ends.
+        Rounds are repeated until nothing moves. A form, once found too short, is never tried again, so this
+        ends.
         """
         for _ in range(_MOST_ROUNDS):
             moved = self._place()

@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from hart.asm.diagnostics import Problem, suggest
+from hart.asm.diagnostics import Problem
 from hart.asm.source import CHARACTER, STRING, Statement
+from hart.spelling import nearest
 
 _USE = re.compile(r"\\(?:(?P<empty>\(\))|(?P<count>@)|(?P<name>[A-Za-z_.$][\w.$]*))")
 _PARAMETER = re.compile(
@@ -29,8 +30,8 @@ BLOCKS = {".macro": ".endm", ".rept": ".endr", ".irp": ".endr", ".irpc": ".endr"
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of a macro: whether an argument is required, what stands for a missing one, whether it takes the
-    rest of the line."""
+    """A parameter of a macro: whether an argument is required, what stands for a missing one, whether it
+    takes the rest of the line."""
 
     name: str
     required: bool = False
@@ -67,7 +68,7 @@ class Macro:
                 if argument:
                     bound[taken.name] = argument if taken.vararg else _unquote(argument)
             else:
-                hint = suggest(keyword[1], known) if keyword else ""
+                hint = nearest(keyword[1], known) if keyword else ""
                 raise Problem(
                     f"macro {self.name} takes at most {len(known)} arguments; {argument!r} is one more{hint}"
                 )
@@ -117,7 +118,8 @@ def repetitions(operands: str, *, by_character: bool) -> list[dict[str, str]]:
 def expand(
     body: Sequence[Statement], values: dict[str, str], caller: Statement, via: str, count: int
 ) -> Iterator[Statement]:
-    r"""The statements of `body` with `\name`, `\()` and `\@` (which is `count`) replaced, standing at `caller`."""
+    r"""The statements of `body` with `\name`, `\()` and `\@` (which is `count`) replaced, standing at
+    `caller`."""
 
     def use(m: re.Match[str]) -> str:
         if m["empty"]:
@@ -133,7 +135,8 @@ def expand(
 
 
 def _arguments(text: str, most: int | None = None) -> list[str]:
-    """Arguments separated by commas, or by blanks between operands; of `most`, the last one takes the rest."""
+    """Arguments separated by commas, or by blanks between operands; of `most`, the last one takes the
+    rest."""
     text = text.strip()
     arguments: list[str] = []
     depth = start = 0

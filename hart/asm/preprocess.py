@@ -1,7 +1,7 @@
 """The C preprocessor as far as assembly sources use it.
 
-Owns `#include`, `#define` (object-like, function-like, variadic), `#if` and its kin, and macro expansion. Like cpp on
-`.S` files it leaves a `#` line that it does not know alone: that is a comment of the assembler.
+Owns `#include`, `#define` (object-like, function-like, variadic), `#if` and its kin, and macro expansion.
+Like cpp on `.S` files it leaves a `#` line that it does not know alone: that is a comment of the assembler.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _DEPTH = 64
 
 @dataclass(frozen=True, slots=True)
 class Macro:
-    """A `#define`: `parameters` is None for an object-like one; the last parameter of a variadic one takes the rest."""
+    """A `#define`: `parameters` is None for an object-like one; the last parameter of a variadic one takes
+    the rest."""
 
     body: tuple[str, ...]
     parameters: tuple[str, ...] | None = None
@@ -40,7 +41,8 @@ class Macro:
 
 @dataclass
 class _Condition:
-    """An open `#if`: whether its present branch is live, whether any was, and whether the lines around it are."""
+    """An open `#if`: whether its present branch is live, whether any was, and whether the lines around it
+    are."""
 
     place: Place
     live: bool
@@ -187,7 +189,8 @@ class Preprocessor:
     # Expansion
 
     def _expand_line(self, line: Line, lines: Iterator[Line]) -> Line:
-        """The line with its macros expanded; a macro call that is not closed in it takes lines from `lines`."""
+        """The line with its macros expanded; a macro call that is not closed in it takes lines from
+        `lines`."""
         text = without_comment(line.text)
         while self._open_call(text):
             following = next(lines, None)
@@ -241,8 +244,9 @@ class Preprocessor:
     def _rescan(
         self, body: list[str], rest: list[str], at: int, busy: frozenset[str]
     ) -> tuple[list[str], int]:
-        """Expand a replacement that stands before rest[at]. If it ends in the name of a function-like macro whose
-        `(` follows there, that call is taken along. Returns the tokens and the index after what was taken."""
+        """Expand a replacement that stands before rest[at]. If it ends in the name of a function-like macro
+        whose `(` follows there, that call is taken along. Returns the tokens and the index after what was
+        taken."""
         last = len(body) - 1
         while last >= 0 and body[last].isspace():
             last -= 1
@@ -302,7 +306,8 @@ def _skip_space(tokens: list[str], at: int) -> int:
 
 
 def _arguments(tokens: list[str], opening: int) -> tuple[list[list[str]], int] | None:
-    """The arguments of the call whose `(` is tokens[opening], trimmed, and the index after its `)`; None if open."""
+    """The arguments of the call whose `(` is tokens[opening], trimmed, and the index after its `)`; None if
+    open."""
     arguments: list[list[str]] = [[]]
     depth = 0
     for at in range(opening, len(tokens)):

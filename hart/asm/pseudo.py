@@ -1,8 +1,9 @@
 """Pseudo-instructions: one row each, a form and the text that it expands to.
 
-Owns the table and the constants that `li` builds. The forms read like the operands of `hart.isa.syntax`: rd, rs1 and
-rs2 are registers; `constant` is an expression whose value is known where it stands, which replaces it; `symbol`,
-`target` and `csr` are copied. In an expansion `hi:` marks the instruction that a later %pcrel_lo(hi) belongs to.
+Owns the table and the constants that `li` builds. The forms read like the operands of `hart.isa.syntax`: rd,
+rs1 and rs2 are registers; `constant` is an expression whose value is known where it stands, and replaces it;
+`number` is one too, or a %lo, and is copied; `symbol`, `target` and `csr` are copied. In an expansion `hi:` marks
+the instruction that a later %pcrel_lo(hi) belongs to.
 """
 
 from __future__ import annotations
@@ -37,16 +38,19 @@ def _trailing_zeros(value: int) -> int:
 
 
 Step = tuple[str, int]
-"""An operation and its immediate. `lui` sets the register, the others change it; the first may start from zero."""
+"""An operation and its immediate. `lui` sets the register, the others change it; the first may start from
+zero."""
 
 
 def _build(value: int) -> list[Step]:
     """A signed 64-bit constant from the top down: lui, then a shift and an addi for each further piece."""
     low = signed_low(value, 12)
     if -(1 << 31) <= value < 1 << 31:
-        high = (value - low) >> 12 & 0xFFFFF
-        steps = [("lui", high)] if high else []
-        return [*steps, ("addiw" if high else "addi", low)] if low or not high else steps
+        upper = signed_low(value - low, 32)  # what lui leaves
+        steps = [("lui", upper >> 12 & 0xFFFFF)] if upper else []
+        # Only just below 2**31 does the sum leave 32 bits, so that it must be wrapped.
+        add = "addi" if upper + low == value else "addiw"
+        return [*steps, (add, low)] if low or not upper else steps
     rest = signed_low(value - low, 64)
     shift = 0
     if not -(1 << 31) <= rest < 1 << 31:
@@ -62,17 +66,28 @@ def _build(value: int) -> list[Step]:
 
 
 def _shifted_right(value: int) -> Iterator[list[Step]]:
-    """Ways for a positive constant to come from a longer one by a final srli, which restores the leading zeros."""
+    """Ways for a positive constant to come from a longer one by a final srli, which restores the leading
+    zeros."""
     zeros = 64 - value.bit_length()
     for fill in ((1 << zeros) - 1, 0):
         yield [*_build(signed_low(value << zeros | fill, 64)), ("srli", zeros)]
 
 
 def _ways(value: int) -> Iterator[list[Step]]:
-    yield _build(value)
+    """Ways to build a signed 64-bit constant, the preferred of equally long ones first."""
     if value & 1 == 0 and value & 0xFFF:
         zeros = _trailing_zeros(value)
-        yield [*_build(value >> zeros), ("slli", zeros)]
+        shifted = [*_build(value >> zeros), ("slli", zeros)]
+        if -32 <= value >> zeros < 32:
+            yield shifted  # both instructions have compressed forms
+        yield _build(value)
+        yield shifted
+    else:
+        yield _build(value)
+    far = signed_low(value, 13)
+    if far < -(1 << 11):
+        # Two addi instead of one leave more zeros for the shift before them.
+        yield [*_build(signed_low(value - far, 64)), ("addi", -(1 << 11)), ("addi", far + (1 << 11))]
     if value > 0:
         yield from _shifted_right(value)
     if value < -1:
@@ -81,10 +96,8 @@ def _ways(value: int) -> Iterator[list[Step]]:
 
 
 def constant_steps(value: int) -> list[Step]:
-    """The shortest of the known ways to build a 64-bit constant with RV64I; the first of equals."""
-    value = signed_low(value, 64)
-    direct = _build(value)
-    return direct if len(direct) <= 2 else min(_ways(value), key=len)
+    """The shortest of the known ways to build a 64-bit constant with RV64I."""
+    return min(_ways(signed_low(value, 64)), key=len)
 
 
 def load_constant(rd: str, value: int) -> str:
@@ -99,7 +112,8 @@ def load_constant(rd: str, value: int) -> str:
     return "; ".join(lines)
 
 
-# The table (unprivileged manual, chapter "RISC-V Assembly Programmer's Handbook", and the GNU as aliases in use)
+# The table (unprivileged manual, chapter "RISC-V Assembly Programmer's Handbook", and the GNU as aliases in
+# use)
 
 
 def _rows() -> Iterator[tuple[str, Expansion]]:
@@ -128,10 +142,13 @@ def _rows() -> Iterator[tuple[str, Expansion]]:
     yield "zext.w rd, rs1", "slli rd, rs1, 32; srli rd, rd, 32"
 
     # Register forms with an immediate, as GNU as reads them.
-    for name in ("add", "and", "or", "xor", "slt", "sll", "srl", "sra", "addw", "sllw", "srlw", "sraw"):
+    for name in (
+        "add", "and", "or", "xor", "slt", "sll", "srl", "sra", "addw", "sllw", "srlw", "sraw",
+        "ror", "rorw", "bset", "bclr", "binv", "bext",
+    ):  # fmt: skip
         immediate = f"{name[:-1]}iw" if name.endswith("w") else f"{name}i"
-        yield f"{name} rd, rs1, symbol", f"{immediate} rd, rs1, symbol"
-    yield "sltu rd, rs1, symbol", "sltiu rd, rs1, symbol"
+        yield f"{name} rd, rs1, number", f"{immediate} rd, rs1, number"
+    yield "sltu rd, rs1, number", "sltiu rd, rs1, number"
 
     # Branches and jumps
     for name, base in (("beqz", "beq"), ("bnez", "bne"), ("bgez", "bge"), ("bltz", "blt")):
@@ -144,6 +161,7 @@ def _rows() -> Iterator[tuple[str, Expansion]]:
     yield "jal target", "jal x1, target"
     yield "jr rs1", "jalr x0, 0(rs1)"
     yield "jr symbol(rs1)", "jalr x0, symbol(rs1)"
+    yield "jr rs1, symbol", "jalr x0, symbol(rs1)"
     yield "jalr rs1", "jalr x1, 0(rs1)"
     yield "jalr symbol(rs1)", "jalr x1, symbol(rs1)"
     yield "jalr rd, rs1", "jalr rd, 0(rs1)"
@@ -170,9 +188,9 @@ def _rows() -> Iterator[tuple[str, Expansion]]:
     yield "csrr rd, csr", "csrrs rd, csr, x0"
     for name, base in (("csrw", "csrrw"), ("csrs", "csrrs"), ("csrc", "csrrc")):
         yield f"{name} csr, rs1", f"{base} x0, csr, rs1"
-        yield f"{name} csr, symbol", f"{base}i x0, csr, symbol"
+        yield f"{name} csr, number", f"{base}i x0, csr, number"
         yield f"{name}i csr, symbol", f"{base}i x0, csr, symbol"
-        yield f"{base} rd, csr, symbol", f"{base}i rd, csr, symbol"
+        yield f"{base} rd, csr, number", f"{base}i rd, csr, number"
     for counter in ("cycle", "time", "instret"):
         yield f"rd{counter} rd", f"csrrs rd, {counter}, x0"
 

@@ -1,7 +1,7 @@
 """What a source file becomes before addresses are known: sections of fragments, and symbols.
 
-Owns fragments, sections, symbols and the unit that holds them. Reads no text and gives out no addresses; distances
-that cannot change any more it knows.
+Owns fragments, sections, symbols and the unit that holds them. Reads no text and gives out no addresses;
+distances that cannot change any more it knows.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Reference:
 class Instruction:
     """A row and its operands as text, with what their expressions refer to.
 
-    `references` has the expression, or what is wrong with it, for every operand text that could hold one; `given`
-    the field values that the mnemonic gives (`hart.isa.syntax.spellings`).
+    `references` has the expression, or what is wrong with it, for every operand text that could hold one;
+    `given` the field values that the mnemonic gives (`hart.isa.syntax.spellings`).
     """
 
     row: Row
@@ -114,7 +114,8 @@ class Fill:
 
 @dataclass(frozen=True, slots=True)
 class Align:
-    """Padding up to a multiple of `boundary`; none if more than `limit` bytes. `pattern` None pads with no-ops."""
+    """Padding up to a multiple of `boundary`; none if more than `limit` bytes. `pattern` None pads with
+    no-ops."""
 
     statement: Statement
     boundary: int
@@ -136,8 +137,8 @@ Fragment = Code | Bytes | Datum | Fill | Align | Org
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A place in a section: before fragment `index`; at `offset` from the start of run `run`, which is a stretch of
-    fragments whose sizes are known."""
+    """A place in a section: before fragment `index`; at `offset` from the start of run `run`, which is a
+    stretch of fragments whose sizes are known."""
 
     section: Section
     index: int
@@ -258,7 +259,8 @@ class Unit:
         return name
 
     def bind(self, parsed: Expression) -> Expression:
-        """The expression with what depends on this point of the source made fixed: `.`, `1b`, `1f`, variables.
+        """The expression with what depends on this point of the source made fixed: `.`, `1b`, `1f`,
+        variables.
 
         Raises:
             Problem: `1b` without a label `1:` before it.

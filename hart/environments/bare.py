@@ -17,7 +17,7 @@ A write of its low word is enough, as 32-bit stores make it.
 from __future__ import annotations
 
 from bus.access import MemoryFault
-from bus.layout import Hart
+from bus.layout import PAGE_EXP, Hart, PageState
 from bus.segment import Segment
 from hart.environments import Console, Environment, LoadError
 from hart.image import Image
@@ -49,6 +49,9 @@ def load(segment: Segment, image: Image) -> None:
             ) from None
         memory.write(chunk.address, chunk.data)
         memory.write(chunk.address + len(chunk.data), bytes(chunk.zeros))
+    if "tohost" in image.symbols:
+        offset = memory.offset(image.symbols["tohost"].address, 8)
+        segment.page_map[offset >> PAGE_EXP] |= PageState.WATCHED
     for number, page in enumerate(segment.harts):
         for i in range(32):
             page[Hart.X + i] = 0

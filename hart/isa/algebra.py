@@ -1,12 +1,12 @@
 """The algebra: the machine operations in which every instruction's meaning is written.
 
-Owns the interface only. Instantiated with Python integers it is the interpreter (`hart.machine`), with sets of
-sources it is the effect summary (`hart.isa.effects`), with an LLVM IR builder it is the compiler. A meaning is
-straight-line: it never tests a value with Python's `if`, only operand fields, which are plain integers at decode
-time; conditions on values go through `select` and `branch`. So one body serves every instantiation.
+Owns the interface only. Instantiated with Python integers it is the interpreter (`hart.interpreter`), with
+sets of sources it is the effect summary (`hart.isa.effects`), with an LLVM IR builder it is the compiler. A
+meaning is straight-line: it never tests a value with Python's `if`, only operand fields, which are plain
+integers at decode time; conditions on values go through `select` and `branch`. So one body serves all.
 
-Values are 64-bit and carry no sign: operations that care come in signed and unsigned forms. A comparison yields
-0 or 1.
+Values are 64-bit and carry no sign: operations that care come in signed and unsigned forms. A comparison
+yields 0 or 1.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ V = TypeVar("V")
 
 
 class Algebra(Protocol[V]):
-    """Operations on values `V` and on one hart's state. Register numbers, sizes and immediates are plain ints."""
+    """Operations on values `V` and on one hart's state; register numbers, sizes and offsets are ints."""
 
     # Constants, registers, pc
 

@@ -10,10 +10,11 @@ needs: the unprivileged and privileged manuals.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+
+from hart.spelling import nearest
 
 
 class Switch(Enum):
@@ -228,14 +229,8 @@ def find(name: str) -> Extension:
     """
     row = _BY_LOWER.get(name.lower())
     if row is None:
-        raise UnknownExtension(f"unknown extension {name!r}{nearest(name)}")
+        raise UnknownExtension(f"unknown extension {name!r}{nearest(name, REGISTRY)}")
     return row
-
-
-def nearest(name: str) -> str:
-    """`; did you mean Zacas?`, or nothing where no known name is close."""
-    close = difflib.get_close_matches(name.lower(), _BY_LOWER, n=1)
-    return f"; did you mean {_BY_LOWER[close[0]].name}?" if close else ""
 
 
 def effective(enabled: Iterable[str]) -> frozenset[str]:

@@ -2,8 +2,8 @@
 
 Owns the value half of `hart.isa.algebra.Algebra`; registers, memory and control are its subclass's. A value
 is an integer v with 0 <= v < 2**64; every operation takes and gives such values. This is the interpreter's
-inner loop, where calls are what costs: each operation is one expression where it can be, so `(a ^ SIGN) - SIGN`,
-the signed value of a, is written out.
+inner loop, where calls are what costs: each operation is one expression where it can be, so the signed value
+of a, `(a ^ SIGN) - SIGN`, is written out.
 """
 
 from __future__ import annotations
@@ -13,6 +13,11 @@ MASK = (1 << 64) - 1
 
 SIGN = 1 << 63
 """The sign bit."""
+
+# By width in bits: the bits of a value that wide, its sign bit, and the bits above.
+_LOW = tuple((1 << bits) - 1 for bits in range(65))
+_SIGN = tuple(1 << bits >> 1 for bits in range(65))
+_HIGH = tuple(MASK ^ low for low in _LOW)
 
 
 class IntegerArithmetic:
@@ -103,16 +108,15 @@ class IntegerArithmetic:
 
     def sext(self, a: int, bits: int) -> int:
         """See `Algebra.sext`."""
-        sign = 1 << (bits - 1)
-        return ((a & (sign - 1)) - (a & sign)) & MASK
+        return a | _HIGH[bits] if a & _SIGN[bits] else a & _LOW[bits]
 
     def zext(self, a: int, bits: int) -> int:
         """See `Algebra.zext`."""
-        return a & ((1 << bits) - 1)
+        return a & _LOW[bits]
 
     def clz(self, a: int, bits: int) -> int:
         """See `Algebra.clz`."""
-        return bits - (a & ((1 << bits) - 1)).bit_length()
+        return bits - (a & _LOW[bits]).bit_length()
 
     def ctz(self, a: int, bits: int) -> int:
         """See `Algebra.ctz`."""
@@ -121,7 +125,7 @@ class IntegerArithmetic:
 
     def cpop(self, a: int, bits: int) -> int:
         """See `Algebra.cpop`."""
-        return (a & ((1 << bits) - 1)).bit_count()
+        return (a & _LOW[bits]).bit_count()
 
     def bswap(self, a: int) -> int:
         """See `Algebra.bswap`."""

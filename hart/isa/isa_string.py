@@ -16,7 +16,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from hart.isa.extensions import REGISTRY, UnknownExtension, effective, find, nearest, unmet
+from hart.isa.extensions import REGISTRY, UnknownExtension, effective, find, unmet
+from hart.spelling import nearest
 
 ISA_BASE = "rv64i"
 """The only value of `riscv,isa-base` that hartstorm knows."""
@@ -157,7 +158,7 @@ def _long_name(text: str, name: str, at: int) -> str:
             continue
     if name.startswith("x"):
         raise IsaError(f"{text!r}: vendor extension {name!r} at character {at + 1}: hartstorm has none")
-    raise IsaError(f"{text!r}: unknown extension {name!r} at character {at + 1}{nearest(name)}")
+    raise IsaError(f"{text!r}: unknown extension {name!r} at character {at + 1}{nearest(name, REGISTRY)}")
 
 
 def _close(reasons: dict[str, str]) -> None:

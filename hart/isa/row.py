@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from hart.isa.pattern import Pattern
-from hart.isa.syntax import REGISTERS, Template, parse_template, split_base, template_fields
+from hart.isa.registers import NUMBERS as REGISTERS
+from hart.isa.syntax import Template, parse_template, split_base, template_fields
 
 Meaning = Callable[..., None]
 """`meaning(m, operand, ...)`: m is an Algebra, the operands are plain integers."""

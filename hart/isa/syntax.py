@@ -20,14 +20,16 @@ A template is what stands after the mnemonic, operands separated by commas:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple
 
 from bus.access import Order
 from hart.isa import csrs
 from hart.isa.pattern import Field
+from hart.isa.registers import ABI_NAMES
+from hart.isa.registers import NUMBERS as REGISTERS
+from hart.spelling import nearest
 
 if TYPE_CHECKING:
     from hart.isa.row import Row
@@ -37,20 +39,6 @@ Evaluate = Callable[[str], int]
 
 Symbolize = Callable[[int], str]
 """Gives an address as text that reads back as the same address."""
-
-REGISTER_NAMES: tuple[str, ...] = (
-    "zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1",
-    "a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7",
-    "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4", "t5", "t6",
-)  # fmt: skip
-"""ABI name of each integer register (RISC-V calling convention)."""
-
-REGISTERS: dict[str, int] = {
-    **{f"x{n}": n for n in range(32)},
-    **{name: n for n, name in enumerate(REGISTER_NAMES)},
-    "fp": 8,
-}
-"""Every name of an integer register."""
 
 ORDER_SUFFIXES: dict[Order, str] = {Order.NONE: "", Order.AQ: ".aq", Order.RL: ".rl", Order.AQRL: ".aqrl"}
 """What the mnemonic of a row with the field `order` ends in."""
@@ -76,17 +64,12 @@ class Form(NamedTuple):
     allowed: Callable[[Field], str]
 
 
-def _suggest(text: str, names: Iterable[str]) -> str:
-    near = get_close_matches(text.lower(), list(names), 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
 def _show_register(value: int) -> str:
-    return REGISTER_NAMES[value]
+    return ABI_NAMES[value]
 
 
 def _write_register(value: int, pc: int | None, symbolize: Symbolize | None) -> str:
-    return REGISTER_NAMES[value]
+    return ABI_NAMES[value]
 
 
 def _read_register(text: str, evaluate: Evaluate, pc: int) -> int:
@@ -94,13 +77,13 @@ def _read_register(text: str, evaluate: Evaluate, pc: int) -> int:
         return REGISTERS[text]
     except KeyError:
         raise OperandError(
-            f"{text!r} is not an integer register (x0 to x31 or an ABI name){_suggest(text, REGISTERS)}"
+            f"{text!r} is not an integer register (x0 to x31 or an ABI name){nearest(text, REGISTERS)}"
         ) from None
 
 
 def _allowed_registers(field: Field) -> str:
     first, last = field.range[0], field.range[-1]
-    return f"{REGISTER_NAMES[first]}..{REGISTER_NAMES[last]} (x{first}..x{last})"
+    return f"{ABI_NAMES[first]}..{ABI_NAMES[last]} (x{first}..x{last})"
 
 
 def _write_number(value: int, pc: int | None, symbolize: Symbolize | None) -> str:
@@ -126,7 +109,7 @@ def _read_csr(text: str, evaluate: Evaluate, pc: int) -> int:
     try:
         return evaluate(text)
     except Exception:  # whatever it is: a misspelt CSR is the likelier cause than an undefined symbol
-        near = _suggest(text, csrs.NUMBERS)
+        near = nearest(text, csrs.NUMBERS)
         if not near:
             raise
         raise OperandError(f"{text!r} is not a CSR by name or number{near}") from None

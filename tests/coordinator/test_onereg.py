@@ -1,4 +1,4 @@
-"""ONE_REG: each (class, operation, condition) has the kernel's errno; the list is what get-reg-list expects."""
+"""ONE_REG: each (class, operation, condition) has the kernel's errno; the list is as get-reg-list expects."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import errno
 
 import pytest
 from fake_machine import FakeMachine
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coordinator.host import HostModel
 from coordinator.onereg import get_one_reg, register_list, set_one_reg
 from coordinator.refusal import Refusal
 from coordinator.registers import Class, decode, find, known
 from coordinator.spec import VmSpec
-from coordinator.vcpu import Vcpu, VmClock, plan
-from hart.isa.extensions import BY_KVM_ID, REGISTRY, implemented
+from coordinator.vcpu import Vcpu, VmClock, host_for, plan
+from hart.isa.extensions import BY_KVM_ID, REGISTRY, implemented, requirements
 
 ALL_OF_KVM = frozenset(row.name for row in BY_KVM_ID.values() if not row.rv32_only)
 U64_MAX = (1 << 64) - 1
@@ -399,6 +401,23 @@ def test_simulator_still_checks_dependencies(off_first: list[str], register: str
     assert message in refused.value.reason
 
 
+@st.composite
+def sound_sets(draw: st.DrawFn) -> frozenset[str]:
+    """Random sets of what hartstorm implements, with all they need and bring."""
+    on = frozenset({"I"}) | draw(st.frozensets(st.sampled_from(sorted(implemented()))))
+    while more := frozenset().union(*(requirements(name, on) for name in on)) - on:
+        on |= more
+    return on
+
+
+@given(sound_sets())
+def test_any_sound_set_is_reached_by_switches(wanted: frozenset[str]):
+    v = vcpu("simulator", extensions=host_for(wanted, implemented()))
+    for row, on in plan(v.enabled, wanted):
+        set_one_reg(v, number(f"isa_ext.{row.dt_name}"), int(on))
+    assert v.enabled == wanted
+
+
 def test_an_extension_without_an_id_follows_its_bundle_and_its_parts():
     v = vcpu("simulator", **HARTSTORM)
     set_one_reg(v, number("isa_ext.m"), 0)
@@ -449,9 +468,14 @@ def test_get_reg_list(state: dict[str, object]):
 
 def _fwft_features(v: Vcpu) -> list[bool]:
     on = v.enabled
-    return ["FWFT" in v.sbi and f for f in (
-        v.host.misaligned_delegation, "Smnpm" in on, {"Svade", "Svadu"} <= on, "Zicfilp" in on, "Zicfiss" in on,
-    )]  # fmt: skip
+    supported = [
+        v.host.misaligned_delegation,
+        "Smnpm" in on,
+        {"Svade", "Svadu"} <= on,
+        "Zicfilp" in on,
+        "Zicfiss" in on,
+    ]
+    return ["FWFT" in v.sbi and feature for feature in supported]
 
 
 def test_a_disabled_extension_stays_listed_and_its_registers_vanish():

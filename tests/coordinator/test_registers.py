@@ -119,7 +119,7 @@ def test_every_number_decodes(number: int):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("core.ax", r"no register is called 'core.ax'; did you mean core\.ra\?"),
+        ("core.ax", r"no register is called 'core.ax'; did you mean 'core\.ra'\?"),
         ("0x1_0000_0000_0000_0000", "more than 64 bits"),
         ("12moose", "'12moose' is not a number"),
     ],

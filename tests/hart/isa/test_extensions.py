@@ -127,5 +127,5 @@ def test_misa_shows_a_bundle_when_all_its_parts_are_on(extensions: set[str], let
 
 def test_find_offers_the_nearest_name():
     assert find("ZAAMO").name == "Zaamo"
-    with pytest.raises(UnknownExtension, match=r"unknown extension 'zakas'; did you mean Zacas\?"):
+    with pytest.raises(UnknownExtension, match=r"unknown extension 'zakas'; did you mean 'Zacas'\?"):
         find("zakas")

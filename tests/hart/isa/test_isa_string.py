@@ -47,7 +47,7 @@ def test_parse(text: str, expected: set[str]):
         ("rv32imac", "hartstorm's harts are RV64"),
         ("", "an ISA string begins with rv64i or rv64g"),
         ("rv64e", "begins with rv64i or rv64g"),
-        ("rv64imac_zakas", "unknown extension 'zakas' at character 10; did you mean Zacas?"),
+        ("rv64imac_zakas", "unknown extension 'zakas' at character 10; did you mean 'Zacas'?"),
         ("rv64imy", "unknown extension 'y' at character 7"),
         ("rv64i!", "unknown extension '!' at character 6"),
         ("rv64i_xtheadba", "vendor extension 'xtheadba' at character 7"),
@@ -115,7 +115,11 @@ def test_the_default_isa_prints_without_a_base_version():
     ("base", "names", "message"),
     [
         ("rv32i", [], "only 'rv64i' is known"),
-        ("rv64i", ["i", "zakas"], "riscv,isa-extensions[1]: unknown extension 'zakas'; did you mean Zacas?"),
+        (
+            "rv64i",
+            ["i", "zakas"],
+            "riscv,isa-extensions[1]: unknown extension 'zakas'; did you mean 'Zacas'?",
+        ),
         ("rv64i", ["i", "Zacas"], "riscv,isa-extensions[1]: 'Zacas' must be written 'zacas'"),
         ("rv64i", ["i", "zabha"], "Zabha needs Zaamo"),
         ("rv64i", ["a"], "base instruction set I"),

@@ -1,0 +1,111 @@
+"""How a policy's accesses become native code: the interface between a policy and the compiler.
+
+Owns the vocabulary only. The compiler (`hart.jit`) provides an emitter for one access and calls the policy's
+lowering; the lowering emits LLVM IR text for it, or leaves the access to the interpreter.
+
+What an emitter offers besides emitting lines:
+
+- `%ram`, `%page_map`, `%granules`: host pointers; RAM offsets are values of type i64.
+- bounds and alignment have been checked: an offset names `size` bytes of RAM and is a multiple of `size`.
+- every line is placed at the access's point in program order. Accesses are `volatile`, which keeps LLVM from moving
+  one across another, so on x86-64 the guest gets TSO, and every rule of RVWMO's preserved program order, syntactic
+  dependencies included, holds by that. On hosts with weaker order loads are acquire and stores release (`plain_load`,
+  `plain_store`), which restores the same.
+
+  | guest                       | LLVM                                    | x86-64           | AArch64        |
+  |-----------------------------|-----------------------------------------|------------------|----------------|
+  | load, store                 | volatile monotonic (AArch64: acq/rel)   | mov              | ldapr, stlr    |
+  | load.aq / store.rl (RCsc)   | volatile seq_cst                        | mov / xchg       | ldar / stlr    |
+  | AMO, AMOCAS, any order      | volatile seq_cst read-modify-write      | lock-prefixed    | LSE al forms   |
+  | FENCE with W before R       | fence seq_cst                           | lock or / mfence | dmb ish        |
+  | other FENCE, FENCE.TSO      | fence acq_rel                           | (compiler only)  | dmb ish        |
+
+  The x86-64 column is right because TSO orders all pairs but store before load: a load.aq after a store.rl needs that
+  pair (both RCsc), and gets it from the xchg; a FENCE that names it gets the barrier. Lock-prefixed operations are
+  full barriers, stronger than any aq/rl.
+"""
+
+from __future__ import annotations
+
+import platform
+from typing import Protocol
+
+from bus.access import AmoOp, Order
+
+TSO_HOST = platform.machine() in ("x86_64", "AMD64")
+PLAIN_LOAD = "monotonic" if TSO_HOST else "acquire"
+PLAIN_STORE = "monotonic" if TSO_HOST else "release"
+
+Value = str | int
+"""An LLVM i64: a name such as `%7`, or a constant."""
+
+
+class AccessEmitter(Protocol):
+    """What a lowering emits through. Labels and names are unique in the function."""
+
+    def value(self, text: str) -> str:
+        """Emit `%n = text` and return `%n`."""
+
+    def line(self, text: str) -> None:
+        """Emit an instruction without result."""
+
+    def label(self) -> str:
+        """A new block's label, without `%`."""
+
+    def begin(self, label: str) -> None:
+        """Begin that block; the previous one must have ended in a terminator."""
+
+    def interpret(self) -> str:
+        """Label of code that leaves this instruction, from its beginning, to the interpreter."""
+
+    def unless(self, condition: str) -> None:
+        """Go on if the i1 `condition` is false; else leave the instruction to the interpreter. Expected false."""
+
+
+class Lowering(Protocol):
+    """A policy's accesses as IR. A method that returns None leaves the access to the interpreter."""
+
+    def load(self, e: AccessEmitter, offset: Value, size: int, order: Order) -> str | None:
+        """The loaded value as i8, i16, i32 or i64."""
+
+    def store(self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order) -> bool:
+        """`value` has the type of `size`; false leaves the access to the interpreter."""
+
+    def amo(
+        self, e: AccessEmitter, op: AmoOp, offset: Value, size: int, operand: str, order: Order
+    ) -> str | None:
+        """The old value, of the type of `size`."""
+
+    def compare_and_swap(
+        self, e: AccessEmitter, offset: Value, size: int, expected: str, desired: str, order: Order
+    ) -> str | None:
+        """The old value, of the type of `size` (16: i128)."""
+
+    def load_reserved(self, e: AccessEmitter, offset: Value, size: int, order: Order) -> str | None:
+        """The loaded value."""
+
+    def store_conditional(
+        self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order
+    ) -> str | None:
+        """An i1: whether it failed."""
+
+
+def plain_load(e: AccessEmitter, offset: Value, size: int, order: Order) -> str:
+    """A load of RAM that no policy takes part in."""
+    pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
+    ordering = "seq_cst" if order else PLAIN_LOAD
+    return e.value(f"load atomic volatile i{8 * size}, ptr {pointer} {ordering}, align {size}")
+
+
+def plain_store(e: AccessEmitter, offset: Value, size: int, value: str, order: Order) -> None:
+    """A store to RAM that no policy takes part in."""
+    pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
+    ordering = "seq_cst" if order else PLAIN_STORE
+    e.line(f"store atomic volatile i{8 * size} {value}, ptr {pointer} {ordering}, align {size}")
+
+
+def page_byte(e: AccessEmitter, offset: Value) -> str:
+    """The page-map byte for an offset, i8."""
+    page = offset >> 12 if isinstance(offset, int) else e.value(f"lshr i64 {offset}, 12")
+    pointer = e.value(f"getelementptr i8, ptr %page_map, i64 {page}")
+    return e.value(f"load atomic volatile i8, ptr {pointer} monotonic, align 1")

@@ -1,0 +1,59 @@
+"""The command line `hartstorm`: which commands there are, and what their exit codes mean. Does no work itself.
+
+Exit codes: 0 the run met its expectations, 1 it did not, 2 usage or config error, 3 internal error, 124 watchdog,
+130 interrupted from the keyboard. Each command is a module under `coordinator.commands`; they import what they
+need when they run, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from coordinator.commands import asm, configs, disasm, run
+from coordinator.commands.exit_codes import ExitCode
+
+app = typer.Typer(
+    name="hartstorm",
+    help="Runs real RV64 machine code on many harts at once, to stress concurrent atomics.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.run)
+app.command("asm")(asm.asm)
+app.command("disasm")(disasm.disasm)
+app.add_typer(configs.app, name="configs")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"hartstorm {version('hartstorm')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Runs real RV64 machine code on many harts at once, to stress concurrent atomics."""
+
+
+def main() -> None:
+    """Entry point: run the command line, and turn what nobody expected into exit code 3."""
+    try:
+        app()
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        typer.echo("hartstorm: internal error; the lines above say where", err=True)
+        sys.exit(ExitCode.INTERNAL_ERROR)

@@ -1,0 +1,79 @@
+"""`hartstorm disasm`: show the instructions of a program, or of words given in hexadecimal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coordinator.commands.exit_codes import config_errors, parse_isa
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hart.image import Image
+    from hart.isa.decoder import Decoder
+
+
+def disasm(
+    what: Annotated[list[str], typer.Argument(help="An ELF or assembly file, or instruction words in hex.")],
+    isa: Annotated[str | None, typer.Option(help="ISA string; other instructions show as data.")] = None,
+) -> None:
+    """Disassemble a program, or single instruction words such as 0x00b5252f."""
+    from hart.isa import EXTENSIONS
+    from hart.isa.decoder import Decoder
+
+    with config_errors():
+        decoder = Decoder(EXTENSIONS if isa is None else parse_isa(isa))
+        for text in what:
+            path = Path(text)
+            lines = _program(path, decoder) if path.is_file() else [_word(text, decoder)]
+            for line in lines:
+                typer.echo(line)
+
+
+def _word(text: str, decoder: Decoder) -> str:
+    from coordinator.config.errors import ConfigError, Problem
+    from hart.isa.disassembler import disassemble
+
+    try:
+        return disassemble(int(text, 16), decoder=decoder)
+    except ValueError:
+        message = "is neither a file nor an instruction word in hexadecimal"
+        raise ConfigError("", [Problem(repr(text), message)]) from None
+
+
+def _program(path: Path, decoder: Decoder) -> Iterator[str]:
+    """The chunks of a program as instructions, with its symbols as labels; data shows as what it would decode to."""
+    from coordinator.config import for_program
+    from coordinator.guest import build_all
+
+    (image,) = build_all(for_program(path)).values()
+    labels: dict[int, list[str]] = {}
+    for symbol in image.symbols.values():
+        labels.setdefault(symbol.address, []).append(symbol.name)
+    for chunk in image.chunks:
+        at = 0
+        while at < len(chunk.data):
+            address = chunk.address + at
+            yield from (f"{name}:" for name in labels.get(address, ()))
+            length, text = _instruction(chunk.data[at : at + 4], address, decoder, image)
+            yield f"{address:12x}  {chunk.data[at : at + length][::-1].hex():<8}  {text}"
+            at += length
+
+
+def _instruction(data: bytes, address: int, decoder: Decoder, image: Image) -> tuple[int, str]:
+    """(length, text) of the instruction at the beginning of `data`."""
+    from hart.isa.decoder import instruction_length
+    from hart.isa.disassembler import disassemble
+
+    word = int.from_bytes(data, "little")
+    length = instruction_length(word)
+    if length > len(data):
+        return len(data), f".{'byte ' + ', '.join(map(hex, data))}"
+
+    def symbolize(target: int) -> str:
+        return f"{target:#x} <{image.symbolize(target)}>"
+
+    return length, disassemble(word, address, decoder=decoder, symbolize=symbolize)

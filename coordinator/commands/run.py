@@ -1,0 +1,101 @@
+"""`hartstorm run`: run configurations or single programs, show how they go, print results, set the exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coordinator.commands.exit_codes import ExitCode, config_errors
+
+if TYPE_CHECKING:
+    from coordinator.config import Config, Overrides
+    from coordinator.outcome import Outcome
+    from hart.image import Image
+
+
+def run(
+    files: Annotated[
+        list[Path], typer.Argument(help="Run configurations (.toml), ELF programs, or .S or .c sources.")
+    ],
+    harts: Annotated[int | None, typer.Option(help="Number of harts.")] = None,
+    isa: Annotated[str | None, typer.Option(help="ISA string, e.g. rv64imac_zacas.")] = None,
+    policy: Annotated[str | None, typer.Option(help="Coherence policy.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    max_instructions: Annotated[int | None, typer.Option(help="Stop each hart after so many.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Stop after so many seconds.")] = None,
+    trace: Annotated[Path | None, typer.Option(help="Write the instructions that ran to this file.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Run guest programs on many harts and compare the outcome with what their configs expect.
+
+    Options override every VM of every file.
+    """
+    from coordinator.config import Overrides
+
+    trace_file = None if trace is None else str(trace)
+    overrides = Overrides(harts, isa, policy, seed, max_instructions, timeout, trace_file)
+    with config_errors():
+        prepared = [_prepare(file, overrides) for file in files]
+    from coordinator.refusal import Refusal
+
+    try:
+        outcomes = [(config, _run(config, images)) for config, images in prepared]
+    except Refusal as refusal:
+        typer.echo(f"the coordinator cannot run this: {refusal.reason}", err=True)
+        raise typer.Exit(ExitCode.USAGE_OR_CONFIG) from refusal
+    except KeyboardInterrupt:
+        typer.echo("interrupted; all VMs are ended", err=True)
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    if json:
+        _print_json(outcomes)
+    else:
+        _print_reports(outcomes)
+    raise typer.Exit(exit_code([outcome for _, run_outcomes in outcomes for outcome in run_outcomes]))
+
+
+def _prepare(file: Path, overrides: Overrides) -> tuple[Config, dict[str, Image]]:
+    from coordinator.config import for_program, load
+    from coordinator.guest import build_all
+
+    config = (load if file.suffix == ".toml" else for_program)(file, overrides)
+    return config, build_all(config)
+
+
+def _run(config: Config, images: dict[str, Image]) -> list[Outcome]:
+    from coordinator import runner
+    from coordinator.local import local_coordinator
+    from coordinator.progress import show_progress
+
+    with local_coordinator() as client, show_progress(config.run.name) as report:
+        return runner.run(config.run, images, client, report)
+
+
+def _print_json(outcomes: list[tuple[Config, list[Outcome]]]) -> None:
+    import json
+
+    from coordinator.outcome import to_json
+
+    runs = [to_json(config.run.name, run_outcomes) for config, run_outcomes in outcomes]
+    typer.echo(json.dumps(runs[0] if len(runs) == 1 else runs, indent=2))
+
+
+def _print_reports(outcomes: list[tuple[Config, list[Outcome]]]) -> None:
+    from coordinator.report import print_report, stdout_console
+
+    console = stdout_console()
+    for config, run_outcomes in outcomes:
+        print_report(console, config.run.name, run_outcomes)
+
+
+def exit_code(outcomes: list[Outcome]) -> ExitCode:
+    """The command's exit code: the watchdog's when it ended a VM that should have ended otherwise."""
+    from coordinator.result import Ending
+
+    failed = [outcome for outcome in outcomes if not outcome.verdict.ok]
+    if not failed:
+        return ExitCode.AS_EXPECTED
+    if any(outcome.result.ending is Ending.WATCHDOG for outcome in failed):
+        return ExitCode.WATCHDOG
+    return ExitCode.NOT_AS_EXPECTED

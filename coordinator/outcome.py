@@ -1,0 +1,104 @@
+"""One VM's run, whole: what was asked, what ran, how it ended, and the verdict. Data, and its JSON form.
+
+The JSON form is for other programs and keeps its shape: keys are added, never renamed or removed, while
+`format` stays 1.
+
+    {"format": 1, "run": name, "ok": bool, "vms": [VM, ...]}
+    VM      {"name", "policy", "isa": ISA string, "seed", "ok", "ending", "exit_code" or null,
+             "hart" that brought the end about or null, "detail", "wall_s", "console": text,
+             "harts": [HART...], "hot": [HOT...], "checks": [CHECK...]}
+    HART    {"hart", "ending", "pc", "x": [32 numbers], "instret", "wall_s", "traps_taken",
+             "trap": null or {"cause", "name", "tval", "pc", "instruction"},
+             "atomics": {kind: count}, "sc_failures": {cause: count}}
+    HOT     {"address", "symbol", "by_hart": {hart: {kind: count}}}
+    CHECK   {"what", "expected", "seen", "ok", "where"}
+
+Addresses, registers and mcause are unsigned 64-bit numbers. Kinds and causes are the names in
+`bus.access.AtomicKind` and `ScFailure`, in lower case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from typing import TypeVar
+
+from coordinator.config.model import Vm
+from coordinator.expect import Verdict
+from coordinator.result import HartResult, HotAddress, VmResult
+from hart.isa.isa_string import format_isa
+
+K = TypeVar("K", bound=IntEnum)
+
+FORMAT = 1
+"""Version of the JSON form."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of VM `name`."""
+
+    name: str
+    vm: Vm
+    result: VmResult
+    verdict: Verdict
+
+    @property
+    def isa(self) -> str:
+        """The VM's canonical ISA string."""
+        return format_isa(self.vm.extensions)
+
+
+def to_json(run: str, outcomes: Sequence[Outcome]) -> dict[str, object]:
+    """The whole run in the JSON form."""
+    return {
+        "format": FORMAT,
+        "run": run,
+        "ok": all(outcome.verdict.ok for outcome in outcomes),
+        "vms": [_vm(outcome) for outcome in outcomes],
+    }
+
+
+def _vm(outcome: Outcome) -> dict[str, object]:
+    result = outcome.result
+    return {
+        "name": outcome.name,
+        "policy": outcome.vm.policy,
+        "isa": outcome.isa,
+        "seed": outcome.vm.seed,
+        "ok": outcome.verdict.ok,
+        "ending": result.ending.value,
+        "exit_code": result.exit_code,
+        "hart": result.hart,
+        "detail": result.detail,
+        "wall_s": result.wall_s,
+        "console": result.console.decode(errors="replace"),
+        "harts": [_hart(hart) for hart in result.harts],
+        "hot": [_hot(place) for place in result.hot],
+        "checks": [asdict(check) for check in outcome.verdict.checks],
+    }
+
+
+def _hart(hart: HartResult) -> dict[str, object]:
+    return {
+        "hart": hart.hart,
+        "ending": hart.ending.value,
+        "pc": hart.pc,
+        "x": list(hart.x),
+        "instret": hart.instret,
+        "wall_s": hart.wall_s,
+        "traps_taken": hart.traps_taken,
+        "trap": None if hart.trap is None else asdict(hart.trap),
+        "atomics": _counts(hart.atomics),
+        "sc_failures": _counts(hart.sc_failures),
+    }
+
+
+def _hot(place: HotAddress) -> dict[str, object]:
+    by_hart = {str(hart): _counts(kinds) for hart, kinds in sorted(place.by_hart.items())}
+    return {"address": place.address, "symbol": place.symbol, "by_hart": by_hart}
+
+
+def _counts(counts: Mapping[K, int]) -> dict[str, int]:
+    return {key.name.lower(): count for key, count in sorted(counts.items()) if count}

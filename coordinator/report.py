@@ -1,0 +1,169 @@
+"""What a run came to, for people: tables on a terminal, plain text elsewhere. Judges and runs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bus.access import AtomicKind, ScFailure
+from bus.policies import policy
+from coordinator.outcome import Outcome
+from coordinator.result import HartResult, HotAddress
+
+PLAIN_WIDTH = 160
+"""Columns of output that goes to no terminal."""
+
+MOST_HART_COLUMNS = 8
+"""With more harts, a table has no column for each."""
+
+KIND_NAMES = {
+    AtomicKind.LR: "LR",
+    AtomicKind.SC: "SC",
+    AtomicKind.AMO: "AMO",
+    AtomicKind.CAS: "CAS",
+    AtomicKind.LOAD_ACQUIRE: "load-acquire",
+    AtomicKind.STORE_RELEASE: "store-release",
+}
+FAILURE_NAMES = {cause: cause.name.lower().replace("_", " ") for cause in ScFailure}
+
+
+def print_report(console: Console, name: str, outcomes: Sequence[Outcome]) -> None:
+    """Print each VM's numbers and verdict, and the run's verdict last."""
+    for outcome in outcomes:
+        for part in _vm(outcome, name, several=len(outcomes) > 1, plain=not console.is_terminal):
+            console.print(part)
+            if isinstance(part, Table) and not console.is_terminal:
+                console.print()
+    met = sum(outcome.verdict.ok for outcome in outcomes)
+    checks = sum(len(outcome.verdict.checks) for outcome in outcomes)
+    if met == len(outcomes):
+        console.print(Text(f"{name}: as expected ({checks} checks)", "bold green"))
+    else:
+        console.print(
+            Text(f"{name}: NOT as expected in {len(outcomes) - met} of {len(outcomes)} VMs", "bold red")
+        )
+
+
+def _vm(outcome: Outcome, name: str, *, several: bool, plain: bool) -> Iterator[RenderableType]:
+    vm, result = outcome.vm, outcome.result
+    title = f"{name}: {outcome.name}" if several else name
+    harts = "1 hart" if vm.harts == 1 else f"{vm.harts} harts"
+    chosen = policy(vm.policy)
+    wrong = "" if chosen.correct else f" (WRONG on purpose: {chosen.summary})"
+    yield Text(f"{title}: {harts}, policy {vm.policy}{wrong}, seed {vm.seed}", "bold")
+    yield Text(outcome.isa, "dim")
+    yield from _harts(result.harts, plain)
+    yield from _sc_failures(result.harts, plain)
+    yield from _hot(result.hot, plain)
+    if result.console:
+        yield Text("console", "bold")
+        for line in result.console.decode(errors="replace").splitlines():
+            yield Text(f"  {line}")
+        yield Text()
+    yield from _verdict(outcome, plain)
+
+
+def _table(title: str, columns: Iterable[str], plain: bool, left: Sequence[str] = ()) -> Table:
+    """Numbers to the right; columns in `left` to the left."""
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=None if plain else box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for column in columns:
+        table.add_column(column, justify="left" if column in left else "right", no_wrap=True)
+    return table
+
+
+def _harts(harts: Sequence[HartResult], plain: bool) -> Iterator[Table]:
+    kinds = [kind for kind in AtomicKind if any(hart.atomics.get(kind) for hart in harts)]
+    failing = AtomicKind.SC in kinds
+    columns = ["hart", "ending", "instructions", "MIPS", "wall s", "traps"]
+    columns += [KIND_NAMES[kind] for kind in kinds] + (["SC failed"] if failing else [])
+    table = _table("harts", columns, plain, left=["ending"])
+    for hart in harts:
+        row = [
+            str(hart.hart),
+            hart.ending.value,
+            f"{hart.instret:,}",
+            f"{_mips(hart):.2f}",
+            f"{hart.wall_s:.3f}",
+        ]
+        row += [str(hart.traps_taken)] + [f"{hart.atomics.get(kind, 0):,}" for kind in kinds]
+        if failing:
+            row.append(_share(sum(hart.sc_failures.values()), hart.atomics.get(AtomicKind.SC, 0)))
+        table.add_row(*row)
+    yield table
+
+
+def _mips(hart: HartResult) -> float:
+    return hart.instret / hart.wall_s / 1e6 if hart.wall_s > 0 else 0.0
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part:,} ({100 * part / whole:.1f} %)" if whole else f"{part:,}"
+
+
+def _sc_failures(harts: Sequence[HartResult], plain: bool) -> Iterator[Table]:
+    causes = [cause for cause in ScFailure if any(hart.sc_failures.get(cause) for hart in harts)]
+    if not causes:
+        return
+    table = _table("failed SCs by cause", ["hart", *(FAILURE_NAMES[cause] for cause in causes)], plain)
+    for hart in harts:
+        table.add_row(str(hart.hart), *(f"{hart.sc_failures.get(cause, 0):,}" for cause in causes))
+    yield table
+
+
+def _hot(hot: Sequence[HotAddress], plain: bool) -> Iterator[Table]:
+    if not hot:
+        return
+    harts = sorted({hart for place in hot for hart in place.by_hart})
+    each = len(harts) <= MOST_HART_COLUMNS
+    who = [f"hart {hart}" for hart in harts] if each else ["harts", "least", "most"]
+    table = _table(
+        "atomics by address", ["place", "address", "atomics", *who, "kinds"], plain, ["place", "kinds"]
+    )
+    for place in hot:
+        by_hart = {hart: sum(kinds.values()) for hart, kinds in place.by_hart.items()}
+        counts = [by_hart.get(hart, 0) for hart in harts]
+        by_kind = {kind: sum(kinds.get(kind, 0) for kinds in place.by_hart.values()) for kind in AtomicKind}
+        table.add_row(
+            place.symbol,
+            f"{place.address:#x}",
+            f"{sum(by_hart.values()):,}",
+            *(f"{count:,}" for count in (counts if each else (len(by_hart), min(counts), max(counts)))),
+            ", ".join(f"{KIND_NAMES[kind]} {count:,}" for kind, count in by_kind.items() if count),
+        )
+    yield table
+
+
+def _verdict(outcome: Outcome, plain: bool) -> Iterator[Table]:
+    table = _table("expected", ["", "what", "expected", "seen"], plain, left=["", "what", "expected", "seen"])
+    for column in table.columns[2:]:
+        column.no_wrap = False
+        column.overflow = "fold"
+    for check in outcome.verdict.checks:
+        mark = Text("ok", "green") if check.ok else Text("FAILED", "bold red")
+        seen = f"{check.seen} ({check.where})" if check.where else check.seen
+        table.add_row(mark, check.what, Text(check.expected), Text(seen))
+    yield table
+
+
+def stdout_console() -> Console:
+    """The console for results: as wide as the terminal, or wide enough for anything where there is none."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH, soft_wrap=True)
+
+
+def plain_table(columns: Iterable[str]) -> Table:
+    """A table of text without lines around it."""
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    return table

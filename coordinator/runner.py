@@ -1,0 +1,136 @@
+"""Runs the VMs of one configuration side by side, through the control channel, and judges each. Prints nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from coordinator.config.model import Run, Vm
+from coordinator.control.client import ControlClient, RefusedByServer, RemoteVm
+from coordinator.expect import judge
+from coordinator.host import HostModel
+from coordinator.outcome import Outcome
+from coordinator.result import VmResult
+from coordinator.spec import VmSpec, WatchSettings
+from hart.image import Image
+from hart.isa.extensions import REGISTRY, implemented
+
+POLL_S = 0.02
+"""How often the runner looks whether a VM has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a VM is: instructions retired by all harts together, seconds since its start, and its end if reached."""
+
+    vm: str
+    harts: int
+    instret: int
+    elapsed_s: float
+    result: VmResult | None
+
+
+def vm_spec(name: str, vm: Vm, file_suffix: str = "") -> VmSpec:
+    """What the configuration asks of VM `name`; `file_suffix` is put into the names of recorded files."""
+    return VmSpec(
+        name=name,
+        harts=vm.harts,
+        ram_bytes=vm.memory,
+        policy=vm.policy,
+        reservation_set_size_exp=vm.reservation.reservation_set_size_exp,
+        require_exact_reservation_addr=vm.reservation.require_exact_reservation_addr,
+        invalidate_on_same_hart_store=vm.reservation.invalidate_on_same_hart_store,
+        invalidate_on_trap=vm.reservation.invalidate_on_trap,
+        spurious_sc_failure=vm.reservation.spurious_sc_failure,
+        seed=vm.seed,
+        max_instructions=vm.limits.max_instructions,
+        timeout_s=vm.limits.timeout_s,
+        record_order=_suffixed(vm.record.order, file_suffix),
+        trace=_suffixed(vm.record.trace, file_suffix),
+        environment=vm.environment,
+        on_hart_death=vm.on_hart_death,
+        on_bus_death=vm.on_bus_death,
+        watch=WatchSettings(hot_addresses=vm.record.hot_addresses),
+        host=_host(vm),
+    )
+
+
+def _host(vm: Vm) -> HostModel:
+    """A host without those extensions that the VM lacks and that no ISA_EXT register can switch off."""
+    offered = implemented(vm.reservation.reservation_set_size_exp)
+    on = vm.extensions
+    return HostModel(extensions=frozenset(e for e in offered if e in on or REGISTRY[e].kvm is not None))
+
+
+def _suffixed(file: str | None, suffix: str) -> str | None:
+    if file is None or not suffix:
+        return file
+    path = Path(file)
+    return str(path.with_name(f"{path.stem}-{suffix}{path.suffix}"))
+
+
+def run(
+    config: Run,
+    images: Mapping[str, Image],
+    client: ControlClient,
+    report: Callable[[Sequence[Progress]], None] = lambda progress: None,
+) -> list[Outcome]:
+    """Run every VM of `config` to its end; `images` holds each one's program by VM name.
+
+    `report` is called about every `POLL_S` with where each VM is. However this ends, no VM is left behind.
+
+    Raises:
+        RefusedByServer: the coordinator cannot give what the configuration asks for.
+
+    """
+    vms: dict[str, RemoteVm] = {}
+    several = len(config.vms) > 1
+    try:
+        for name, vm in config.vms.items():
+            vms[name] = client.create_vm(vm_spec(name, vm, name if several else ""))
+            for hart in range(vm.harts):
+                vms[name].set_extensions(hart, vm.extensions)
+            vms[name].load_image(images[name])
+        for loaded in vms.values():
+            loaded.run()
+        results = _wait(config, vms, report)
+        return [
+            Outcome(name, vm, results[name], judge(vm, results[name], images[name], _reader(vms[name])))
+            for name, vm in config.vms.items()
+        ]
+    finally:
+        for created in vms.values():
+            created.destroy()
+
+
+def _wait(
+    config: Run, vms: Mapping[str, RemoteVm], report: Callable[[Sequence[Progress]], None]
+) -> dict[str, VmResult]:
+    begin = time.monotonic()
+    results: dict[str, VmResult] = {}
+    while len(results) < len(vms):
+        seen = []
+        for name, vm in vms.items():
+            if name not in results and (result := vm.wait(POLL_S)) is not None:
+                results[name] = result
+            seen.append(_progress(name, config.vms[name], vm, results.get(name), time.monotonic() - begin))
+        report(seen)
+    return results
+
+
+def _progress(name: str, vm: Vm, running: RemoteVm, result: VmResult | None, elapsed_s: float) -> Progress:
+    if result is not None:
+        return Progress(name, vm.harts, sum(h.instret for h in result.harts), result.wall_s, result)
+    return Progress(name, vm.harts, sum(running.get_stats().instret), elapsed_s, None)
+
+
+def _reader(vm: RemoteVm) -> Callable[[int, int], bytes]:
+    def read(address: int, size: int) -> bytes:
+        try:
+            return vm.get_memory(address, size)
+        except RefusedByServer as refusal:
+            raise ValueError(refusal.reason) from refusal
+
+    return read

@@ -1,0 +1,66 @@
+"""From LLVM IR to a host object: passes and code generation, by tier.
+
+Owns LLVM. Knows nothing of guests.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from functools import cache
+
+import llvmlite
+import llvmlite.binding as llvm
+
+
+class Tier(IntEnum):
+    """How much LLVM does."""
+
+    T1 = 1
+    """Few passes, fast code generation: for warm code."""
+    T2 = 2
+    """-O2: for hot code."""
+
+
+@cache
+def _machine(tier: Tier) -> llvm.TargetMachine:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=1 if tier is Tier.T1 else 2,
+        reloc="pic",
+        codemodel="small",
+    )
+
+
+def host_identity() -> str:
+    """What native code depends on besides its IR: LLVM's version and the host's CPU."""
+    version = ".".join(map(str, llvm.llvm_version_info))
+    features = llvm.get_host_cpu_features().flatten()
+    return f"llvmlite {llvmlite.__version__} llvm {version} {llvm.get_host_cpu_name()} {features}"
+
+
+def compile_ir(ir: str, tier: Tier) -> bytes:
+    """The object file for a module of IR."""
+    machine = _machine(tier)
+    module = llvm.parse_assembly(ir)
+    options = llvm.create_pipeline_tuning_options(2 if tier is Tier.T2 else 1)
+    # Guest accesses are volatile: there is nothing to vectorise, and looking costs time.
+    options.loop_vectorization = False
+    options.slp_vectorization = False
+    builder = llvm.create_pass_builder(machine, options)
+    if tier is Tier.T2:
+        passes = builder.getModulePassManager()
+    else:
+        passes = llvm.create_new_function_pass_manager()
+        passes.add_sroa_pass()
+        passes.add_instruction_combine_pass()
+        passes.add_simplify_cfg_pass()
+        for function in module.functions:
+            if not function.is_declaration:
+                passes.run(function, builder)
+        return bytes(machine.emit_object(module))
+    passes.run(module, builder)
+    return bytes(machine.emit_object(module))

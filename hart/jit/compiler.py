@@ -1,0 +1,98 @@
+"""Compiling one region of a VM's memory: discovery, key, cache, LLVM.
+
+Owns what a region depends on. Used by the compile service, and in-process by tests and single-tier runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bus.access import MemoryFault
+from bus.lowering import Lowering
+from bus.memory import GuestMemory
+from hart.isa.decoder import Decoder
+from hart.jit.cache import CompiledRegion, ObjectCache, key_of
+from hart.jit.codegen import Tier, compile_ir, host_identity
+from hart.jit.lowering import Geometry, lower
+from hart.jit.region import Region, discover
+
+ENGINE_VERSION = 1
+"""Raise it when the same region would compile to other code."""
+
+LIMITS = {Tier.T1: 200, Tier.T2: 1200}
+"""Instructions in a region, by tier. T2 follows calls."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a compiler did."""
+
+    compiled: int = 0
+    cached: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class RegionCompiler:
+    """Compiles regions of one VM.
+
+    Attributes:
+        memory: guest RAM.
+        decoder: for the VM's extensions.
+        geometry: what compiled code assumes.
+        policy: name of the coherence policy, with its `lowering`.
+        cache: where compiled regions are kept, or None.
+
+    """
+
+    memory: GuestMemory
+    decoder: Decoder
+    geometry: Geometry
+    policy: str
+    lowering: Lowering
+    cache: ObjectCache | None
+    counters: Counters = field(default_factory=Counters)
+
+    def compile(self, entry: int, tier: Tier, clock: Callable[[], float]) -> tuple[str, CompiledRegion]:
+        """The region at `entry` and its cache key, compiled if it is not in the cache."""
+        region = discover(self.decoder, self._fetch, entry, LIMITS[tier], follow_calls=tier is Tier.T2)
+        stretches = region.code()
+        code = b"".join(self.memory.read(start, end - start) for start, end in stretches)
+        key = key_of(
+            ENGINE_VERSION,
+            host_identity(),
+            self.policy,
+            self.geometry,
+            sorted(self.decoder.extensions),
+            int(tier),
+            entry,
+            stretches,
+            code,
+            region.returns,
+        )
+        found = None if self.cache is None else self.cache.load(key)
+        if found is not None:
+            self.counters.cached += 1
+            return key, found
+        start = clock()
+        name = f"r{key[:16]}"
+        obj = b""
+        if _worth_compiling(region):
+            obj = compile_ir(lower(region, name, self.geometry, self.lowering), tier)
+            self.counters.compiled += 1
+        self.counters.seconds += clock() - start
+        compiled = CompiledRegion(entry, int(tier), name, stretches, code, region.instructions, obj)
+        return key, compiled
+
+    def _fetch(self, pc: int) -> int | None:
+        try:
+            low = self.memory.load(pc, 2)
+            return low if low & 3 != 3 else low | self.memory.load(pc + 2, 2) << 16
+        except MemoryFault:
+            return None
+
+
+def _worth_compiling(region: Region) -> bool:
+    first = region.blocks[region.entry].instructions
+    return bool(first) and first[0].native

@@ -1,0 +1,167 @@
+"""The compile service: one process per VM that compiles each region once, for all harts.
+
+Owns the queue of requests and the index of what is ready. Harts ask by a PUSH socket and never wait. A region that is
+ready is a file in the object cache and a line in the index, and CODE_GENERATION in the header goes up; harts look at
+that word at safepoints and load what is new to them.
+
+T1 requests go before T2 requests, which take ten times as long. If the service dies, harts go on with what they have.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgpack
+import zmq
+
+from bus.layout import Header
+from bus.policies import policy
+from bus.segment import Segment
+from hart.isa.decoder import Decoder
+from hart.jit.cache import CompiledRegion, ObjectCache
+from hart.jit.codegen import Tier
+from hart.jit.compiler import RegionCompiler
+from hart.jit.lowering import Geometry
+
+LIVENESS_MS = 100
+_INDEX = "regions"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """What a compile service needs to know.
+
+    Attributes:
+        segment: name of the VM's segment.
+        directory: the VM's runtime directory; holds the socket and the index.
+        extensions: what the decoder knows.
+        policy: name of the coherence policy.
+        cache: directory of the object cache.
+
+    """
+
+    segment: str
+    directory: str
+    extensions: frozenset[str]
+    policy: str
+    cache: str
+
+
+def _endpoint(directory: str) -> str:
+    return f"ipc://{directory}/compile"
+
+
+def region_compiler(
+    segment: Segment, extensions: frozenset[str], policy_name: str, cache: Path | None
+) -> RegionCompiler:
+    """A compiler for a VM; raises ValueError if the policy has no native form."""
+    lowering = policy(policy_name).lowering
+    if lowering is None:
+        raise ValueError(f"policy {policy_name!r} has no native code: use --tier interpreter")
+    geometry = Geometry(
+        segment.geometry.ram_base,
+        segment.geometry.ram_bytes,
+        segment.geometry.granule_exp,
+        2 if "Zca" in extensions else 4,
+    )
+    return RegionCompiler(
+        segment.memory,
+        Decoder(extensions),
+        geometry,
+        policy_name,
+        lowering,
+        None if cache is None else ObjectCache(cache),
+    )
+
+
+def run(spec: ServiceSpec) -> None:
+    """The compile service's main function."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = os.getppid()
+    segment = Segment.attach(spec.segment)
+    compiler = region_compiler(segment, spec.extensions, spec.policy, Path(spec.cache))
+    assert compiler.cache is not None
+    socket = zmq.Context().socket(zmq.PULL)
+    socket.bind(_endpoint(spec.directory))
+    queue: list[tuple[int, int, int]] = []
+    waiting: set[tuple[int, int]] = set()
+    number = 0
+    header = segment.header
+    with (Path(spec.directory) / _INDEX).open("ab", buffering=0) as index:
+        while True:
+            while socket.poll(0 if queue else LIVENESS_MS):
+                request = _decode(socket.recv())
+                if request is not None and request not in waiting:
+                    waiting.add(request)
+                    number += 1
+                    heapq.heappush(queue, (request[1], number, request[0]))
+            if os.getppid() != parent:
+                return
+            if not queue:
+                continue
+            tier, _, entry = heapq.heappop(queue)
+            waiting.discard((entry, tier))
+            key, region = compiler.compile(entry, Tier(tier), time.monotonic)
+            path = compiler.cache.path(key)
+            if not path.exists():
+                compiler.cache.store(key, region)
+            index.write(f"{path}\n".encode())
+            header[Header.REGIONS_COMPILED] = compiler.counters.compiled
+            header[Header.REGIONS_CACHED] = compiler.counters.cached
+            header[Header.CODE_GENERATION] += 1
+
+
+def _decode(data: bytes) -> tuple[int, int] | None:
+    try:
+        entry, tier = msgpack.unpackb(data)
+    except (ValueError, TypeError, msgpack.UnpackException):
+        return None
+    if type(entry) is not int or tier not in (Tier.T1, Tier.T2):
+        return None
+    return entry, tier
+
+
+class SharedCompiler:
+    """A hart's end: see `hart.tiers.Compiler`."""
+
+    def __init__(self, segment: Segment, directory: str, cache: str) -> None:
+        """Connect to the VM's service; it need not be there yet."""
+        self._header = segment.header
+        self._index = Path(directory) / _INDEX
+        self._cache = ObjectCache(Path(cache))
+        self._generation = 0
+        self._position = 0
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.PUSH)
+        self._socket.linger = 0
+        self._socket.connect(_endpoint(directory))
+
+    def request(self, entry: int, tier: Tier) -> None:
+        """See `Compiler.request`."""
+        with contextlib.suppress(zmq.Again):  # the service is far behind or gone
+            self._socket.send(msgpack.packb((entry, int(tier))), zmq.NOBLOCK)
+
+    def arrivals(self) -> list[CompiledRegion]:
+        """See `Compiler.arrivals`."""
+        generation = self._header[Header.CODE_GENERATION]
+        if generation == self._generation:
+            return []
+        self._generation = generation
+        with self._index.open("rb") as index:
+            index.seek(self._position)
+            lines = index.read()
+        whole = lines[: lines.rfind(b"\n") + 1]
+        self._position += len(whole)
+        loaded = (self._cache.load(Path(line).name) for line in whole.decode().splitlines())
+        return [region for region in loaded if region is not None]
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._socket.close(0)
+        self._context.term()

@@ -1,0 +1,156 @@
+"""Random bytes and mutated messages at the control socket: the server lives, and a valid client is served."""
+
+from __future__ import annotations
+
+import random
+import socket as plain_socket
+
+import msgpack
+import zmq
+from control_serving import Serving
+
+from coordinator.control.messages import (
+    VERBS,
+    CreateVm,
+    GetMemory,
+    GetOneReg,
+    LoadImage,
+    OnVm,
+    SetOneReg,
+    WaitFor,
+    encode_request,
+    wire,
+)
+from coordinator.spec import VmSpec
+from hart.image import Chunk, Image
+
+MESSAGES = 10_000
+
+
+def samples() -> list[tuple[str, object]]:
+    image = Image("i", 0, (Chunk(0x8000_0000, b"\0" * 8),))
+    bodies = [
+        ("create_vm", CreateVm(spec=VmSpec(name="fuzz", harts=1, ram_bytes=4096))),
+        ("load_image", LoadImage(vm="victim", image=image)),
+        ("set_one_reg", SetOneReg(vm="victim", hart=0, id=0x8030_0000_0700_0045, value=0)),
+        ("get_one_reg", GetOneReg(vm="victim", hart=0, id=0x8030_0000_0200_0000)),
+        ("get_memory", GetMemory(vm="victim", address=0x8000_0000, size=8)),
+        ("wait", WaitFor(vm="victim", timeout_s=0)),
+        *((verb, OnVm(vm="victim")) for verb in ("run", "pause", "resume", "stop", "get_stats", "subscribe")),
+    ]
+    return [(verb, wire(body)) for verb, body in bodies]
+
+
+ODD = [
+    None,
+    True,
+    -1,
+    0,
+    2**63,
+    2**64 - 1,
+    1.5,
+    float("nan"),
+    "",
+    "x" * 1000,
+    b"\xff" * 300,
+    [],
+    {},
+    [[]] * 50,
+]
+
+
+def mutate_value(value: object, r: random.Random) -> object:
+    if isinstance(value, dict) and value and r.random() < 0.8:
+        key = r.choice(list(value))
+        changed = dict(value)
+        if r.random() < 0.2:
+            del changed[key]
+        elif r.random() < 0.2:
+            changed[str(key) + "_"] = 1
+        else:
+            changed[key] = mutate_value(value[key], r)
+        return changed
+    return r.choice(ODD)
+
+
+def messages(r: random.Random) -> bytes:
+    kind = r.random()
+    if kind < 0.3:
+        return r.randbytes(r.randrange(64))
+    verb, body = r.choice(samples())
+    if kind < 0.7:
+        envelope = [1, r.randrange(1 << 64), verb, mutate_value(body, r)]
+        if r.random() < 0.2:
+            envelope[r.randrange(4)] = r.choice(ODD)
+        return msgpack.packb(envelope)
+    payload = bytearray(msgpack.packb([1, 1, verb, body]))
+    for _ in range(r.randrange(1, 4)):
+        payload[r.randrange(len(payload))] = r.randrange(256)
+    return bytes(payload[: r.randrange(len(payload))] if kind < 0.8 else payload)
+
+
+def test_nothing_that_arrives_kills_the_server(served: Serving):
+    r = random.Random(20261122)
+    context = zmq.Context()
+    attacker = context.socket(zmq.DEALER)
+    attacker.setsockopt(zmq.LINGER, 0)
+    attacker.connect(served.endpoint)
+    answered = 0
+    with served.connect(timeout_s=10) as client:
+        vm = client.create_vm(VmSpec(name="witness", harts=1, ram_bytes=4096))
+        client.create_vm(VmSpec(name="victim", harts=1, ram_bytes=4096))
+        for n in range(MESSAGES):
+            frames = (
+                [messages(r)] if r.random() < 0.95 else [r.randbytes(4) for _ in range(r.randrange(1, 5))]
+            )
+            attacker.send_multipart(frames)
+            while attacker.poll(0):
+                version, request_id, status, body = msgpack.unpackb(attacker.recv_multipart()[-1])
+                assert version == 1
+                assert isinstance(request_id, int)
+                assert isinstance(status, int)
+                assert isinstance(body, dict)
+                answered += 1
+            if n % 250 == 0:
+                vm.set_one_reg(0, "core.a0", n)
+                assert vm.get_one_reg(0, "core.a0") == n
+        while attacker.poll(500):
+            attacker.recv_multipart()
+            answered += 1
+    attacker.close()
+    context.term()
+    assert answered > MESSAGES * 0.99  # every message is answered; a wait or two may outlive the test
+
+
+def test_half_open_and_garbage_peers_on_tcp(served: Serving):
+    host, port = served.tcp.removeprefix("tcp://").split(":")
+    peers = []
+    for i in range(50):
+        peer = plain_socket.create_connection((host, int(port)))
+        if i % 2:
+            peer.sendall(random.Random(i).randbytes(200))
+        peers.append(peer)
+    with served.connect("alice") as alice:
+        assert alice.list_vms() == []
+    for peer in peers:
+        peer.close()
+
+
+def test_a_client_that_never_reads_hurts_nobody(served: Serving):
+    context = zmq.Context()
+    deaf = context.socket(zmq.DEALER)
+    deaf.setsockopt(zmq.LINGER, 0)
+    deaf.setsockopt(zmq.RCVHWM, 1)
+    deaf.connect(served.endpoint)
+    with served.connect() as client:
+        vm = client.create_vm(VmSpec(name="big", harts=1, ram_bytes=1 << 20))
+        request = encode_request(1, "get_memory", GetMemory(vm="big", address=0x8000_0000, size=1 << 14))
+        for _ in range(3000):
+            deaf.send(request)
+        assert vm.get_memory(0x8000_0000, 4) == bytes(4)
+    deaf.close()
+    context.term()
+
+
+def test_samples_cover_bodies_of_each_shape():
+    assert {verb for verb, _ in samples()} <= set(VERBS)
