@@ -14,7 +14,6 @@ from pathlib import Path
 
 from bus.segment import NAME_PREFIX, unlink
 
-_PREFIX = "hartstorm-"
 _OWNER = "owner"
 
 
@@ -23,13 +22,19 @@ def _base() -> Path:
     return Path(runtime) if runtime and os.access(runtime, os.W_OK) else Path(tempfile.gettempdir())
 
 
+def new_path(segment: str) -> Path:
+    """Where the directory of the VM with that segment shall be."""
+    return _base() / segment
+
+
 class RuntimeDirectory:
     """A directory of mode 0700 for one VM. While its owner lives, a lock on its `owner` file says so."""
 
     def __init__(self, segment: str) -> None:
         """Make the directory, after removing those whose owners are dead."""
         sweep()
-        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_base()))
+        self.path = new_path(segment)
+        self.path.mkdir(mode=0o700)
         self._owner = (self.path / _OWNER).open("w")
         fcntl.flock(self._owner, fcntl.LOCK_EX)
         self._owner.write(segment)  # after locking: a sweep passes over a file that names no segment
@@ -42,13 +47,13 @@ class RuntimeDirectory:
 
 
 def sweep() -> None:
-    """Remove this user's directories and segments whose coordinator was killed with all its processes."""
-    for owner in _base().glob(f"{_PREFIX}*/{_OWNER}"):
+    """Remove this user's directories and segments whose coordinator was killed together with its fork server."""
+    for owner in _base().glob(f"{NAME_PREFIX}*/{_OWNER}"):
         with contextlib.suppress(OSError), owner.open() as file:
             if owner.stat().st_uid != os.getuid():
                 continue
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             segment = file.read()
             if segment.startswith(NAME_PREFIX):
-                unlink(segment, registered=False)
+                unlink(segment)
                 shutil.rmtree(owner.parent, ignore_errors=True)

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from bus.link import BusLink
 from bus.lowering import Lowering
+from bus.order_log import OrderLog
 from bus.port import MemoryPort
 from bus.quiescence import Quiescence
 from bus.segment import Segment
@@ -39,37 +40,31 @@ class Reservations:
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class OrderRecord:
-    """One transaction as the total order has it. `before` and `after` are the values of the `size` bytes."""
-
-    hart: int
-    kind: int
-    address: int
-    size: int
-    order: int
-    before: int
-    after: int
-    failure: int
+class Refused(Exception):
+    """A request that cannot be executed; the text goes back to its sender."""
 
 
 class Arbiter(Protocol):
     """A policy's half in the bus process. Every method returns soon; answers may be given later."""
 
     def handle(self, hart: int, request: list[int]) -> None:
-        """Execute a transaction of `hart`, now or later, and answer it through the context."""
+        """Execute a transaction of `hart`, now or later, and answer or refuse it through the context.
+
+        One that is not answered before it returns must have been announced to the context's quiescence: `rests`
+        now, `runs` before the answer.
+        """
 
     def holds_reservation(self, hart: int) -> bool:
         """Whether the hart has a valid reservation."""
 
     def external_write(self, address: int, size: int, value: int) -> None:
-        """Write for someone who is no hart; raises MemoryFault outside RAM."""
+        """Write for someone who is no hart; raises Refused for a write that cannot be."""
 
     def hart_gone(self, hart: int) -> None:
         """Forget a hart whose process ended or that left."""
 
-    def statistics(self) -> list[tuple[int, ...]]:
-        """Hot addresses: (address, hart, AtomicKind, count)."""
+    def statistics(self, addresses: int) -> list[tuple[int, ...]]:
+        """The `addresses` most used ones: (address, hart, AtomicKind, count), since this bus process started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +75,7 @@ class ArbiterContext:
         answer: answer(hart, request id, values...) sends status OK.
         refuse: refuse(hart, request id, text) sends an error.
         reservation_lost: called with a hart when it loses its reservation.
-        record: takes each transaction in order, or None if nobody wants it.
+        log: takes each transaction in order, or None if nobody wants it.
 
     """
 
@@ -90,7 +85,7 @@ class ArbiterContext:
     answer: Callable[..., None]
     refuse: Callable[[int, int, str], None]
     reservation_lost: Callable[[int], None]
-    record: Callable[[OrderRecord], None] | None
+    log: OrderLog | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ from bus.link import BusLost
 from bus.lowering import AccessEmitter, Value, count, full_fence, page_byte, plain_load, plain_store
 from bus.messages import Kind
 from bus.native import compile_module, host_atomics
-from bus.policies import ArbiterContext, Policy, PortContext, Reservations
+from bus.policies import ArbiterContext, Policy, PortContext, Refused, Reservations
 
 _AWAY = PageState.FROZEN | PageState.WATCHED
 _PLACE = "ptr %page, ptr %granules, ptr %lasts, ptr %ram"
@@ -659,10 +659,6 @@ class InlineArbiter:
     def handle(self, hart: int, request: list[int]) -> None:
         """TRACK; everything else is the harts' own."""
         kind, request_id = request[0], request[1]
-        if kind == Kind.END_RESERVATION:
-            self._pages[hart][Hart.RESERVATION] = 0
-            self._context.answer(hart, request_id)
-            return
         if kind != Kind.TRACK:
             self._context.refuse(hart, request_id, f"{Kind(kind).name}: harts do this themselves under inline")
             return
@@ -671,9 +667,10 @@ class InlineArbiter:
         except MemoryFault as fault:
             self._context.refuse(hart, request_id, str(fault))
             return
+        self._context.quiescence.rests(hart)
         byte = self._page_map[page]
         if byte & PageState.TRACKED and not byte & (PageState.PENDING | PageState.FROZEN):
-            self._context.answer(hart, request_id)
+            self._answer(hart, request_id)
             return
         starts = page not in self._waiting
         self._waiting.setdefault(page, {})[hart] = request_id
@@ -691,7 +688,11 @@ class InlineArbiter:
     def _answer_waiting(self, page: int) -> None:
         if not self._page_map[page] & (PageState.PENDING | PageState.FROZEN):
             for hart, request_id in self._waiting.pop(page, {}).items():
-                self._context.answer(hart, request_id)
+                self._answer(hart, request_id)
+
+    def _answer(self, hart: int, request_id: int) -> None:
+        self._context.quiescence.runs(hart)
+        self._context.answer(hart, request_id)
 
     def hart_gone(self, hart: int) -> None:
         """Free what it held: rule 6."""
@@ -725,7 +726,12 @@ class InlineArbiter:
 
     def external_write(self, address: int, size: int, value: int) -> None:
         """A write from outside: a shared writer like any other."""
-        offset = self._memory.offset(address, size)
+        try:
+            offset = self._memory.aligned_offset(address, size)
+        except MemoryFault as fault:
+            raise Refused(str(fault)) from None
+        if size not in (1, 2, 4, 8):
+            raise Refused(f"size {size} is not one of 1, 2, 4, 8")
         granules = range(offset >> self._exp, (offset + size - 1 >> self._exp) + 1)
         for granule in granules:
             word = self._granules.address(granule)
@@ -736,7 +742,7 @@ class InlineArbiter:
                 self._fetch_add(word, _MASK + 1 - WRITER)
                 os.sched_yield()
             else:
-                raise ValueError(f"{address:#x}: a hart holds the granule")
+                raise Refused(f"{address:#x}: a hart holds the granule")
             self._writers[granule] = len(self._pages) << 8 | ScFailure.EXTERNAL_WRITE
         self._memory.store(address, size, value)
         for granule in granules:
@@ -748,7 +754,7 @@ class InlineArbiter:
         reserved = words[Hart.RESERVATION]
         return bool(reserved) and self._granules[reserved - 1] == words[Hart.RESERVATION_VERSION]
 
-    def statistics(self) -> list[tuple[int, ...]]:
+    def statistics(self, addresses: int) -> list[tuple[int, ...]]:
         """None: native code counts by hart, not by address."""
         return []
 
