@@ -37,11 +37,9 @@ AMO_INSTRUCTION = {
     AmoOp.MAXU: "umax",
 }
 
-_PAUSE = (
-    'call void asm sideeffect "pause", "~{memory}"()'
-    if platform.machine() in ("x86_64", "AMD64")
-    else 'call void asm sideeffect "yield", "~{memory}"()'
-)
+_X86 = platform.machine() in ("x86_64", "AMD64")
+_PAUSE = "call void @llvm.x86.sse2.pause()" if _X86 else "call void @llvm.aarch64.hint(i32 1)"
+_DECLARE_PAUSE = "declare void @llvm.x86.sse2.pause()" if _X86 else "declare void @llvm.aarch64.hint(i32)"
 
 
 def _word(name: str, index: int) -> str:
@@ -93,6 +91,7 @@ follow:
 """
     )
     return f"""
+{_DECLARE_PAUSE}
 define internal i1 @granule_enter(ptr %page, ptr %held.p, ptr %word, ptr %last, i64 %held, i64 %kind) noinline {{
 {_word("number.p", Hart.NUMBER)}
 {_word("r.p", Hart.RESERVATION)}

@@ -55,7 +55,7 @@ define void @store_pair(i64 %address, i64 %low, i64 %high) {
 """
 
 
-def compile_module(ir: str) -> llvm.ExecutionEngine:
+def compile_module(ir: str, optimize: int = 2) -> llvm.ExecutionEngine:
     """Compile a module for this process; its functions live as long as the engine that is returned."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
@@ -63,7 +63,7 @@ def compile_module(ir: str) -> llvm.ExecutionEngine:
     module.verify()
     # Without cmpxchg16b LLVM would call a library that takes a lock other processes do not see.
     features = "+cx16" if platform.machine() in ("x86_64", "AMD64") else ""
-    machine = llvm.Target.from_default_triple().create_target_machine(opt=2, features=features)
+    machine = llvm.Target.from_default_triple().create_target_machine(opt=optimize, features=features)
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
     return engine

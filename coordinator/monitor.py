@@ -103,7 +103,12 @@ class Monitor:
             harts = [self._launch(run_hart, s, f"hart{s.hart}") for s in self._hart_specs(directory)]
             if self._tiers:
                 service = ServiceSpec(
-                    segment.name, str(directory), decoder_extensions, spec.policy, self._cache
+                    segment=segment.name,
+                    directory=str(directory),
+                    extensions=decoder_extensions,
+                    policy=spec.policy,
+                    reservations=self._bus_spec.reservations,
+                    cache=self._cache,
                 )
                 self._launch(run_service, service, "compiler")
             for process in self._processes:

@@ -25,8 +25,10 @@ from hart.csr import (
 )
 from hart.isa.decoder import Decoder
 from hart.isa.extensions import misa
+from hart.isa.instruction import Instruction, instruction_at
 from hart.isa.integers import IntegerArithmetic
 from hart.isa.row import Meaning
+from hart.isa.window import fused_sc
 
 _MASK = (1 << 64) - 1
 Entry = tuple[Meaning, tuple[int, ...], int]
@@ -114,6 +116,8 @@ class Interpreter(IntegerArithmetic):
         self._page = page
         self._decoder = Decoder(extensions)
         self._decoded: dict[int, Entry] = {}
+        self._windows: dict[int, bool] = {}
+        """Whether the LR at an address can be fused."""
         self._alignment = 2 if "Zca" in extensions else 4
         self._misaligned_traps = "Zicclsm" not in extensions
         self.csrs = CsrFile(hart, misa(extensions), self._alignment, self)
@@ -278,9 +282,26 @@ class Interpreter(IntegerArithmetic):
     def load_reserved(self, address: int, size: int, order: Order) -> int:
         """See `Algebra.load_reserved`."""
         try:
-            return self.port.load_reserved(address, size, order)
+            return self.port.load_reserved(address, size, order, self._fusable())
         except MemoryFault as fault:
             raise _load_trap(fault) from None
+
+    def _fusable(self) -> bool:
+        """Whether the current LR reaches its SC by register arithmetic alone."""
+        known = self._windows.get(self._here)
+        if known is None:
+            lr = self._instruction(self._here)
+            known = self._windows[self._here] = lr is not None and fused_sc(self._instruction, lr) is not None
+        return known
+
+    def _instruction(self, pc: int) -> Instruction | None:
+        return instruction_at(self._decoder, self._code, pc)
+
+    def _code(self, pc: int) -> int | None:
+        try:
+            return self.instruction_bits(pc)
+        except Trap:
+            return None
 
     def store_conditional(self, address: int, size: int, value: int, order: Order) -> int:
         """See `Algebra.store_conditional`."""
@@ -323,6 +344,7 @@ class Interpreter(IntegerArithmetic):
     def fence_i(self) -> None:
         """See `Algebra.fence_i`."""
         self._decoded.clear()
+        self._windows.clear()
 
     # Control transfer
 

@@ -89,6 +89,7 @@ class TieredInterpreter(Interpreter):
                 self._interpret(min(left, INTERPRETED_SLICE))
                 continue
             fuel = left - REGION_LIMIT
+            self.port.forget_fused()
             self.at = enter(native, fuel)
             unused = context[Word.FUEL]
             if unused >> 63:

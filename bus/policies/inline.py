@@ -48,8 +48,8 @@ release, the loads in LR acquire, the stores in SC and in writers release. Let W
 4. Each write is one host store or atomic to its bytes: the host's coherence order is the order. For tracked granules
    it agrees with the order of versions as far as SCs are concerned.
 5. An SC fails only if some hart entered or took the lock since its LR, or changed the value: a store or another SC
-   got through, or an AMOCAS that matched when it looked. LR, loads and failed SCs change no word. Waiting is bounded everywhere and then yields the host's processor, so with more harts than
-   cores a descheduled holder runs.
+   got through, or an AMOCAS that matched when it looked. LR, loads and failed SCs change no word. Waiting is
+   bounded everywhere and then yields the host's processor, so with more harts than cores a descheduled holder runs.
 6. A fused SC and an untracked AMO are one host instruction: done or not. On tracked pages the hart's page names, from
    before it enters until after it leaves, the granule it may hold (HELD). When a hart dies, the bus freezes the
    page: it sets FROZEN and waits for quiescence. No live hart is then inside a word of the page, and none gets in:
@@ -137,7 +137,9 @@ class InlineLowering:
             count(e, AtomicKind.STORE_RELEASE)
         return True
 
-    def amo(self, e: AccessEmitter, op: AmoOp, offset: Value, size: int, operand: str, order: Order) -> str | None:
+    def amo(
+        self, e: AccessEmitter, op: AmoOp, offset: Value, size: int, operand: str, order: Order
+    ) -> str | None:
         """A host atomic, inside the granule where it is tracked."""
         bits = 8 * size
         e.define(f"amo{op}.{size}", tracked_amo(op, size, self._exp))
@@ -304,7 +306,10 @@ class _Standalone:
     def __init__(self, name: str) -> None:
         self._counter = 0
         self._slots: dict[str, str] = {}
-        self._head = [f"define i64 @{name}(ptr %c, i64 %offset, i64 %a, i64 %b, i64 %c2, i64 %d) {{", "entry:"]
+        self._head = [
+            f"define i64 @{name}(ptr %c, i64 %offset, i64 %a, i64 %b, i64 %c2, i64 %d) {{",
+            "entry:",
+        ]
         for index, pointer in enumerate(_CONTEXT):
             self._head.append(f"  %{pointer}.p = getelementptr i64, ptr %c, i64 {index}")
             self._head.append(f"  %{pointer} = load ptr, ptr %{pointer}.p")
@@ -363,7 +368,9 @@ class _Standalone:
         if bits == 128:
             low = self.value(f"trunc i128 {value} to i64")
             high = self.value(f"trunc i128 {self.value(f'lshr i128 {value}, 64')} to i64")
-            self.line(f"store i64 {high}, ptr {self.value(f'getelementptr i64, ptr %c, i64 {len(_CONTEXT) + 1}')}")
+            self.line(
+                f"store i64 {high}, ptr {self.value(f'getelementptr i64, ptr %c, i64 {len(_CONTEXT) + 1}')}"
+            )
         elif bits < 64:
             low = self.value(f"zext i{bits} {value} to i64")
         self.line(f"store i64 {low}, ptr {self.value(f'getelementptr i64, ptr %c, i64 {len(_CONTEXT)}')}")
@@ -439,7 +446,7 @@ class _Functions:
                 function(f"lr{size}", lr)
                 function(f"sc{size}", sc)
                 function(f"fused{size}", fused)
-        self._engine = compile_module("\n".join([*definitions.values(), *pieces, _WEIGHTS]))
+        self._engine = compile_module("\n".join([*definitions.values(), *pieces, _WEIGHTS]), 0)
         prototype = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 7)
         self.by_name: dict[str, _Function] = {
             name: prototype(self._engine.get_function_address(name)) for name in names
@@ -580,7 +587,12 @@ class InlinePort:
         offset = self._memory.aligned_offset(address, size)
         self._fused = None
         low = self._do(
-            offset, f"cas{size}", expected & _MASK, expected >> 64 & _MASK, desired & _MASK, desired >> 64 & _MASK
+            offset,
+            f"cas{size}",
+            expected & _MASK,
+            expected >> 64 & _MASK,
+            desired & _MASK,
+            desired >> 64 & _MASK,
         )
         return low | self._words[self._result + 1] << 64 if size == 16 else low
 
@@ -660,7 +672,9 @@ class InlineArbiter:
         """TRACK; everything else is the harts' own."""
         kind, request_id = request[0], request[1]
         if kind != Kind.TRACK:
-            self._context.refuse(hart, request_id, f"{Kind(kind).name}: harts do this themselves under inline")
+            self._context.refuse(
+                hart, request_id, f"{Kind(kind).name}: harts do this themselves under inline"
+            )
             return
         try:
             page = self._memory.offset(request[2], 1) >> PAGE_EXP

@@ -5,16 +5,17 @@ Owns that one question, decided from the instructions' effects. Executes nothing
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hart.isa.effects import MemoryEffect, Transfer, Wait
-from hart.jit.region import Fetch, Instruction, instruction_effects
-from hart.isa.decoder import Decoder
+from hart.isa.instruction import Instruction
 
 LONGEST = 16
 """Instructions between LR and SC; constrained loops have fewer (unprivileged manual, "Eventual Success")."""
 
 
-def fused_sc(decoder: Decoder, fetch: Fetch, lr: Instruction) -> int | None:
-    """Address of the SC that the LR at `lr` can be fused with, or None.
+def fused_sc(instruction: Callable[[int], Instruction | None], lr: Instruction) -> int | None:
+    """Address of the SC that `lr` can be fused with, or None; `instruction` gives the instruction at an address.
 
     The instructions between follow each other in memory and do register arithmetic; branches among them go forward,
     so that control reaches the SC or leaves for good. SC's address register is LR's, not written in between, and the
@@ -25,7 +26,7 @@ def fused_sc(decoder: Decoder, fetch: Fetch, lr: Instruction) -> int | None:
         return None
     at = lr.next
     for _ in range(LONGEST):
-        i = instruction_effects(decoder, fetch, at)
+        i = instruction(at)
         if i is None:
             return None
         e = i.effects

@@ -6,11 +6,12 @@ Owns what a region depends on. Used by the compile service, and in-process by te
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bus.access import MemoryFault
 from bus.lowering import Lowering
 from bus.memory import GuestMemory
+from bus.policies import Reservations
 from hart.isa.decoder import Decoder
 from hart.jit.cache import CompiledRegion, ObjectCache, key_of
 from hart.jit.codegen import Tier, compile_ir, host_identity
@@ -41,7 +42,7 @@ class RegionCompiler:
         memory: guest RAM.
         decoder: for the VM's extensions.
         geometry: what compiled code assumes.
-        policy: name of the coherence policy, with its `lowering`.
+        policy: name of the coherence policy, with its `lowering` for these `reservations`.
         cache: where compiled regions are kept, or None.
 
     """
@@ -51,6 +52,7 @@ class RegionCompiler:
     geometry: Geometry
     policy: str
     lowering: Lowering
+    reservations: Reservations
     cache: ObjectCache | None
     counters: Counters = field(default_factory=Counters)
 
@@ -63,6 +65,7 @@ class RegionCompiler:
             ENGINE_VERSION,
             host_identity(),
             self.policy,
+            replace(self.reservations, seed=0),
             self.geometry,
             sorted(self.decoder.extensions),
             int(tier),

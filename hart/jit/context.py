@@ -29,6 +29,8 @@ class Word(IntEnum):
     """Host address of the hart's page."""
     REGION = 39
     """Out: entry of the region that returned."""
+    LASTS = 40
+    """Host address of the writer table."""
     COUNT = 64
 
 

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 
 from bus.access import AmoOp, Order
 from bus.lowering import Lowering, Value
+from hart.isa.instruction import Instruction
 from hart.isa.integers import IntegerArithmetic
 from hart.jit.context import Word
-from hart.jit.region import Block, Instruction, Region, is_return
+from hart.jit.region import Block, Region, fused_pairs, is_return
 
 _MASK = (1 << 64) - 1
 _INTEGERS = IntegerArithmetic()
@@ -79,6 +80,10 @@ class _Function:
         self._dirty: set[int] = set()
         self._flags: dict[str, str] = {}
         """i1 names by the i64 names that are their zero-extensions."""
+        self._slots: dict[str, int] = {}
+        self._definitions: dict[str, str] = {}
+        self._pairs = fused_pairs(region)
+        """LR/SC pairs that can be fused: name of the pair by either address."""
         self._at: Instruction
         self._executed = 0
         self._exit_label: str | None = None
@@ -95,7 +100,6 @@ class _Function:
     def text(self) -> str:
         """The module."""
         head = [
-            _DECLARATIONS,
             f"define preserve_nonecc i64 @{self._name}(ptr %c, i64 %fuel) {{",
             "entry:",
             "  %pcv = alloca i64",
@@ -109,6 +113,7 @@ class _Function:
             ("table", Word.TABLE),
             ("page_map", Word.PAGE_MAP),
             ("granules", Word.GRANULES),
+            ("lasts", Word.LASTS),
             ("page", Word.PAGE),
         ):
             head.append(f"  %{pointer}.p = getelementptr i64, ptr %c, i64 {int(word)}")
@@ -126,7 +131,19 @@ class _Function:
         head.append("  br label %return")
         for block in self._region.blocks.values():
             self._block(block)
-        return "\n".join([*head, *self._lines, *self._cold, *self._tail(), ""])
+        # Variables that lowerings asked for belong to the entry block, as the registers do.
+        at = head.index("  %start = icmp sgt i64 %fuel, 0")
+        head[at:at] = [f"  {name} = alloca i{bits}" for name, bits in self._slots.items()]
+        module = (
+            _DECLARATIONS,
+            *self._definitions.values(),
+            *head,
+            *self._lines,
+            *self._cold,
+            *self._tail(),
+            "",
+        )
+        return "\n".join(module)
 
     def _tail(self) -> list[str]:
         base, size = self._geometry.ram_base, self._geometry.ram_bytes
@@ -314,6 +331,15 @@ class _Function:
         go = self.label()
         self.line(f"br i1 {condition}, label %{self.interpret()}, label %{go}, !prof !2")
         self.begin(go)
+
+    def define(self, name: str, text: str) -> None:
+        """See `AccessEmitter.define`."""
+        self._definitions[name] = text
+
+    def slot(self, name: str, bits: int) -> str:
+        """See `AccessEmitter.slot`."""
+        self._slots[f"%slot.{name}"] = bits
+        return f"%slot.{name}"
 
     # The algebra: values
 
@@ -567,12 +593,16 @@ class _Function:
     def load_reserved(self, address: Value, size: int, order: Order) -> Value:
         """See `Algebra.load_reserved`."""
         offset = self._checked(address, size)
-        return self._widen(self._policy.load_reserved(self, offset, size, order), size)
+        return self._widen(
+            self._policy.load_reserved(self, offset, size, order, self._pairs.get(self._at.pc)), size
+        )
 
     def store_conditional(self, address: Value, size: int, value: Value, order: Order) -> Value:
         """See `Algebra.store_conditional`."""
         offset = self._checked(address, size)
-        failed = self._policy.store_conditional(self, offset, size, self._narrow(value, size), order)
+        failed = self._policy.store_conditional(
+            self, offset, size, self._narrow(value, size), order, self._pairs.get(self._at.pc)
+        )
         if failed is None:
             raise _NotCompiled
         result = self.value(f"zext i1 {failed} to i64")
