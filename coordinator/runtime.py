@@ -1,4 +1,4 @@
-"""Where a VM keeps its socket on the host, and the removal of what killed coordinators left behind.
+"""Where sockets lie on the host, and the removal of what killed coordinators left behind.
 
 Owns the per-VM directory. The segment's name is noted in it, so that whoever finds the directory can remove both.
 """
@@ -25,6 +25,11 @@ def _base() -> Path:
 def new_path(segment: str) -> Path:
     """Where the directory of the VM with that segment shall be."""
     return _base() / segment
+
+
+def control_endpoint() -> str:
+    """Where `hartstorm serve` serves this user unless told otherwise."""
+    return f"ipc://{_base() / f'{NAME_PREFIX}control-{os.getuid()}' / 'control'}"
 
 
 class RuntimeDirectory:
