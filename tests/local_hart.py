@@ -22,7 +22,10 @@ from hart.environments import environment
 from hart.image import Image
 from hart.interpreter import Interpreter
 from hart.isa.extensions import effective, implemented
+from hart.jit.codegen import Tier
+from hart.jit.service import region_compiler
 from hart.process import HartRunner, HartSpec
+from hart.tiers import LocalCompiler, TieredInterpreter
 
 RING_BYTES = 1 << 16
 
@@ -169,19 +172,24 @@ def machine(
     reservations: Reservations | None = None,
     ram_bytes: int = 1 << 16,
     harts: int = 1,
+    tiers: tuple[Tier, ...] = (),
+    warm_after: int = 1,
+    policy_name: str = "serial",
 ) -> Iterator[Machine]:
-    """An interpreter at the image's entry; `bare` is not attached."""
+    """A machine at the image's entry; `bare` is not attached. With `tiers`, regions are compiled at once."""
     reservations = reservations or Reservations()
     with segment_with(image, harts, ram_bytes) as segment:
-        link = DirectLink(segment, reservations)
+        link = DirectLink(segment, reservations, policy_name)
         context = PortContext(segment, 0, link, reservations)  # type: ignore[arg-type]
-        hart = Interpreter(
-            0,
-            effective(implemented() if extensions is None else extensions),
-            policy("serial").port(context),
-            segment.harts[0],
-            Clint(segment, Ringer(segment, link)),  # type: ignore[arg-type]
-        )
+        decoded = effective(implemented() if extensions is None else extensions)
+        port = policy(policy_name).port(context)
+        clint = Clint(segment, Ringer(segment, link))  # type: ignore[arg-type]
+        if tiers:
+            compiler = region_compiler(segment, decoded, policy_name, None)
+            local = LocalCompiler(lambda entry, tier: compiler.compile(entry, tier, time.monotonic)[1])
+            hart: Interpreter = TieredInterpreter(0, decoded, port, segment, clint, local, tiers, warm_after)
+        else:
+            hart = Interpreter(0, decoded, port, segment.harts[0], clint)
         hart.at = segment.harts[0][Hart.PC] or segment.memory.base
         try:
             yield Machine(segment, hart)

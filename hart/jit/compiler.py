@@ -59,8 +59,7 @@ class RegionCompiler:
     def compile(self, entry: int, tier: Tier, clock: Callable[[], float]) -> tuple[str, CompiledRegion]:
         """The region at `entry` and its cache key, compiled if it is not in the cache."""
         region = discover(self.decoder, self._fetch, entry, LIMITS[tier], follow_calls=tier is Tier.T2)
-        stretches = region.code()
-        code = b"".join(self.memory.read(start, end - start) for start, end in stretches)
+        stretches, code = region.stretches(), region.code()
         key = key_of(
             ENGINE_VERSION,
             host_identity(),
@@ -81,7 +80,7 @@ class RegionCompiler:
         start = clock()
         name = f"r{key[:16]}"
         obj = b""
-        if _worth_compiling(region):
+        if entry % self.geometry.alignment == 0 and _worth_compiling(region):
             obj = compile_ir(lower(region, name, self.geometry, self.lowering), tier)
             self.counters.compiled += 1
         self.counters.seconds += clock() - start

@@ -22,7 +22,7 @@ class Word(IntEnum):
     GRANULES = 35
     """Host address of the granule table."""
     FUEL = 36
-    """Out: what is left of the fuel; instructions executed are the difference. Negative after an overshoot."""
+    """Out: what is left of the fuel, never negative; instructions executed are the difference."""
     REASON = 37
     """Out: a Reason."""
     PAGE = 38
@@ -37,11 +37,9 @@ class Word(IntEnum):
 class Reason(IntEnum):
     """Why compiled code returned; the pc it returns is the next to execute."""
 
-    CONTINUE = 0
-    """Out of fuel, or no region begins at the pc."""
+    ABSENT = 0
+    """No region begins at the pc."""
     INTERPRET = 1
     """The instruction at the pc is the interpreter's: it traps, or is not compiled, or its policy says so."""
-
-
-REGION_LIMIT = 4096
-"""No region holds more instructions: what compiled code may overshoot its fuel by."""
+    FUEL = 2
+    """The next stretch of code up to a check might take more fuel than there is."""

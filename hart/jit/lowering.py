@@ -8,8 +8,9 @@ LLVM turns into SSA values; each block works on values and writes back what it c
 the pc and goes to one place that stores the registers the region may have changed. From there control goes on to
 the region at that pc by a tail call through the entry table, or returns.
 
-Counting: `fuel` falls by each block's length at its end, or by what was executed at an exit. Edges to an address that
-is not higher than their source, and the entry, go on only while it is positive.
+Counting: `fuel` falls by each block's length at its end, or by what was executed at an exit. The entry, and edges to an
+address that is not higher than their source, go on only if it suffices for the longest way from there to the next such
+check (`Region.bounds`): so no more than `fuel` instructions are ever executed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from bus.access import AmoOp, Order
 from bus.lowering import Lowering, Value
 from hart.isa.instruction import Instruction
 from hart.isa.integers import IntegerArithmetic
-from hart.jit.context import Word
+from hart.jit.context import Reason, Word
 from hart.jit.region import Block, Region, fused_pairs, is_return
 
 _MASK = (1 << 64) - 1
@@ -73,6 +74,7 @@ class _Function:
         self._name = name
         self._geometry = geometry
         self._policy = policy
+        self._bounds = region.bounds()
         self._lines: list[str] = []
         self._cold: list[str] = []
         self._counter = 0
@@ -124,11 +126,11 @@ class _Function:
             head.append(f"  %x{r}.0 = load i64, ptr %x{r}.p")
             head.append(f"  store i64 %x{r}.0, ptr %x{r}")
         entry = self._region.entry
-        head.append("  %start = icmp sgt i64 %fuel, 0")
+        head.append(f"  %start = icmp sge i64 %fuel, {self._bounds[entry]}")
         head.append(f"  br i1 %start, label %b{entry:x}, label %empty, !prof !0")
         head.append("empty:")
         head.append(f"  store i64 {entry}, ptr %pcv")
-        head.append("  br label %return")
+        head.append("  br label %refuel")
         for block in self._region.blocks.values():
             self._block(block)
         # Variables that lowerings asked for belong to the entry block, as the registers do.
@@ -164,8 +166,11 @@ class _Function:
             "chain:",
             "  %t.result = musttail call preserve_nonecc i64 %t.target(ptr %c, i64 %left)",
             "  ret i64 %t.result",
+            "refuel:",
+            f"  store i64 {int(Reason.FUEL)}, ptr %reasonv",
+            "  br label %return",
             "interpret:",
-            "  store i64 1, ptr %reasonv",
+            f"  store i64 {int(Reason.INTERPRET)}, ptr %reasonv",
             "  br label %return",
             "return:",
             *self._spill(".r"),
@@ -273,11 +278,11 @@ class _Function:
             out = self.label()
             self._cold += [
                 f"  {left} = load i64, ptr %fuelv",
-                f"  {go} = icmp sgt i64 {left}, 0",
+                f"  {go} = icmp sge i64 {left}, {self._bounds[target]}",
                 f"  br i1 {go}, label %b{target:x}, label %{out}, !prof !0",
                 f"{out}:",
                 f"  store i64 {target}, ptr %pcv",
-                "  br label %return",
+                "  br label %refuel",
             ]
         else:
             self._cold += [f"  store i64 {target}, ptr %pcv", "  br label %leave"]

@@ -9,6 +9,7 @@ edge to an address that is not higher than its source: those edges carry the saf
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 
 from hart.isa.decoder import Decoder
@@ -58,15 +59,45 @@ class Region:
     returns: tuple[int, ...]
     instructions: int
 
-    def code(self) -> tuple[tuple[int, int], ...]:
+    def stretches(self) -> tuple[tuple[int, int], ...]:
         """(address, end) of each stretch of code, sorted and joined: what the region depends on."""
         stretches: list[tuple[int, int]] = []
-        for start, end in sorted((b.pc, b.end) for b in self.blocks.values()):
+        for start, end in sorted((b.pc, b.end) for b in self.blocks.values() if b.instructions):
             if stretches and start <= stretches[-1][1]:
                 stretches[-1] = (stretches[-1][0], max(end, stretches[-1][1]))
             else:
                 stretches.append((start, end))
         return tuple(stretches)
+
+    def code(self) -> bytes:
+        """The code in those stretches as it was decoded, whoever may have changed memory since."""
+        code = bytearray()
+        stretches = self.stretches()
+        places = {}
+        for start, end in stretches:
+            places[start] = len(code)
+            code += bytes(end - start)
+        starts = [start for start, _ in stretches]
+        for block in self.blocks.values():
+            for i in block.instructions:
+                start = starts[bisect_right(starts, i.pc) - 1]
+                at = places[start] + i.pc - start
+                code[at : at + i.decoded.length] = i.decoded.word.to_bytes(i.decoded.length, "little")
+        return bytes(code)
+
+    def bounds(self) -> dict[int, int]:
+        """By block: the most instructions that can be executed from its start up to a safepoint check or an exit."""
+        bounds: dict[int, int] = {}
+        for pc in sorted(self.blocks, reverse=True):
+            block = self.blocks[pc]
+            ahead = [bounds[t] for t in block.successors if is_forward(block, t)]
+            bounds[pc] = len(block.instructions) + max(ahead, default=0)
+        return bounds
+
+
+def is_forward(source: Block, target: int) -> bool:
+    """Whether an edge goes to a higher address, and so needs no safepoint check."""
+    return bool(source.instructions) and target > source.instructions[-1].pc
 
 
 def discover(decoder: Decoder, fetch: Fetch, entry: int, limit: int, *, follow_calls: bool) -> Region:
