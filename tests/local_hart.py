@@ -49,7 +49,7 @@ class DirectLink:
                 answer=self._answered,
                 refuse=self._refused,
                 reservation_lost=lambda hart: None,
-                record=None,
+                log=None,
             )
         )
         self.hart = 0

@@ -5,8 +5,11 @@ Owns what a region depends on. Used by the compile service, and in-process by te
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib.resources import files
 
 from bus.access import MemoryFault
 from bus.lowering import Lowering
@@ -18,8 +21,21 @@ from hart.jit.codegen import Tier, compile_ir, host_identity
 from hart.jit.lowering import Geometry, lower
 from hart.jit.region import Region, discover
 
-ENGINE_VERSION = 1
-"""Raise it when the same region would compile to other code."""
+
+@cache
+def engine_identity() -> str:
+    """What this engine compiles a region to, as a hash of the sources that decide it.
+
+    A number to be raised by hand would be forgotten once, and then old objects meet new code.
+    """
+    digest = hashlib.sha256()
+    for package in ("bus", "bus.policies", "hart.isa", "hart.jit"):
+        folder = files(package)
+        for file in sorted(folder.iterdir(), key=lambda f: f.name):
+            if file.name.endswith(".py"):
+                digest.update(file.read_bytes())
+    return digest.hexdigest()
+
 
 LIMITS = {Tier.T1: 200, Tier.T2: 1200}
 """Instructions in a region, by tier. T2 follows calls."""
@@ -61,7 +77,7 @@ class RegionCompiler:
         region = discover(self.decoder, self._fetch, entry, LIMITS[tier], follow_calls=tier is Tier.T2)
         stretches, code = region.stretches(), region.code()
         key = key_of(
-            ENGINE_VERSION,
+            engine_identity(),
             host_identity(),
             self.policy,
             replace(self.reservations, seed=0),

@@ -134,7 +134,7 @@ class _Function:
         for block in self._region.blocks.values():
             self._block(block)
         # Variables that lowerings asked for belong to the entry block, as the registers do.
-        at = head.index("  %start = icmp sgt i64 %fuel, 0")
+        at = head.index("entry:") + 1
         head[at:at] = [f"  {name} = alloca i{bits}" for name, bits in self._slots.items()]
         module = (
             _DECLARATIONS,
