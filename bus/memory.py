@@ -35,11 +35,21 @@ class GuestMemory:
             view.release()
 
     def offset(self, address: int, size: int) -> int:
-        """Offset of `address` in RAM; raises MemoryFault(ACCESS) unless all `size` bytes lie in RAM."""
+        """Offset of `address` in RAM.
+
+        Raises:
+            MemoryFault: ACCESS with the first address that does not lie in RAM (what mtval of a misaligned access
+                shows: privileged manual, "Machine Trap Value").
+
+        """
         offset = address - self.base
         if 0 <= offset <= self.size - size:
             return offset
-        raise MemoryFault(Fault.ACCESS, address)
+        raise self._outside(address)
+
+    def _outside(self, address: int) -> MemoryFault:
+        end = self.base + self.size
+        return MemoryFault(Fault.ACCESS, end if self.base <= address < end else address)
 
     def aligned_offset(self, address: int, size: int) -> int:
         """As `offset`; raises MemoryFault(MISALIGNED) first unless `address` is a multiple of `size`."""
@@ -51,7 +61,7 @@ class GuestMemory:
         """Read 1, 2, 4 or 8 bytes, zero-extended."""
         offset = address - self.base
         if not 0 <= offset <= self.size - size:
-            raise MemoryFault(Fault.ACCESS, address)
+            raise self._outside(address)
         if offset & (size - 1):
             return int.from_bytes(self.bytes[offset : offset + size], "little")
         value: int = self.views[size][offset // size]
@@ -61,7 +71,7 @@ class GuestMemory:
         """Write the low 1, 2, 4 or 8 bytes of `value`."""
         offset = address - self.base
         if not 0 <= offset <= self.size - size:
-            raise MemoryFault(Fault.ACCESS, address)
+            raise self._outside(address)
         value &= (1 << 8 * size) - 1
         if offset & (size - 1):
             self.bytes[offset : offset + size] = value.to_bytes(size, "little")

@@ -29,7 +29,9 @@ from hart.isa.integers import IntegerArithmetic
 from hart.isa.row import Meaning
 
 _MASK = (1 << 64) - 1
-_Entry = tuple[Meaning, tuple[int, ...], int]
+Entry = tuple[Meaning, tuple[int, ...], int]
+"""A decoded instruction: what it does, to what, and its length."""
+
 _INTERRUPTS = (
     Cause.MACHINE_EXTERNAL_INTERRUPT,
     Cause.MACHINE_SOFTWARE_INTERRUPT,
@@ -111,7 +113,7 @@ class Interpreter(IntegerArithmetic):
         self.clint = clint
         self._page = page
         self._decoder = Decoder(extensions)
-        self._decoded: dict[int, _Entry] = {}
+        self._decoded: dict[int, Entry] = {}
         self._alignment = 2 if "Zca" in extensions else 4
         self._misaligned_traps = "Zicclsm" not in extensions
         self.csrs = CsrFile(hart, misa(extensions), self._alignment, self)
@@ -166,7 +168,7 @@ class Interpreter(IntegerArithmetic):
         except MemoryFault:
             raise Trap(Cause.INSTRUCTION_ACCESS_FAULT, address + 2) from None
 
-    def _decode(self, pc: int) -> _Entry:
+    def _decode(self, pc: int) -> Entry:
         bits = self.instruction_bits(pc)
         decoded = self._decoder.decode(bits)
         if decoded is None:

@@ -3,7 +3,7 @@
 Owns the trace format. Changes nothing about execution.
 
 A line is `core   0: 3 0x0000000080000000 (0x00000297) x5  0x0000000080000000 mem 0xADDRESS 0xVALUE`: hart,
-privilege (3 = M), pc, encoding, the register written, then the memory accessed (a value only where it was written).
+privilege (3 = M), pc, encoding, the registers written, then the memory accessed (a value only where it was written).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bus.port import MemoryPort
 from bus.segment import Words
 from hart.causes import cause_name
 from hart.clint import Clint
-from hart.interpreter import HostEvent, Interpreter, Trap
+from hart.interpreter import Entry, HostEvent, Interpreter
 
 
 class TracedInterpreter(Interpreter):
@@ -28,13 +28,17 @@ class TracedInterpreter(Interpreter):
         super().__init__(hart, extensions, port, page, clint)
         self._number = hart
         self._file = file
-        self._seen: list[str] = []
+        self._words: dict[int, int] = {}
+        """What was decoded at each pc: memory may have changed since."""
+        self._registers: dict[int, int] = {}
+        self._accesses: list[str] = []
 
     def run(self, count: int) -> None:
         """See `Interpreter.run`."""
         for _ in range(count):
             pc, retired, traps = self.at, self.instret, self.traps
-            self._seen.clear()
+            self._registers.clear()
+            self._accesses.clear()
             try:
                 super().run(1)
             except HostEvent:
@@ -50,25 +54,34 @@ class TracedInterpreter(Interpreter):
                 )
                 return
 
+    def _decode(self, pc: int) -> Entry:
+        entry = super()._decode(pc)
+        self._words[pc] = self.instruction_bits(pc)
+        return entry
+
     def _write(self, pc: int) -> None:
-        try:
-            bits = self.instruction_bits(pc)
-        except Trap:  # cannot be: it was executed
-            bits = 0
+        bits = self._words[pc]
         word = f"{bits:#010x}" if bits & 3 == 3 else f"{bits:#06x}"
-        self._file.write(f"core{self._number:4d}: 3 {pc:#018x} ({word}){''.join(self._seen)}\n")
+        registers = "".join(f" x{r:<2d} {value:#018x}" for r, value in sorted(self._registers.items()))
+        self._file.write(
+            f"core{self._number:4d}: 3 {pc:#018x} ({word}){registers}{''.join(self._accesses)}\n"
+        )
 
     def _accessed(self, address: int) -> None:
-        self._seen.append(f" mem {address:#018x}")
+        self._accesses.append(f" mem {address:#018x}")
 
     def _stored(self, address: int, size: int, value: int) -> None:
-        self._seen.append(f" mem {address:#018x} {value & (1 << 8 * size) - 1:#0{2 + 2 * size}x}")
+        if size == 16:  # Spike writes the halves of a pair one by one
+            self._stored(address, 8, value)
+            self._stored(address + 8, 8, value >> 64)
+            return
+        self._accesses.append(f" mem {address:#018x} {value & (1 << 8 * size) - 1:#0{2 + 2 * size}x}")
 
     def set(self, register: int, value: int) -> None:
         """See `Algebra.set`."""
         super().set(register, value)
         if register:
-            self._seen.insert(0, f" x{register:<2d} {value:#018x}")
+            self._registers[register] = value
 
     def load(self, address: int, size: int, order: Order = Order.NONE) -> int:
         """See `Algebra.load`."""

@@ -1,0 +1,72 @@
+"""A whole comparison: many random programs, counted by row, until enough instructions agree or one differs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hart.isa.decoder import Decoder
+from tests.differential.comparison import Difference, Pair, first_difference, shrink
+from tests.differential.generator import MODELS, Program, program
+
+ITEMS = 250
+"""Items of a program: with their set-up and traps well below `comparison.MAX_INSTRUCTIONS`."""
+
+
+@dataclass
+class Report:
+    """What a run compared.
+
+    Attributes:
+        rows: how often each row retired on both machines.
+        compared: instructions retired on both, set-up and handler included.
+        items: random items among them.
+        traps: instructions that trapped on both.
+
+    """
+
+    rows: Counter[str] = field(default_factory=Counter)
+    compared: int = 0
+    items: int = 0
+    programs: int = 0
+    causes: Counter[int] = field(default_factory=Counter)
+
+
+class Disagreement(Exception):
+    """The machines differ; says how, with the seed and the smallest program."""
+
+    def __init__(self, seed: str, found: Difference, smallest: Program) -> None:
+        super().__init__(f"seed {seed}\n{found}\n\n{smallest.source()}")
+        self.found = found
+        self.smallest = smallest
+
+
+def compare(spike: Path, seed: int, instructions: int) -> Report:
+    """Compare until `instructions` random items agree; every model in turn.
+
+    Raises:
+        Disagreement: a program behaves differently; it is shrunk first.
+
+    """
+    report = Report()
+    pairs = [(Pair(spike, model), model, Decoder(model.extensions)) for model in MODELS]
+    while report.items < instructions:
+        pair, model, decoder = pairs[report.programs % len(pairs)]
+        name = f"{seed}/{report.programs}"
+        made = program(model, name, min(ITEMS, instructions - report.items))
+        ours, theirs = pair.logs(made.image())
+        found = first_difference(ours, theirs)
+        if found is not None:
+            smallest = shrink(made, lambda p, pair=pair: pair.difference(p.image()) is not None)  # type: ignore[misc]
+            raise Disagreement(name, pair.difference(smallest.image()) or found, smallest)
+        report.programs += 1
+        report.items += len(made.items)
+        report.compared += len(ours)
+        for line in ours:
+            decoded = decoder.decode(int(line.split("(0x", 1)[1].split(")", 1)[0], 16))
+            assert decoded is not None
+            report.rows[decoded.row.name] += 1
+            if decoded.row.name == "csrrs" and decoded.fields["csr"] == 0x342 and decoded.fields["rd"] == 31:
+                report.causes[int(line.split()[-1], 16)] += 1
+    return report

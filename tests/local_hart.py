@@ -1,0 +1,189 @@
+"""A hart of a VM run by the test's own process: real hart runner, interpreter and policy, no process and no socket.
+
+Owns the direct link between a hart and its arbiter. Starts nothing, so that thousands of programs can run in a test.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from bus.doorbell import Ringer
+from bus.layout import Geometry, Hart, HartEnding, Header
+from bus.messages import Kind
+from bus.policies import Arbiter, ArbiterContext, PortContext, Reservations, policy
+from bus.quiescence import Quiescence
+from bus.ring import RingReader
+from bus.segment import Segment
+from hart.clint import Clint
+from hart.environments import environment
+from hart.image import Image
+from hart.interpreter import Interpreter
+from hart.isa.extensions import effective, implemented
+from hart.process import HartRunner, HartSpec
+
+RING_BYTES = 1 << 16
+
+
+class Refused(Exception):
+    """The arbiter refused a request: a hart must never cause that."""
+
+
+class DirectLink:
+    """Stands for `bus.link.BusLink`: each call is executed by the arbiter at once."""
+
+    def __init__(self, segment: Segment, reservations: Reservations, policy_name: str = "serial") -> None:
+        """Make the arbiter; no hart runs while it works, so every hart is always quiescent."""
+        self._answer: list[int] = []
+        self._id = 0
+        self._arbiter: Arbiter | None = policy(policy_name).arbiter(
+            ArbiterContext(
+                segment=segment,
+                reservations=reservations,
+                quiescence=Quiescence(segment),
+                answer=self._answered,
+                refuse=self._refused,
+                reservation_lost=lambda hart: None,
+                record=None,
+            )
+        )
+        self.hart = 0
+        """Whose requests the next calls are."""
+
+    def close(self) -> None:
+        """Let the arbiter, and with it its views of the segment, go."""
+        self._arbiter = None
+
+    def call(self, kind: Kind, *fields: int) -> list[int]:
+        """See `BusLink.call`."""
+        assert self._arbiter is not None
+        self._id += 1
+        self._arbiter.handle(self.hart, [kind, self._id, *fields])
+        return self._answer
+
+    def post(self, kind: Kind, *fields: int) -> None:
+        """See `BusLink.post`: nobody waits."""
+
+    def wait(self, hart: int, seconds: float | None, reservation: bool) -> None:
+        """See `BusLink.wait`; only time can pass."""
+        assert seconds is not None, "the hart waits for somebody to wake it, and there is nobody"
+        time.sleep(seconds)
+
+    def _answered(self, hart: int, request_id: int, *values: int) -> None:
+        self._answer = list(values)
+
+    def _refused(self, hart: int, request_id: int, text: str) -> None:
+        raise Refused(text)
+
+
+@contextmanager
+def segment_with(image: Image | None, harts: int = 1, ram_bytes: int = 1 << 20) -> Iterator[Segment]:
+    """A segment with the image placed by `bare`; unlinked from the start."""
+    segment = Segment.create(Geometry(harts=harts, ram_bytes=ram_bytes, ring_bytes=RING_BYTES))
+    segment.unlink()
+    try:
+        if image is not None:
+            environment("bare").load(segment, image)
+        yield segment
+    finally:
+        segment.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended and what the hart held."""
+
+    ending: HartEnding
+    exit_code: int
+    pc: int
+    x: tuple[int, ...]
+    instret: int
+    cause: int
+    tval: int
+    traps: int
+    console: bytes
+
+
+def run(
+    image: Image,
+    *,
+    extensions: frozenset[str] | None = None,
+    max_instructions: int | None = 1_000_000,
+    ram_bytes: int = 1 << 20,
+    reservations: Reservations | None = None,
+    trace: str | None = None,
+) -> Outcome:
+    """Run `image` on one hart in the environment `bare` to its end."""
+    reservations = reservations or Reservations()
+    with segment_with(image, ram_bytes=ram_bytes) as segment, ExitStack() as stack:
+        area = segment.ring(0)
+        stack.callback(area.release)
+        ring = RingReader(area)
+        stack.callback(ring.release)
+        spec = HartSpec(
+            segment=segment.name,
+            endpoint="",
+            directory="",
+            token=b"",
+            hart=0,
+            extensions=effective(implemented() if extensions is None else extensions),
+            policy="serial",
+            reservations=reservations,
+            environment="bare",
+            symbols={n: image.symbols[n].address for n in ("tohost", "fromhost") if n in image.symbols},
+            max_instructions=max_instructions,
+            trace=trace,
+        )
+        link = DirectLink(segment, reservations)
+        stack.callback(link.close)
+        ending = HartRunner(spec, segment, link, stack).run()  # type: ignore[arg-type]
+        page = segment.harts[0]
+        return Outcome(
+            ending=ending,
+            exit_code=segment.header[Header.EXIT_VALUE],
+            pc=page[Hart.PC],
+            x=tuple(page[Hart.X + i] for i in range(32)),
+            instret=page[Hart.INSTRET],
+            cause=page[Hart.TRAP_CAUSE],
+            tval=page[Hart.TRAP_TVAL],
+            traps=page[Hart.TRAP_COUNT],
+            console=ring.read(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Hart 0 of a VM, to be stepped by a test."""
+
+    segment: Segment
+    hart: Interpreter
+
+
+@contextmanager
+def machine(
+    image: Image | None = None,
+    *,
+    extensions: frozenset[str] | None = None,
+    reservations: Reservations | None = None,
+    ram_bytes: int = 1 << 16,
+    harts: int = 1,
+) -> Iterator[Machine]:
+    """An interpreter at the image's entry; `bare` is not attached."""
+    reservations = reservations or Reservations()
+    with segment_with(image, harts, ram_bytes) as segment:
+        link = DirectLink(segment, reservations)
+        context = PortContext(segment, 0, link, reservations)  # type: ignore[arg-type]
+        hart = Interpreter(
+            0,
+            effective(implemented() if extensions is None else extensions),
+            policy("serial").port(context),
+            segment.harts[0],
+            Clint(segment, Ringer(segment, link)),  # type: ignore[arg-type]
+        )
+        hart.at = segment.harts[0][Hart.PC] or segment.memory.base
+        try:
+            yield Machine(segment, hart)
+        finally:
+            link.close()
