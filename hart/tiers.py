@@ -87,6 +87,8 @@ class TieredInterpreter(Interpreter):
             native = entries.get(self.at)
             if native is None or left <= REGION_LIMIT:
                 self._interpret(min(left, INTERPRETED_SLICE))
+                if time.monotonic_ns() - start > SLICE_NS:
+                    return
                 continue
             fuel = left - REGION_LIMIT
             self.at = enter(native, fuel)
