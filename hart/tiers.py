@@ -28,9 +28,6 @@ LONGEST_SLICE = 4_000_000
 INTERPRETED_SLICE = 64
 
 
-_MASK = (1 << 64) - 1
-
-
 class Compiler(Protocol):
     """Where regions come from."""
 
@@ -64,7 +61,7 @@ class TieredInterpreter(Interpreter):
         self.engine = Engine(segment, hart)
         self.slice = FIRST_SLICE
         self._context = self.engine.context
-        self.x = self._context[Word.X : Word.X + 32]
+        self._use_registers(self._context[Word.X : Word.X + 32])
         self._entries = self.engine.entries
         self._asked: dict[int, int] = {}
         """Best tier asked for, by entry."""
@@ -114,9 +111,8 @@ class TieredInterpreter(Interpreter):
         try:
             for _ in range(count):
                 self._here = pc
-                entry = entries.get(pc) or self._decode(pc)
-                self._following = pc + entry[2] & _MASK
-                entry[0](self, *entry[1])
+                execute, self._following = entries.get(pc) or self._decode(pc)
+                execute()
                 pc = self._following
                 self.instret += 1
                 if self._jumped:

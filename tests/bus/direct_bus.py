@@ -70,7 +70,9 @@ class DirectBus:
                 segment=self.segment,
                 reservations=self.rules,
                 quiescence=NobodyRuns(self.segment),
-                answer=lambda hart, request_id, *values: self.answers.update({(hart, request_id): list(values)}),
+                answer=lambda hart, request_id, *values: self.answers.update(
+                    {(hart, request_id): list(values)}
+                ),
                 refuse=lambda hart, request_id, text: self.answers.update({(hart, request_id): text}),
                 reservation_lost=self.lost.append,
                 log=self.order_log,

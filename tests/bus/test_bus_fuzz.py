@@ -12,14 +12,41 @@ from live_bus import BASE, LiveBus
 from bus.access import AmoOp, Order
 from bus.messages import CATALOGUE, VERSION, Kind, encode_request
 
-EDGES = (0, 1, 2, 3, 8, 16, 63, 255, 1 << 31, BASE - 1, BASE, BASE + 1, BASE + 64, BASE + 0x3FF8, (1 << 64) - 1)
+EDGES = (
+    0,
+    1,
+    2,
+    3,
+    8,
+    16,
+    63,
+    255,
+    1 << 31,
+    BASE - 1,
+    BASE,
+    BASE + 1,
+    BASE + 64,
+    BASE + 0x3FF8,
+    (1 << 64) - 1,
+)
 CLIENT_CELL = BASE + 0x2000  # in a page of its own: a fuzzer that holds a token may write where it likes
 FUZZED = (Kind.JOIN, Kind.LEAVE, Kind.HART_GONE)
 
 
 def random_field(dice):
     return dice.choice(
-        (dice.choice(EDGES), dice.getrandbits(64), dice.randrange(20), -1, None, "x", 1.5, [], True, b"\0" * 90)
+        (
+            dice.choice(EDGES),
+            dice.getrandbits(64),
+            dice.randrange(20),
+            -1,
+            None,
+            "x",
+            1.5,
+            [],
+            True,
+            b"\0" * 90,
+        )
     )
 
 

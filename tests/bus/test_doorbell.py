@@ -55,7 +55,7 @@ class Model:
             self.open_wait, self.answered = False, True
 
     def ready(self):
-        for who, program in self.programs.items():
+        for program in self.programs.values():
             if program:
                 yield lambda program=program: program.pop(0)()
         for sender, messages in self.to_bus.items():

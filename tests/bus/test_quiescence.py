@@ -155,5 +155,5 @@ def test_the_model_finds_a_missing_check():
 
     reset = world.reset
     world.reset = lambda harts: (reset(harts), world.quiescence.rests(1))
-    with pytest.raises(AssertionError, match="tracked with a direct write in flight|direct write after"):
+    with pytest.raises(AssertionError, match=r"tracked with a direct write in flight|direct write after"):
         explore()

@@ -137,7 +137,11 @@ def test_where_an_sc_may_go(address, size, exact, expected):
 def test_the_granule_is_what_breaks(exp):
     bus = DirectBus(rules=Reservations(reservation_set_size_exp=exp))
     granule = BASE + (1 << 12)
-    for address, breaks in ((granule + (1 << exp) - 1, True), (granule - 1, False), (granule + (1 << exp), False)):
+    for address, breaks in (
+        (granule + (1 << exp) - 1, True),
+        (granule - 1, False),
+        (granule + (1 << exp), False),
+    ):
         lr(bus, 0, granule)
         store(1, address=address, size=1)(bus)
         assert (sc(bus, 0, granule) is not None) is breaks

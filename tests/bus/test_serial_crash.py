@@ -1,17 +1,17 @@
 """The arbiter dies between any two of its writes; its successor finishes: exactly once (rule 6)."""
 
+import contextlib
 import itertools
 import struct
 
 import pytest
 from direct_bus import BASE, DirectBus
 
-import bus.policies.serial as serial
 from bus.access import AmoOp, Order, ScFailure
 from bus.layout import PAGE, Hart
 from bus.messages import Kind
 from bus.order_log import read_order_log
-from bus.policies import Reservations
+from bus.policies import Reservations, serial
 
 A = BASE + 128
 RULES = Reservations(reservation_set_size_exp=3, invalidate_on_same_hart_store=True)
@@ -116,7 +116,10 @@ def outcome(bus, log):
     words = (Hart.RESERVATION, Hart.RESERVATION_ADDRESS, Hart.RESERVATION_SIZE, Hart.RESERVATION_LOST)
     return (
         bus.segment.memory.read(BASE, PAGE),
-        [[page[w] for w in words if w == Hart.RESERVATION_LOST or page[Hart.RESERVATION]] for page in bus.segment.harts],
+        [
+            [page[w] for w in words if w == Hart.RESERVATION_LOST or page[Hart.RESERVATION]]
+            for page in bus.segment.harts
+        ],
         sorted((g, sorted(harts)) for g, harts in bus.arbiter._reserved.items()),
         list(read_order_log(log)) if log else None,
     )
@@ -159,10 +162,8 @@ def test_a_write_from_outside_leaves_no_stale_reservation(deaths, monkeypatch, t
     bus = prepared(tmp_path / "log")
     with monkeypatch.context() as patch:
         make_fragile(bus.arbiter, Fuse(deaths), patch)
-        try:
+        with contextlib.suppress(Killed):
             bus.arbiter.external_write(A, 8, 1)
-        except Killed:
-            pass
     bus.start_arbiter()
     records = [r for r in read_order_log(tmp_path / "log") if r.kind == Kind.EXTERNAL_WRITE]
     written = bus.segment.memory.load(A, 8) == 1

@@ -26,7 +26,8 @@ fromhost: .dword 0
 """
 
 # Each hart adds 1 to `amo`, `lrsc` and `cas` n times each; the last one to finish ends the VM.
-COUNTERS = """
+COUNTERS = (
+    """
 .globl _start
 _start: li s1, {n}
         la s2, amo
@@ -62,7 +63,9 @@ cas: .dword 0
 .balign 64
 done: .dword 0
 .text
-""" + EXIT
+"""
+    + EXIT
+)
 
 SPIN = ".globl _start\n_start: addi s1, s1, 1\n j _start\n"
 PARK = ".globl _start\n_start: wfi\n j _start\n"

@@ -53,7 +53,9 @@ for target, spec in ((int, "so it goes"), (int, Unpicklable()), (int, "7")):
 
 
 def test_a_failure_ends_only_its_own_process_and_says_why():
-    done = subprocess.run([sys.executable, "-c", FAILURES], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-c", FAILURES], capture_output=True, text=True, timeout=30, check=False
+    )
     assert done.stdout.split() == ["1", "1", "0"]
     assert "so it goes" in done.stderr
     assert "no number" in done.stderr
@@ -149,7 +151,9 @@ eventually(lambda: not alive([child.pid]))
 again = launch(time.sleep, 0, "t").started()
 assert again.join(10) and again.exit_code == 0
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert os.listdir(tmp_path) == [], "the new server does not know what the old one held"
 

@@ -46,7 +46,8 @@ def test_the_recorded_order_explains_the_result(tmp_path):
 
 
 # The ABA program: hart 0 makes its LR and then waits for hart 1 to store another value and the old one again.
-ABA = """
+ABA = (
+    """
 .globl _start
 _start: la s0, cell
         la s1, turn
@@ -78,7 +79,9 @@ cell: .dword 7
 .balign 64
 turn: .dword 0
 .text
-""" + EXIT
+"""
+    + EXIT
+)
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -105,12 +108,16 @@ def test_without_the_writes_the_sc_succeeds():
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_pause_gives_registers_and_memory_and_takes_them_back(tier):
-    source = """
+    source = (
+        """
 .globl _start
 _start: addi s1, s1, 1
         beqz s2, _start
         mv a0, s3
-""" + EXIT + ".data\n.balign 8\ncell: .dword 0\n"
+"""
+        + EXIT
+        + ".data\n.balign 8\ncell: .dword 0\n"
+    )
     program = image(source)
     with machine(source, harts=2, tier=tier) as vm:
         vm.start()
@@ -183,7 +190,8 @@ def test_all_parked_ends_the_vm():
 
 
 # Harts pass a software interrupt round in a ring; each sleeps in WFI until it comes. No spinning: a lost wake-up hangs.
-RING = """
+RING = (
+    """
 .globl _start
 _start: li s0, 0x2000000
         slli t0, a0, 2
@@ -211,7 +219,9 @@ last:   bnez a0, pass
         j exit
 pass:   sw s4, (s2)
 stuck:  j stuck
-""" + EXIT
+"""
+    + EXIT
+)
 
 
 def test_software_interrupts_wake_sleeping_harts():
@@ -220,7 +230,8 @@ def test_software_interrupts_wake_sleeping_harts():
 
 
 # The handler counts timer interrupts; hart 0 also sets the timer of hart 1.
-TIMER = """
+TIMER = (
+    """
 .globl _start
 _start: la t0, handler
         csrw mtvec, t0
@@ -267,7 +278,9 @@ bad:    li a0, 9
 .balign 8
 done: .dword 0
 .text
-""" + EXIT
+"""
+    + EXIT
+)
 
 
 def test_timer_interrupts_come_in_time_to_sleeping_harts():
@@ -277,7 +290,8 @@ def test_timer_interrupts_come_in_time_to_sleeping_harts():
     assert result.wall_s >= 0.007, "three periods of 2 ms and more"
 
 
-CONSOLE = """
+CONSOLE = (
+    """
 .globl _start
 _start: bnez a0, park
         li s0, {writes}
@@ -303,7 +317,9 @@ park:   wfi
 block: .zero 32
 text: .ascii "{text}"
 .text
-""" + EXIT
+"""
+    + EXIT
+)
 
 
 @pytest.mark.parametrize("writes", [1, 70])
@@ -331,7 +347,9 @@ def test_two_vms_run_side_by_side():
 def test_the_exit_code_is_that_of_the_hart_that_came_first():
     """Also with many harts that exit at the same time, each with a code of its own."""
     for _ in range(5):
-        result, _ = run(".globl _start\n_start: addi a0, a0, 100\n j exit\n" + EXIT, harts=6, tier="interpreter")
+        result, _ = run(
+            ".globl _start\n_start: addi a0, a0, 100\n j exit\n" + EXIT, harts=6, tier="interpreter"
+        )
         assert (result.ending, result.exit_code) == (Ending.EXIT, 100 + result.hart)
 
 
@@ -373,7 +391,12 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
     environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment, text=True, timeout=20
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        env=environment,
+        text=True,
+        timeout=20,
+        check=False,
     )
     segment, directory = done.stdout.split()
     assert Path("/dev/shm", segment).exists()
