@@ -95,13 +95,6 @@ CATALOGUE: dict[int, Message] = {
         Message(
             Kind.STORE, ("address", "size", "value", "order"), Sender.HART, (), "store to a tracked granule"
         ),
-        Message(
-            Kind.TRACK,
-            ("address",),
-            Sender.HART,
-            (),
-            "under `inline`: answered when the page of that address is tracked, and not frozen",
-        ),
         Message(Kind.END_RESERVATION, ("failure",), Sender.HART, (), "drop the sender's reservation"),
         Message(
             Kind.WAIT,
@@ -132,6 +125,13 @@ CATALOGUE: dict[int, Message] = {
             (),
             "a write from outside the harts: breaks reservations as a store does; made twice if the bus is "
             "restarted before it has answered",
+        ),
+        Message(
+            Kind.TRACK,
+            ("address",),
+            Sender.HART,
+            (),
+            "under `inline`: answered when the page of that address is tracked, and not frozen",
         ),
     )
 }

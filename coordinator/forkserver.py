@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import importlib
 import os
 import pickle
 import select
@@ -34,6 +35,8 @@ from types import FrameType
 from typing import NoReturn
 
 MAX_MESSAGE = 1 << 17
+_PRELOAD = ("msgpack", "zmq", "llvmlite.binding", "hart.isa", "hart.preload")
+"""The last is what is wanted; in steps, so that the coordinator's end is seen soon also meanwhile."""
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -67,7 +70,8 @@ class _Server:
             return False
         operation, *arguments = pickle.loads(data)
         if operation == "start":
-            self._start(files[0], *arguments)
+            if not _hung_up(self._coordinator):
+                self._start(files[0], *arguments)
         elif operation == "signal":
             pid, number = arguments
             if pid in self._children:  # not reaped, so the number is still that process's
@@ -156,7 +160,16 @@ _server_pid = os.getpid()
 
 def main(descriptor: int) -> NoReturn:
     """The fork server's main function; `descriptor` is its end of the socket."""
-    import hart.preload  # noqa: F401 - for its effect
-
-    _Server(socket.socket(fileno=descriptor)).serve()
+    coordinator = socket.socket(fileno=descriptor)
+    for module in _PRELOAD:
+        if not _hung_up(coordinator):
+            importlib.import_module(module)
+    _Server(coordinator).serve()
     os._exit(0)
+
+
+def _hung_up(peer: socket.socket) -> bool:
+    """Whether the other end is closed, whatever is still to be read."""
+    poll = select.poll()
+    poll.register(peer, select.POLLRDHUP)
+    return bool(poll.poll(0))

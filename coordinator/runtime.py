@@ -17,14 +17,19 @@ from bus.segment import NAME_PREFIX, unlink
 _OWNER = "owner"
 
 
+_NAME_BYTES = len(NAME_PREFIX) + 12
+_LONGEST_BASE = 107 - _NAME_BYTES - len("//compile")  # unix(7): a socket's path has at most 107 bytes
+
+
 def _base() -> Path:
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    return Path(runtime) if runtime and os.access(runtime, os.W_OK) else Path(tempfile.gettempdir())
+    usable = runtime and len(os.fsencode(runtime)) <= _LONGEST_BASE and os.access(runtime, os.W_OK)
+    return Path(runtime if runtime and usable else tempfile.gettempdir())
 
 
 def new_path(segment: str) -> Path:
     """Where the directory of the VM with that segment shall be."""
-    return _base() / segment
+    return _base() / segment[:_NAME_BYTES]
 
 
 def control_endpoint() -> str:

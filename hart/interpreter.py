@@ -6,6 +6,9 @@ instructions and says why it stopped.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from bus.access import AmoOp, Fault, MemoryFault, Order
 from bus.layout import Hart
 from bus.port import MemoryPort
@@ -27,12 +30,11 @@ from hart.isa.decoder import Decoder
 from hart.isa.extensions import misa
 from hart.isa.instruction import Instruction, instruction_at
 from hart.isa.integers import IntegerArithmetic
-from hart.isa.row import Meaning
 from hart.isa.window import fused_sc
 
 _MASK = (1 << 64) - 1
-Entry = tuple[Meaning, tuple[int, ...], int]
-"""A decoded instruction: what it does, to what, and its length."""
+Entry = tuple[Callable[[], None], int]
+"""A decoded instruction: what it does, bound to the machine and its operands, and the address that follows it."""
 
 _INTERRUPTS = (
     Cause.MACHINE_EXTERNAL_INTERRUPT,
@@ -105,7 +107,7 @@ class Interpreter(IntegerArithmetic):
         self, hart: int, extensions: frozenset[str], port: MemoryPort, page: Words, clint: Clint
     ) -> None:
         """`extensions` are decoder names, bundles resolved (`hart.isa.extensions.effective`)."""
-        self.x: list[int] | memoryview = [0] * 32
+        self._use_registers([0] * 32)
         self.at = 0
         self.instret = 0
         self.traps = 0
@@ -142,9 +144,8 @@ class Interpreter(IntegerArithmetic):
         try:
             for _ in range(count):
                 self._here = pc
-                entry = entries.get(pc) or self._decode(pc)
-                self._following = pc + entry[2] & _MASK
-                entry[0](self, *entry[1])
+                execute, self._following = entries.get(pc) or self._decode(pc)
+                execute()
                 pc = self._following
                 self.instret += 1
             self.at = pc
@@ -177,7 +178,7 @@ class Interpreter(IntegerArithmetic):
         decoded = self._decoder.decode(bits)
         if decoded is None:
             raise Trap(Cause.ILLEGAL_INSTRUCTION, bits)
-        entry = (decoded.row.meaning, decoded.arguments, decoded.length)
+        entry = (partial(decoded.row.meaning, self, *decoded.arguments), pc + decoded.length & _MASK)
         self._decoded[pc] = entry
         return entry
 
@@ -229,9 +230,11 @@ class Interpreter(IntegerArithmetic):
 
     # Registers and pc
 
-    def get(self, register: int) -> int:
+    def _use_registers(self, x: list[int] | memoryview) -> None:
+        """Keep the registers in `x`."""
+        self.x = x
+        self.get: Callable[[int], int] = x.__getitem__
         """See `Algebra.get`."""
-        return self.x[register]
 
     def set(self, register: int, value: int) -> None:
         """See `Algebra.set`."""
@@ -244,7 +247,7 @@ class Interpreter(IntegerArithmetic):
 
     def next_pc(self) -> int:
         """See `Algebra.next_pc`; valid before a jump as after it."""
-        return self._here + self._decoded[self._here][2] & _MASK
+        return self._decoded[self._here][1]
 
     # Memory
 

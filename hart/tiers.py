@@ -33,11 +33,11 @@ class _NativeBegins(Exception):
     """T0 came to an instruction where native code begins; it has not executed it."""
 
 
-def _stop(machine: object) -> None:
+def _stop() -> None:
     raise _NativeBegins
 
 
-_STOP: Entry = (_stop, (), 0)
+_STOP: Entry = (_stop, 0)
 """Stands in T0's decoded code where native code begins."""
 
 
@@ -75,7 +75,7 @@ class TieredInterpreter(Interpreter):
         self.engine = Engine(segment, hart)
         self.slice = FIRST_SLICE
         self._context = self.engine.context
-        self.x = self._context[Word.X : Word.X + 32]
+        self._use_registers(self._context[Word.X : Word.X + 32])
         self._entries = self.engine.entries
         self._asked: dict[int, int] = {}
         """Best tier asked for, by entry."""
@@ -98,6 +98,8 @@ class TieredInterpreter(Interpreter):
             native = entries.get(self.at)
             if native is None:
                 self._interpret(min(left, INTERPRETED_SLICE))
+                if time.monotonic_ns() - start > SLICE_NS:
+                    return
                 continue
             self.port.forget_fused()
             self.at = enter(native, left)

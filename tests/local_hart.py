@@ -5,13 +5,14 @@ Owns the direct link between a hart and its arbiter. Starts nothing, so that tho
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from bus.doorbell import Ringer
-from bus.layout import Geometry, Hart, HartEnding, Header
+from bus.layout import Geometry, Hart, HartEnding
 from bus.messages import Kind
 from bus.policies import Arbiter, ArbiterContext, PortContext, Reservations, policy
 from bus.quiescence import Quiescence
@@ -91,6 +92,7 @@ def segment_with(image: Image | None, harts: int = 1, ram_bytes: int = 1 << 20) 
             environment("bare").load(segment, image)
         yield segment
     finally:
+        gc.collect()  # an interpreter and what it has decoded refer to each other, and to views of the segment
         segment.close()
 
 
@@ -145,7 +147,7 @@ def run(
         page = segment.harts[0]
         return Outcome(
             ending=ending,
-            exit_code=segment.header[Header.EXIT_VALUE],
+            exit_code=segment.harts[0][Hart.EXIT_CODE],
             pc=page[Hart.PC],
             x=tuple(page[Hart.X + i] for i in range(32)),
             instret=page[Hart.INSTRET],

@@ -76,7 +76,7 @@ _PLAIN = (1, 2, 4, 8)
 _SWAPPABLE = (1, 2, 4, 8, 16)
 _OPERATIONS = tuple(AmoOp)
 _LAST_OP = len(_OPERATIONS) - 1
-_LAST_ORDER = int(max(Order))
+_LAST_ORDER = int(Order.AQRL)
 _HEAT_AMO = int(AtomicKind.AMO)
 _RESULTS = {_LR: 1, _SC: 1, _AMO: 1, _CAS: 2, _STORE: 0, _END_RESERVATION: 0}
 """How many values an answer has."""

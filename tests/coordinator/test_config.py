@@ -51,7 +51,7 @@ ONE_ERROR = [
     ("[vm]\nmemory = 5000", "f.toml:5: vm.memory = 5000: 5000B is not a multiple of 4KiB from 4KiB to 1024GiB"),
     (
         '[vm]\npolicy = "seriel"',
-        "f.toml:5: vm.policy = \"seriel\": is not allowed; did you mean 'serial'?; allowed: serial",
+        "f.toml:5: vm.policy = \"seriel\": is not allowed; did you mean 'serial'?; allowed: serial, inline",
     ),
     (
         "[vm.limits]\ntimeout = 3",
@@ -110,7 +110,7 @@ ONE_ERROR = [
         "[vm.expect.sc_failures]\nother_stor = 1",
         "f.toml:4: vm.expect.sc_failures: no SC failure cause 'other_stor'; did you mean 'other_store'?; allowed: "
         "no_reservation, other_store, other_sc, other_amo, own_store, granule_mismatch, address_mismatch, trap, "
-        "external_write, page_transition, bus_restart, injected",
+        "external_write, page_transition, bus_restart, injected, value_changed",
     ),
     (
         '[vm.expect]\nconsole.matches = "("',
@@ -217,7 +217,7 @@ def test_overrides_reach_every_vm():
 def test_a_bad_override_is_blamed_on_its_option():
     assert errors(MINIMAL, Overrides(harts=0, policy="x")) == [
         "f.toml: --harts = 0: must be at least 1",
-        'f.toml: --policy = "x": is not allowed; allowed: serial',
+        'f.toml: --policy = "x": is not allowed; allowed: serial, inline',
     ]
 
 
