@@ -24,7 +24,6 @@ from hart.csr import (
     NoSuchCsr,
 )
 from hart.isa.decoder import Decoder
-from hart.isa.extensions import misa
 from hart.isa.integers import IntegerArithmetic
 from hart.isa.row import Meaning
 
@@ -116,7 +115,7 @@ class Interpreter(IntegerArithmetic):
         self._decoded: dict[int, Entry] = {}
         self._alignment = 2 if "Zca" in extensions else 4
         self._misaligned_traps = "Zicclsm" not in extensions
-        self.csrs = CsrFile(hart, misa(extensions), self._alignment, self)
+        self.csrs = CsrFile(hart, extensions, self)
         self._here = 0
         self._following = 0
 
