@@ -31,9 +31,12 @@ app.add_typer(configs.app, name="configs")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        typer.echo(f"hartstorm {version('hartstorm')}")
+        try:
+            typer.echo(f"hartstorm {version('hartstorm')}")
+        except PackageNotFoundError:
+            typer.echo("hartstorm, run from a source tree that is not installed")
         raise typer.Exit
 
 

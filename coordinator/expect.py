@@ -202,8 +202,10 @@ class _Judge:
         if trap.tval is not None:
             expected += f", tval {trap.tval}"
         trapped = [h for h in self.result.harts if h.trap is not None]
-        seen = "; ".join(describe_trap(h.hart, h.trap, self.image) for h in trapped if h.trap) or "no trap"
-        return Check("trap", expected, seen, any(self._is_expected_trap(h) for h in trapped))
+        met = [h for h in trapped if self._is_expected_trap(h)]
+        told = met[:1] or trapped
+        seen = "; ".join(describe_trap(h.hart, h.trap, self.image) for h in told if h.trap) or "no trap"
+        return Check("trap", expected, seen, bool(met))
 
     def _is_expected_trap(self, hart: HartResult) -> bool:
         expected, trap = self.vm.expect.trap, hart.trap

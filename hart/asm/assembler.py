@@ -227,7 +227,7 @@ class _Reader:
             if outer:
                 condition.live = condition.taken = self._test(name, rest)
             return
-        if len(self._conditions) <= self._frames[-1].conditions if self._frames else not self._conditions:
+        if len(self._conditions) <= self._frames[-1].conditions:
             raise Problem(f"{name} without .if")
         condition = self._conditions[-1]
         if name == ".endif":

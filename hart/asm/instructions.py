@@ -44,8 +44,8 @@ def assemble_instruction(context: Context, text: str) -> None:
         Problem: unknown, not enabled, or with operands that it cannot take.
 
     """
-    mnemonic, _, rest = text.replace("\t", " ").partition(" ")
-    _assemble(context, mnemonic.lower(), split_operands(rest))
+    mnemonic, *rest = text.split(None, 1)
+    _assemble(context, mnemonic.lower(), split_operands("".join(rest)))
 
 
 def _assemble(context: Context, mnemonic: str, operands: list[str]) -> None:
@@ -82,26 +82,19 @@ def _unknown(mnemonic: str) -> Problem:
 
 
 def _no_form(context: Context, forms: tuple[Pseudo, ...], operands: list[str]) -> Problem:
-    """Why no form of a pseudo-instruction fits."""
+    """Why no form of a pseudo-instruction fits: a bad operand where there is but one form of that length."""
     name = forms[0].name
-    for pseudo in forms:
-        for operand, text in zip(parse_template(pseudo.operands), operands, strict=False):
-            if (
-                operand.value
-                and operand.value.text == "constant"
-                and len(operands) == pseudo.operands.count(",") + 1
-            ):
-                try:
-                    context.constant(text)
-                except Problem as problem:
-                    return Problem(f"{name}: {problem}")
-            if (
-                operand.value
-                and operand.value.text in _REGISTER_ATOMS
-                and text not in REGISTERS
-                and len(forms) == 1
-            ):
-                return Problem(f"{name}: {text!r} is not an integer register{nearest(text, REGISTERS)}")
+    templates = [parse_template(p.operands) for p in forms]
+    fitting = [t for t in templates if len(t) == len(operands)]
+    for operand, text in zip(fitting[0], operands, strict=True) if len(fitting) == 1 else ():
+        kind = operand.value.text if operand.value else ""
+        if kind in _REGISTER_ATOMS and text not in REGISTERS:
+            return Problem(f"{name}: {text!r} is not an integer register{nearest(text, REGISTERS)}")
+        if kind == "constant":
+            try:
+                context.constant(text)
+            except Problem as problem:
+                return Problem(f"{name}: {problem}")
     shapes = " or ".join(f"{p.name} {p.operands}".strip() for p in forms)
     return Problem(f"{name} does not take {', '.join(operands) or 'no operands'!r}; write {shapes}")
 
@@ -165,13 +158,14 @@ def _instruction(context: Context, row: Row, operands: list[str], given: Mapping
     references: dict[str, Reference | Problem] = {}
     for text in operands:
         for part in {text, split_base(text)[0]}:
-            if part not in REGISTERS:
-                references[part] = _reference(context, part)
+            references[part] = _reference(context, part)
     return Instruction(row, tuple(operands), given, references)
 
 
 def _reference(context: Context, text: str) -> Reference | Problem:
     """What an operand text refers to, or what is wrong with it as an expression."""
+    if text in REGISTERS:
+        return Problem(f"{text!r} is a register, where a number or a symbol should be")
     m = _RELOCATION.fullmatch(text)
     try:
         if m is None:

@@ -282,7 +282,7 @@ class Preprocessor:
             if token not in given:
                 out.append(token)
             elif _beside_paste(body, at):
-                out += given[token]
+                out += given[token] or [""]  # even nothing is an operand of ##
             elif out and out[-1] == "#":
                 out[-1] = '"' + "".join(given[token]).replace("\\", "\\\\").replace('"', '\\"') + '"'
             else:

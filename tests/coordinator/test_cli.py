@@ -237,6 +237,11 @@ def test_help_loads_nothing_heavy():
     assert "run" in done.stdout
 
 
+def test_version():
+    done = hartstorm("--version")
+    assert (done.exit_code, done.stdout[:9]) == (0, "hartstorm")
+
+
 def test_an_internal_error_has_exit_code_3():
     code = (
         "import sys; sys.argv = ['hartstorm', 'configs', 'schema']\n"

@@ -91,9 +91,18 @@ def test_nothing_is_left_when_the_run_is_interrupted():
     def interrupt(progress):
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        run_fake(config('[vm]\nguest.elf = "a"\n[vms.one]\n[vms.two]'), machines, interrupt)
-    assert [m.destroyed for m in machines.made] == [True, True]
+    two = config('[vm]\nguest.elf = "a"\n[vms.one]\n[vms.two]')
+    with local_coordinator(machines) as client:
+        with pytest.raises(KeyboardInterrupt):
+            run(two, dict.fromkeys(two.vms, IMAGE), client, interrupt)
+        assert [m.destroyed for m in machines.made] == [True, True]
+
+
+def test_the_coordinator_ends_vms_that_its_command_forgot():
+    machines = Machines(run_s=3600)
+    with local_coordinator(machines) as client:
+        client.create_vm(VmSpec(name="forgotten", harts=1)).run()
+    assert machines.made[0].destroyed
 
 
 def test_the_spec_says_what_the_config_says():

@@ -24,6 +24,7 @@ def errors(text: str, isa: str = "rv64imac_zacas") -> list[str]:
         ("amoadd.w.aqlr a0, a1, (a2)", "did you mean 'amoadd.w.aqrl'?"),
         (".wrod 1", "unknown directive '.wrod'; did you mean '.word'?"),
         ("add a0, a1, t9", "add: 't9' is not"),
+        ("beq a0, a1, a2", "'a2' is a register, where a number or a symbol should be"),
         ("mv a0, b1", "mv: 'b1' is not an integer register"),
         ("mv a0", "mv does not take 'a0'; write mv rd, rs1"),
         ("addi a0, a0, 2048", "addi: imm = 2048 is not in -2048..2047"),
