@@ -406,7 +406,7 @@ class Generator:
         code = constant(base, address) + encode(f"lr.{size}", rd=others[0], rs1=base, order=order())
         between = self._random.randrange(6)
         if between == 1:
-            code += encode("sd", rs1=base, rs2=others[1])
+            code += encode(f"s{size}", rs1=base, rs2=others[1])
         elif between == 2:
             code += encode("amoadd.w", rd=others[1], rs1=base, rs2=others[2], order=order())
         elif between == 3:
