@@ -272,6 +272,8 @@ class Generator:
             return self._with_interrupt(code)
         if what.wait is Wait.RESERVATION:
             return _END_RESERVATION + code  # without one, neither machine waits
+        if "csr" in fields:
+            code += encode("csrrs", rd=self._register(), csr=fields["csr"], rs1=0)  # what was written
         return self._operands(what) + code
 
     def _operands(self, what: Effects) -> bytes:
