@@ -457,6 +457,10 @@ class Generator:
 # The frame
 
 
+HANDLER_READS_MCAUSE = RAM + 8
+"""Where the handler's second instruction stands: behind the jump over it and the read of mtval."""
+
+
 def _handler(compressed: bool) -> bytes:
     first, second = _HANDLER, _HANDLER + 1
     code = encode("csrrs", rd=second, csr=NUMBERS["mtval"], rs1=0)
