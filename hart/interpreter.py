@@ -27,7 +27,6 @@ from hart.csr import (
     NoSuchCsr,
 )
 from hart.isa.decoder import Decoder
-from hart.isa.extensions import misa
 from hart.isa.instruction import Instruction, instruction_at
 from hart.isa.integers import IntegerArithmetic
 from hart.isa.window import fused_sc
@@ -122,7 +121,7 @@ class Interpreter(IntegerArithmetic):
         """Whether the LR at an address can be fused."""
         self._alignment = 2 if "Zca" in extensions else 4
         self._misaligned_traps = "Zicclsm" not in extensions
-        self.csrs = CsrFile(hart, misa(extensions), self._alignment, self)
+        self.csrs = CsrFile(hart, extensions, self)
         self._here = 0
         self._following = 0
 
