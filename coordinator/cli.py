@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from coordinator.commands import asm, configs, disasm, run
+from coordinator.commands import asm, cache, configs, disasm, run
 from coordinator.commands.exit_codes import ExitCode
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("run")(run.run)
 app.command("asm")(asm.asm)
 app.command("disasm")(disasm.disasm)
 app.add_typer(configs.app, name="configs")
+app.add_typer(cache.app, name="cache")
 
 
 def _print_version(wanted: bool) -> None:

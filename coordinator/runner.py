@@ -49,6 +49,7 @@ def vm_spec(name: str, vm: Vm, file_suffix: str = "") -> VmSpec:
         timeout_s=vm.limits.timeout_s,
         record_order=_suffixed(vm.record.order, file_suffix),
         trace=_suffixed(vm.record.trace, file_suffix),
+        tier=vm.tier,
         environment=vm.environment,
         on_hart_death=vm.on_hart_death,
         on_bus_death=vm.on_bus_death,

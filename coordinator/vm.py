@@ -22,7 +22,7 @@ from bus.doorbell import Ringer
 from bus.layout import Doorbell, Geometry, Hart, HartEnding, HartStatus, Header
 from bus.link import BusError, BusLink, BusLost
 from bus.messages import Kind
-from bus.policies import Reservations
+from bus.policies import Reservations, policy
 from bus.ring import RingReader
 from bus.segment import Segment
 from bus.server import BusSpec
@@ -31,12 +31,12 @@ from coordinator.launch import launch
 from coordinator.machine import MachineState
 from coordinator.result import Ending, HartResult, HotAddress, TrapReport, VmResult
 from coordinator.runtime import RuntimeDirectory
-from coordinator.spec import VmSpec
+from coordinator.spec import TierName, VmSpec
 from hart.causes import cause_name
 from hart.environments import environment
 from hart.image import Image
 from hart.isa.decoder import Decoder
-from hart.isa.disassembler import disassemble
+from hart.isa.disassembler import describe
 from hart.isa.extensions import effective
 from hart.jit.cache import default_directory
 from hart.jit.codegen import Tier
@@ -50,7 +50,7 @@ GRACE_S = 1.0
 """How long processes have to end by themselves before they are killed."""
 START_TIMEOUT_S = 20.0
 
-TIERS: dict[str, tuple[Tier, ...]] = {
+TIERS: dict[TierName, tuple[Tier, ...]] = {
     "auto": (Tier.T1, Tier.T2),
     "interpreter": (),
     "t1": (Tier.T1,),
@@ -285,8 +285,7 @@ class _Monitor:
         self._ringer = Ringer(segment, self._link)
         self._dead: set[int] = set()
         self.call(Kind.PING)
-        # A traced hart is interpreted: there is nothing to compile.
-        tiers = () if spec.trace is not None else TIERS[spec.tier]
+        tiers = _native_tiers(spec)
         cache = str(default_directory() if spec.cache is None else spec.cache)
         self._service: BaseProcess | None = None
         if tiers:
@@ -516,9 +515,8 @@ class _Monitor:
             bits = memory.load(pc, 2)
             if bits & 3 == 3:
                 bits |= memory.load(pc + 2, 2) << 16
-            text = disassemble(
-                bits, pc, decoder=Decoder(self._decoder_extensions), symbolize=self._image.symbolize
-            )
+            decoder = Decoder(self._decoder_extensions)
+            text = describe(bits, pc, decoder=decoder, symbolize=self._image.symbolize)
         except MemoryFault as fault:
             text = str(fault)
         cause = page[Hart.TRAP_CAUSE]
@@ -533,6 +531,13 @@ class _Monitor:
             HotAddress(a, self._image.symbolize(a), by_address[a])
             for a in order[: self._spec.watch.hot_addresses]
         )
+
+
+def _native_tiers(spec: VmSpec) -> tuple[Tier, ...]:
+    """None where the VM is traced, which is the interpreter's, or where its policy has no native code."""
+    if spec.trace is not None or policy(spec.policy).lowering is None:
+        return ()
+    return TIERS[spec.tier]
 
 
 def _trace_file(spec: VmSpec, hart: int) -> str | None:

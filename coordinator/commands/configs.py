@@ -21,7 +21,7 @@ def list_configs() -> None:
 
     table = plain_table(["name", "shows", "file"])
     with config_errors():
-        for file in sorted(paths.CONFIGS.rglob("*.toml")):
+        for file in paths.shipped_configs().values():
             run = load(file).run
             table.add_row(run.name, run.description, str(_from_here(file)))
     stdout_console().print(table)
@@ -34,17 +34,17 @@ def _from_here(file: Path) -> Path:
 
 @app.command()
 def check(
-    files: Annotated[list[Path], typer.Argument(help="Run configurations.")],
+    files: Annotated[list[Path], typer.Argument(help="Run configurations: files, or names from `list`.")],
     build: Annotated[bool, typer.Option(help="Build the guests too, and look their symbols up.")] = True,
 ) -> None:
     """Check configurations without running them; prints every problem and exits with 2 if there is one."""
-    from coordinator.config import ConfigError, load
+    from coordinator.config import ConfigError, find, load
     from coordinator.guest import build_all
 
     bad = False
     for file in files:
         try:
-            config = load(file)
+            config = load(find(file))
             if build:
                 build_all(config)
         except ConfigError as error:
@@ -66,9 +66,11 @@ def schema() -> None:
 
 
 @app.command()
-def show(file: Annotated[Path, typer.Argument(help="A run configuration.")]) -> None:
+def show(
+    file: Annotated[Path, typer.Argument(help="A run configuration: a file, or a name from `list`.")],
+) -> None:
     """Print a configuration as it will run: VMs merged, defaults filled in, as JSON."""
-    from coordinator.config import load
+    from coordinator.config import find, load
 
     with config_errors():
-        typer.echo(load(file).run.model_dump_json(indent=2, exclude_none=True))
+        typer.echo(load(find(file)).run.model_dump_json(indent=2, exclude_none=True))

@@ -15,8 +15,7 @@ from hart.asm.pseudo import INVERSE, PSEUDO, constant_steps
 from hart.isa import BY_NAME, ROWS
 from hart.isa.decoder import Decoder
 from hart.isa.disassembler import disassemble
-from hart.isa.extensions import implemented
-from hart.isa.extensions import dependents
+from hart.isa.extensions import dependents, implemented
 from hart.isa.isa_string import parse
 from hart.isa.row import Row
 
