@@ -14,22 +14,19 @@ app = typer.Typer(help="List, check and explain run configurations.", no_args_is
 
 @app.command("list")
 def list_configs() -> None:
-    """Print the configurations that come with hartstorm: name, what it shows, file."""
+    """Print the configurations that come with hartstorm, and where their files are."""
     from coordinator import paths
     from coordinator.config import load
     from coordinator.report import plain_table, stdout_console
 
-    table = plain_table(["name", "shows", "file"])
+    table = plain_table(["name", "shows"])
+    table.columns[1].no_wrap = False  # a name must be whole to be of use
     with config_errors():
         for file in paths.shipped_configs().values():
             run = load(file).run
-            table.add_row(run.name, run.description, str(_from_here(file)))
+            table.add_row(run.name, run.description)
     stdout_console().print(table)
-
-
-def _from_here(file: Path) -> Path:
-    """The path a user can paste: relative where the file lies below the current directory."""
-    return file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+    typer.echo(f"\n`hartstorm run NAME` runs one; their files are below {paths.CONFIGS}")
 
 
 @app.command()
