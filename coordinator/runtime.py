@@ -1,4 +1,4 @@
-"""Where a VM keeps its socket on the host, and the removal of what killed coordinators left behind.
+"""Where sockets lie on the host, and the removal of what killed coordinators left behind.
 
 Owns the per-VM directory. The segment's name is noted in it, so that whoever finds the directory can remove both.
 """
@@ -21,6 +21,11 @@ _OWNER = "owner"
 def _base() -> Path:
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     return Path(runtime) if runtime and os.access(runtime, os.W_OK) else Path(tempfile.gettempdir())
+
+
+def control_endpoint() -> str:
+    """Where `hartstorm serve` serves this user unless told otherwise."""
+    return f"ipc://{_base() / f'{_PREFIX}control-{os.getuid()}' / 'control'}"
 
 
 class RuntimeDirectory:

@@ -35,13 +35,13 @@ def check(
     build: Annotated[bool, typer.Option(help="Build the guests too, and look their symbols up.")] = True,
 ) -> None:
     """Check configurations without running them; prints every problem and exits with 2 if there is one."""
-    from coordinator.config import ConfigError, find, load
+    from coordinator.config import ConfigError, load
     from coordinator.guest import build_all
 
     bad = False
     for file in files:
         try:
-            config = load(find(file))
+            config = load(file)
             if build:
                 build_all(config)
         except ConfigError as error:
@@ -67,7 +67,7 @@ def show(
     file: Annotated[Path, typer.Argument(help="A run configuration: a file, or a name from `list`.")],
 ) -> None:
     """Print a configuration as it will run: VMs merged, defaults filled in, as JSON."""
-    from coordinator.config import find, load
+    from coordinator.config import load
 
     with config_errors():
-        typer.echo(load(find(file)).run.model_dump_json(indent=2, exclude_none=True))
+        typer.echo(load(file).run.model_dump_json(indent=2, exclude_none=True))

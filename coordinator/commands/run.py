@@ -61,11 +61,10 @@ def run(
 
 
 def _prepare(file: Path, overrides: Overrides) -> tuple[Config, dict[str, Image]]:
-    from coordinator.config import find, for_program, load
+    from coordinator.config import open_run
     from coordinator.guest import build_all
 
-    file = find(file)
-    config = (load if file.suffix == ".toml" else for_program)(file, overrides)
+    config = open_run(file, overrides)
     return config, build_all(config)
 
 

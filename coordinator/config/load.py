@@ -98,7 +98,18 @@ _OPTION_PATHS: dict[str, tuple[str, ...]] = {
 assert set(_OPTION_PATHS) == {f.name for f in fields(Overrides)}
 
 
-def find(path: Path) -> Path:
+def open_run(path: Path, overrides: Overrides = Overrides()) -> Config:
+    """The configuration that `path` names: one in a file, one that comes along, or a program by itself.
+
+    Raises:
+        ConfigError: as `load` and `for_program`.
+
+    """
+    path = _find(path)
+    return (load if path.suffix == ".toml" else for_program)(path, overrides)
+
+
+def _find(path: Path) -> Path:
     """The file that `path` means: itself or, where it is no file but a bare name, the shipped configuration so called.
 
     Raises:
@@ -117,12 +128,13 @@ def find(path: Path) -> Path:
 
 
 def load(path: Path, overrides: Overrides = Overrides()) -> Config:
-    """Read and check the run configuration at `path`.
+    """Read and check the run configuration at `path`, or the one that comes along by that name.
 
     Raises:
         ConfigError: it cannot be read, is not TOML, or does not fit the model; lists every problem.
 
     """
+    path = _find(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

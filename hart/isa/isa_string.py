@@ -24,7 +24,8 @@ ISA_BASE = "rv64i"
 
 _BASE_2_0 = ("Zicsr", "Zifencei", "Zicntr", "Zihpm")
 _G = ("I", "M", "A", "F", "D", "Zicsr", "Zifencei")
-_LETTER_ORDER = "iemafdqlcbkjtpvnsuh"
+_LETTER_ORDER = "iemafdqlcbkjtpvnhsu"
+"""The privilege modes come last: an s with another letter than u after it would begin a long name."""
 
 _LETTER = re.compile(r"([a-z])(?:(\d+)(?:p(\d+))?)?")
 _LETTERS_FROM_S = re.compile(r"su?h?(?:_|$)")

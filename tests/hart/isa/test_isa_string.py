@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hart.isa.extensions import REGISTRY, implemented, requirements, unmet
@@ -98,6 +98,7 @@ def sound_sets() -> st.SearchStrategy[frozenset[str]]:
 
 @given(sound_sets())
 @example(frozenset({"I", "S", "U", "H"}))
+@settings(max_examples=300)
 def test_printing_and_parsing_give_the_set_back(extensions: frozenset[str]):
     assert unmet(extensions) == []
     assert parse(format_isa(extensions)) == extensions
