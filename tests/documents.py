@@ -5,7 +5,7 @@ Owns the form of an example, a fenced block whose first line says what to do wit
 - ```` ```LANGUAGE file=PATH ````: write the block to PATH;
 - ```` ```diff file=PATH ````: the lines with ` ` and `-` stand in PATH once; replace them by those with ` ` and `+`;
 - ```` ```console ````: run each line after `$ `; its exit code is 0, or what `# exits with N` says; each line below
-  it occurs in what it prints, blanks counting as one.
+  it occurs in what it prints, blanks counting as one. With ` &` it runs on until the examples are through.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,12 @@ class Command:
     words: tuple[str, ...]
     exit_code: int
     output: tuple[str, ...]
+
+    @property
+    def argv(self) -> list[str]:
+        """What to execute."""
+        program, *arguments = (word for word in self.words if word != "&")
+        return [*_SHIMS[program], *arguments]
 
 
 def blocks(document: Path) -> list[Block]:
@@ -81,22 +88,76 @@ def commands(block: Block) -> Iterator[Command]:
         words, exit_code, output = tuple(text.split()), int(comment or 0), []
 
 
-def copy_tree(target: Path) -> None:
-    """Copy what examples need of the tree."""
-    for name in ("bus", "hart", "coordinator", "configs", "tests"):
-        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", target)
+class Examples:
+    """A copy of the tree in which examples are carried out; a context manager that ends what runs on."""
 
+    def __init__(
+        self, directory: Path, hartstorm: Callable[[Sequence[str]], tuple[int, str]] | None = None
+    ) -> None:
+        """Copy what examples need below `directory`.
 
-def carry_out(block: Block, tree: Path) -> None:
-    """Do in `tree` what the block says; blocks of other kinds say nothing."""
-    if block.language == "console":
-        for command in commands(block):
-            _run(command, tree)
-    elif block.file is not None and block.language == "diff":
-        _patch(block, tree / block.file)
-    elif block.file is not None:
-        (tree / block.file).write_text("\n".join(block.lines) + "\n", encoding="utf-8")
+        `hartstorm` runs that command, giving exit code and output; without it, a process does, from the copy.
+        """
+        self._hartstorm = hartstorm
+        self.tree = directory / "tree"
+        for name in ("bus", "hart", "coordinator", "configs", "tests"):
+            shutil.copytree(ROOT / name, self.tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", self.tree)
+        runtime = Path(tempfile.mkdtemp(prefix="hs-"))  # short: a socket's path has at most 107 bytes
+        self._runtime = runtime
+        self.user_directories = {"XDG_CACHE_HOME": str(directory / "cache"), "XDG_RUNTIME_DIR": str(runtime)}
+        self._environment = os.environ | self.user_directories
+        self._environment |= {"PYTHONPATH": str(self.tree), "PYTHONDONTWRITEBYTECODE": "1"}
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Examples:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._running:
+            process.terminate()
+        for process in self._running:
+            process.wait(30)
+        shutil.rmtree(self._runtime)
+
+    def carry_out(self, block: Block) -> None:
+        """Do what the block says; blocks of other kinds say nothing."""
+        if block.language == "console":
+            for command in commands(block):
+                self._run(command)
+        elif block.file is not None and block.language == "diff":
+            _patch(block, self.tree / block.file)
+        elif block.file is not None:
+            (self.tree / block.file).write_text("\n".join(block.lines) + "\n", encoding="utf-8")
+
+    def _run(self, command: Command) -> None:
+        if command.words[-1] == "&":
+            self._running.append(
+                subprocess.Popen(
+                    command.argv, cwd=self.tree, env=self._environment, stdout=subprocess.DEVNULL
+                )
+            )
+            return
+        exit_code, output = self._execute(command)
+        told = f"$ {' '.join(command.words)}\n{output}"
+        assert exit_code == command.exit_code, f"exit code {exit_code}, not {command.exit_code}\n{told}"
+        printed = " ".join(output.split())
+        for line in command.output:
+            assert " ".join(line.split()) in printed, f"does not print {line!r}\n{told}"
+
+    def _execute(self, command: Command) -> tuple[int, str]:
+        if self._hartstorm is not None and command.words[0] == "hartstorm":
+            return self._hartstorm(command.words[1:])
+        done = subprocess.run(
+            command.argv,
+            cwd=self.tree,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
 
 
 def _patch(block: Block, file: Path) -> None:
@@ -105,21 +166,3 @@ def _patch(block: Block, file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert text.count(old) == 1, f"line {block.line}: {block.file} holds {text.count(old)} times:\n{old}"
     file.write_text(text.replace(old, new), encoding="utf-8")
-
-
-def _run(command: Command, tree: Path) -> None:
-    program, *arguments = command.words
-    done = subprocess.run(
-        [*_SHIMS[program], *arguments],
-        cwd=tree,
-        env=os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    told = f"$ {' '.join(command.words)}\n{done.stdout}{done.stderr}"
-    assert done.returncode == command.exit_code, f"exit code {done.returncode}, not {command.exit_code}\n{told}"
-    printed = " ".join(told.split("\n", 1)[1].split())
-    for line in command.output:
-        assert " ".join(line.split()) in printed, f"does not print {line!r}\n{told}"

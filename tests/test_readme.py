@@ -7,10 +7,12 @@ import importlib.util
 import re
 
 import pytest
+from typer.testing import CliRunner
 
 from bus import policies
+from coordinator.cli import app
 from hart import environments
-from tests.documents import ROOT, blocks, carry_out, copy_tree
+from tests.documents import ROOT, Examples, blocks
 
 README = ROOT / "README.md"
 TEXT = README.read_text(encoding="utf-8")
@@ -26,14 +28,21 @@ def headings():
         yield pytest.param(heading, marks=marks)
 
 
+def hartstorm(arguments):
+    """The command in this process, which saves starting one each time."""
+    done = CliRunner().invoke(app, arguments)
+    return done.exit_code, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("heading", list(headings()))
 def test_examples(heading, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    tree = tmp_path / "tree"
-    copy_tree(tree)
-    for block in blocks(README):
-        if block.heading == heading:
-            carry_out(block, tree)
+    with Examples(tmp_path, hartstorm) as examples:
+        monkeypatch.chdir(examples.tree)
+        for name, value in examples.user_directories.items():
+            monkeypatch.setenv(name, value)
+        for block in blocks(README):
+            if block.heading == heading:
+                examples.carry_out(block)
 
 
 def test_every_test_that_it_names_exists():
@@ -41,7 +50,9 @@ def test_every_test_that_it_names_exists():
     assert len(named) > 15
     for file, name in named:
         tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
-        assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, f"{file}::{name}"
+        assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, (
+            f"{file}::{name}"
+        )
 
 
 def test_every_row_of_its_claims_names_a_test():
