@@ -256,7 +256,8 @@ class Limits(_Table):
 
 
 class Record(_Table):
-    """What to keep of the run. With several VMs each file name gets the VM's name before its suffix."""
+    """What to keep of the run. Paths start at the current directory. With several VMs each file name gets the VM's
+    name before its suffix."""
 
     order: str | None = None
     """File for the order in which the policy performed accesses. Default: none."""
