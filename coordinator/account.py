@@ -12,7 +12,7 @@ from coordinator.result import Ending, HartResult, HotAddress, TrapReport
 from hart.causes import cause_name
 from hart.image import Image
 from hart.isa.decoder import Decoder
-from hart.isa.disassembler import disassemble
+from hart.isa.disassembler import describe
 
 _ENDINGS = {
     HartEnding.EXIT: Ending.EXIT,
@@ -55,7 +55,7 @@ def _trap(segment: Segment, hart: int, image: Image, extensions: frozenset[str])
         bits = memory.load(pc, 2)
         if bits & 3 == 3:
             bits |= memory.load(pc + 2, 2) << 16
-        text = disassemble(bits, pc, decoder=Decoder(extensions), symbolize=image.symbolize)
+        text = describe(bits, pc, decoder=Decoder(extensions), symbolize=image.symbolize)
     except MemoryFault as fault:
         text = str(fault)
     cause = page[Hart.TRAP_CAUSE]

@@ -21,7 +21,7 @@ from bus.doorbell import Ringer
 from bus.layout import Doorbell, Hart, HartEnding, HartStatus, Header
 from bus.link import BusError, BusLink, BusLost
 from bus.messages import Kind
-from bus.policies import Reservations
+from bus.policies import Reservations, policy
 from bus.ring import RingReader
 from bus.segment import Segment
 from bus.server import BusSpec
@@ -29,7 +29,7 @@ from bus.server import run as run_bus
 from coordinator.account import hart_ending, hart_result, hot_addresses
 from coordinator.launch import LaunchError, Process, launch, wait
 from coordinator.result import Ending, VmResult
-from coordinator.spec import VmSpec
+from coordinator.spec import TierName, VmSpec
 from hart.environments import environment
 from hart.image import Image
 from hart.jit.cache import default_directory
@@ -46,7 +46,7 @@ GRACE_S = 1.0
 PATIENCE_S = 20.0
 """How long the bus has to answer the coordinator."""
 
-TIERS: dict[str, tuple[Tier, ...]] = {
+TIERS: dict[TierName, tuple[Tier, ...]] = {
     "auto": (Tier.T1, Tier.T2),
     "interpreter": (),
     "t1": (Tier.T1,),
@@ -175,7 +175,9 @@ class Monitor:
     @property
     def _tiers(self) -> tuple[Tier, ...]:
         """A traced hart is interpreted: there is nothing to compile."""
-        return () if self._spec.trace is not None else TIERS[self._spec.tier]
+        if self._spec.trace is not None or policy(self._spec.policy).lowering is None:
+            return ()
+        return TIERS[self._spec.tier]
 
     @property
     def _cache(self) -> str:

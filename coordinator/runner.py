@@ -48,8 +48,9 @@ def vm_spec(name: str, vm: Vm, file_suffix: str = "") -> VmSpec:
         seed=vm.seed,
         max_instructions=vm.limits.max_instructions,
         timeout_s=vm.limits.timeout_s,
-        record_order=_suffixed(vm.record.order, file_suffix),
-        trace=_suffixed(vm.record.trace, file_suffix),
+        record_order=_recorded(vm.record.order, file_suffix),
+        trace=_recorded(vm.record.trace, file_suffix),
+        tier=vm.tier,
         environment=vm.environment,
         on_hart_death=vm.on_hart_death,
         on_bus_death=vm.on_bus_death,
@@ -60,11 +61,12 @@ def vm_spec(name: str, vm: Vm, file_suffix: str = "") -> VmSpec:
     )
 
 
-def _suffixed(file: str | None, suffix: str) -> str | None:
-    if file is None or not suffix:
-        return file
-    path = Path(file)
-    return str(path.with_name(f"{path.stem}-{suffix}{path.suffix}"))
+def _recorded(file: str | None, suffix: str) -> str | None:
+    """Where the VM's processes write: absolute, for they and their coordinator may have another current directory."""
+    if file is None:
+        return None
+    path = Path(file).absolute()
+    return str(path.with_name(f"{path.stem}-{suffix}{path.suffix}") if suffix else path)
 
 
 def create(config: Run, images: Mapping[str, Image], client: ControlClient) -> dict[str, RemoteVm]:

@@ -1,6 +1,6 @@
 """Coherence policies: who performs an atomic, and how order is decided. One file each, chosen by name.
 
-Owns the interface between the bus process and a policy, and the list of policies.
+Owns the interface between the bus process and a policy. A policy's module defines POLICY.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import Protocol
 
 from bus.link import BusLink
@@ -121,7 +122,8 @@ class Policy:
     lowering: Callable[[Reservations], Lowering] | None = None
 
 
-NAMES = ("serial", "inline")
+NAMES = tuple(sorted(module.name for module in iter_modules(__path__)))
+"""Every policy: each module of this package is one."""
 
 
 def policy(name: str) -> Policy:

@@ -31,11 +31,11 @@ def create(
 ) -> None:
     """Make the VMs of a configuration, loaded and ready to run; prints the id and name of each."""
     from coordinator import runner
-    from coordinator.config import Overrides, for_program, load
+    from coordinator.config import Overrides, open_run
     from coordinator.guest import build_all
 
     with config_errors():
-        config = (load if file.suffix == ".toml" else for_program)(file, Overrides(harts, isa, policy))
+        config = open_run(file, Overrides(harts, isa, policy))
         images = build_all(config)
     with connected(server, server_key, key) as client:
         for name, made in runner.create(config.run, images, client).items():
