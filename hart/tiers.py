@@ -112,7 +112,9 @@ class TieredInterpreter(Interpreter):
                     self._sample(executed, time.monotonic_ns() - start)
                     return
                 self._interpret(left)
-            elif executed < left and reason == Reason.INTERPRET:
+            elif reason == Reason.ABSENT:
+                self._warmer(self.at)
+            elif executed < left:
                 try:
                     self._interpret(1)
                 finally:

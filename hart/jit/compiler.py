@@ -97,7 +97,7 @@ class RegionCompiler:
         name = f"r{key[:16]}"
         obj = b""
         if entry % self.geometry.alignment == 0 and _worth_compiling(region):
-            obj = compile_ir(lower(region, name, self.geometry, self.lowering), tier)
+            obj = compile_ir(lower(region, name, self.geometry, self.lowering, ssa=tier is Tier.T2), tier)
             self.counters.compiled += 1
         self.counters.seconds += clock() - start
         compiled = CompiledRegion(entry, int(tier), name, stretches, code, region.instructions, obj)

@@ -31,6 +31,8 @@ class Word(IntEnum):
     """Out: entry of the region that returned."""
     LASTS = 40
     """Host address of the writer table."""
+    PC = 41
+    """Private to compiled code."""
     COUNT = 64
 
 

@@ -85,14 +85,14 @@ class Region:
                 code[at : at + i.decoded.length] = i.decoded.word.to_bytes(i.decoded.length, "little")
         return bytes(code)
 
-    def bounds(self) -> dict[int, int]:
-        """By block: the most instructions that can be executed from its start up to a safepoint check or an exit."""
+    def reach(self) -> int:
+        """The most instructions that can be executed from one safepoint check to the next, or to an exit."""
         bounds: dict[int, int] = {}
         for pc in sorted(self.blocks, reverse=True):
             block = self.blocks[pc]
             ahead = [bounds[t] for t in block.successors if is_forward(block, t)]
             bounds[pc] = len(block.instructions) + max(ahead, default=0)
-        return bounds
+        return max(bounds.values())
 
 
 def is_forward(source: Block, target: int) -> bool:

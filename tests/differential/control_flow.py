@@ -160,7 +160,7 @@ class Shapes:
         kind = "loop" if loop_first else choose.choice(("loop", "call", "table", "patched", "skip", "skip"))
         inner = self._contents(size, depth + 1)
         if kind == "loop":
-            turns = choose.randrange(2, 9) if depth == 0 else choose.randrange(1, 4)
+            turns = choose.randrange(4, 16) if depth == 0 else choose.randrange(1, 4)
             return Shape(None, loop(depth, turns), inner)
         if kind == "call":
             # Functions nest at most DEPTH deep, each level with a link register of its own.
@@ -180,7 +180,7 @@ def flow_program(model: Model, seed: str, items: int) -> Program:
 
 
 def shrink_all(made: Program, fails: Callable[[Program], bool]) -> Program:
-    """As `shrink`, then inside the shapes that are left, and shapes replaced by their contents where that still fails."""
+    """As `shrink`, then inside the shapes that are left; a shape gives way to its contents where that still fails."""
     made = shrink(made, fails)
     at = 0
     while at < len(made.items):
@@ -189,7 +189,7 @@ def shrink_all(made: Program, fails: Callable[[Program], bool]) -> Program:
             at += 1
             continue
 
-        def with_items(parts: Sequence[Item | Shape], at: int = at) -> Program:
+        def with_items(parts: Sequence[Item | Shape], at: int = at, made: Program = made) -> Program:
             return replace(made, items=(*made.items[:at], *parts, *made.items[at + 1 :]))  # type: ignore[arg-type]
 
         if fails(with_items(item.items)):

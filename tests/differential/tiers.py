@@ -59,7 +59,7 @@ def final_state(
     policy: str = "serial",
     warm_after: int = 1,
 ) -> State:
-    """Run to the end, or LIMIT instructions; doorbell checks come after so many instructions as `slices` says in turn."""
+    """Run to the end, or LIMIT instructions; doorbell checks come after as many instructions as `slices` says."""
     with local_hart.machine(
         image,
         extensions=extensions,
