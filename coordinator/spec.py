@@ -28,6 +28,14 @@ def tier_problem(tier: TierName, policy: str) -> str | None:
     return f"policy {policy!r} has no native code, which {tier} needs; allowed with it: auto, interpreter"
 
 
+def order_problem(policy: str) -> str | None:
+    """Why the order of a VM of that policy cannot be recorded, or None if it can. The policy must exist."""
+    if policies.policy(policy).total_order:
+        return None
+    allowed = ", ".join(name for name in policies.NAMES if policies.policy(name).total_order)
+    return f"policy {policy!r} has no total order to record; policies that have one: {allowed}"
+
+
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class WatchSettings:
     """How the coordinator watches a running VM.
@@ -108,6 +116,8 @@ class VmSpec:
                 raise ValueError(f"{key} = {name!r}{nearest(name, names)}; there are {', '.join(names)}")
         if problem := tier_problem(self.tier, self.policy):
             raise ValueError(f"tier = {self.tier!r}: {problem}")
+        if self.record_order is not None and (problem := order_problem(self.policy)):
+            raise ValueError(f"record_order = {self.record_order!r}: {problem}")
         return self
 
     @model_validator(mode="after")

@@ -110,6 +110,7 @@ class Policy:
             wherever it appears.
         port: makes a hart's memory port.
         arbiter: makes the bus process's half.
+        total_order: whether all transactions have one order, which can be recorded.
         lowering: makes its accesses' native form, or None if all code is interpreted.
 
     """
@@ -120,6 +121,7 @@ class Policy:
     port: Callable[[PortContext], MemoryPort]
     arbiter: Callable[[ArbiterContext], Arbiter]
     lowering: Callable[[Reservations], Lowering] | None = None
+    total_order: bool = False
 
 
 NAMES = tuple(sorted(module.name for module in iter_modules(__path__)))

@@ -600,4 +600,5 @@ POLICY = Policy(
     port=SerialPort,
     arbiter=SerialArbiter,
     lowering=SerialLowering,
+    total_order=True,
 )

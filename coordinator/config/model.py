@@ -30,7 +30,7 @@ from bus.access import ScFailure
 from coordinator import expression
 from coordinator.config.units import format_size, parse_size
 from coordinator.result import Ending
-from coordinator.spec import TierName, tier_problem
+from coordinator.spec import TierName, order_problem, tier_problem
 from hart import causes, environments
 from hart.isa import extensions, isa_string
 from hart.isa.registers import NUMBERS as REGISTERS
@@ -481,6 +481,14 @@ class Vm(_Table):
         if "policy" in info.data and (problem := tier_problem(tier, info.data["policy"])):
             raise ValueError(problem)
         return tier
+
+    @field_validator("record")
+    @classmethod
+    def _order_of_the_policy(cls, record: Record, info: ValidationInfo) -> Record:
+        wanted = record.order is not None and "policy" in info.data
+        if wanted and (problem := order_problem(info.data["policy"])):
+            raise ValueError(f"order: {problem}")
+        return record
 
     @property
     def extensions(self) -> frozenset[str]:

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from bus.policies import serial
 from coordinator.config import ConfigError, Overrides, for_program, json_schema, load, loads
+from coordinator.monitor import TIERS
 from coordinator.result import Ending
 from coordinator.spec import TierName, VmSpec
-from coordinator.vm import TIERS
 from hart.isa.extensions import implemented
 
 NOTHING = Overrides()
