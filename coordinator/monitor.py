@@ -43,6 +43,8 @@ S = TypeVar("S")
 
 GRACE_S = 1.0
 """How long harts have to end by themselves before they are killed."""
+CALL_S = 0.4
+"""How long the bus has to answer the watching thread, which has other things to do."""
 PATIENCE_S = 20.0
 """How long the bus has to answer the coordinator."""
 
@@ -96,6 +98,8 @@ class Monitor:
             reservations=_reservations(spec),
             order_log=spec.record_order,
         )
+        self._untold: set[int] = set()
+        """Harts that have ended and of which the bus has not been told."""
         self._processes: list[Process] = []
         """All that were ever started."""
         try:
@@ -242,6 +246,8 @@ class Monitor:
             for hart in [h for h, process in alive.items() if process in ended]:
                 del alive[hart]
                 self._hart_ended(hart)
+            if self._first is None and self._untold:
+                self._tell_gone()
             if self._first is None:
                 self._look(set(alive), time_limit)
 
@@ -288,7 +294,7 @@ class Monitor:
             if self._spec.on_hart_death == "stop":
                 self.end(Ending.HART_DIED, hart, detail)
             else:
-                self._tell_gone(hart)
+                self._untold.add(hart)
         elif page[Hart.ENDING] == HartEnding.EXIT:
             by = self._segment.header[Header.EXIT_TICKET] - 1
             self.end(Ending.EXIT, by, f"exit code {self._segment.harts[by][Hart.EXIT_CODE]} by hart {by}")
@@ -306,17 +312,17 @@ class Monitor:
         except LaunchError as error:
             self.end(Ending.BUS_DIED, None, f"the bus process cannot be restarted: {error}")
             return
-        for hart, process in self._harts.items():
-            if process.exit_code is not None:
-                self._tell_gone(hart)
+        self._untold |= {hart for hart, process in self._harts.items() if process.exit_code is not None}
 
-    def _tell_gone(self, hart: int) -> None:
-        """Have the bus forget a hart; one that dies meanwhile is told after its restart."""
+    def _tell_gone(self) -> None:
+        """Have the bus forget the harts that have ended; what it does not answer in time is said again."""
         with contextlib.suppress(BusLost, BusError):
-            self._own_call(Kind.HART_GONE, hart)
+            for hart in sorted(self._untold):
+                self._own_call(Kind.HART_GONE, hart)
+                self._untold.discard(hart)
 
     def _own_call(self, kind: Kind, *fields: int) -> list[int]:
-        self._own_deadline = time.monotonic() + GRACE_S
+        self._own_deadline = time.monotonic() + CALL_S
         return self._own_link.call(kind, *fields)
 
     def _is_abandoned(self) -> bool:

@@ -135,8 +135,8 @@ class HartRunner:
             page[Hart.TRAP_CAUSE] = trap.cause
             page[Hart.TRAP_TVAL] = trap.tval & (1 << 64) - 1
             ending = HartEnding.TRAP
-        except BusLost:
-            ending = HartEnding.STOPPED
+        except BusLost:  # it was waiting when the run was stopped
+            ending = self._when_stopped()
         self._save()
         page[Hart.WALL_NS] = time.monotonic_ns() - start
         page[Hart.ENDING] = ending
@@ -180,11 +180,14 @@ class HartRunner:
         if bits & Doorbell.QUIESCE:
             self._link.post(Kind.QUIESCENT, self._header[Header.QUIESCE_EPOCH])
         if bits & Doorbell.STOP:
-            raise _Stopped(HartEnding.PARKED if self._parked else HartEnding.STOPPED)
+            raise _Stopped(self._when_stopped())
         if not self._page[Hart.PAUSE] or self._page[Hart.STATUS] == HartStatus.PAUSED:
             return False
         self._pause()
         return True
+
+    def _when_stopped(self) -> HartEnding:
+        return HartEnding.PARKED if self._parked else HartEnding.STOPPED
 
     def _pause(self) -> None:
         """Stand at this safepoint; the registers in the page count, for they may be changed meanwhile."""

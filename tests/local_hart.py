@@ -35,18 +35,25 @@ class Refused(Exception):
     """The arbiter refused a request: a hart must never cause that."""
 
 
+class _NobodyRuns(Quiescence):
+    """No hart runs while the arbiter works, so every hart is always quiescent."""
+
+    def runs(self, hart: int) -> None:
+        """It does not: see above."""
+
+
 class DirectLink:
     """Stands for `bus.link.BusLink`: each call is executed by the arbiter at once."""
 
     def __init__(self, segment: Segment, reservations: Reservations, policy_name: str = "serial") -> None:
-        """Make the arbiter; no hart runs while it works, so every hart is always quiescent."""
+        """Make the arbiter."""
         self._answer: list[int] = []
         self._id = 0
         self._arbiter: Arbiter | None = policy(policy_name).arbiter(
             ArbiterContext(
                 segment=segment,
                 reservations=reservations,
-                quiescence=Quiescence(segment),
+                quiescence=_NobodyRuns(segment),
                 answer=self._answered,
                 refuse=self._refused,
                 reservation_lost=lambda hart: None,
@@ -147,7 +154,7 @@ def run(
         page = segment.harts[0]
         return Outcome(
             ending=ending,
-            exit_code=segment.harts[0][Hart.EXIT_CODE],
+            exit_code=page[Hart.EXIT_CODE],
             pc=page[Hart.PC],
             x=tuple(page[Hart.X + i] for i in range(32)),
             instret=page[Hart.INSTRET],

@@ -220,7 +220,6 @@ class SerialArbiter:
         self._exp = segment.geometry.granule_exp
         self._header = segment.header.view
         self._pages = tuple(hart.view for hart in segment.harts)
-        self._bytes = tuple(hart.view.cast("B") for hart in segment.harts)
         self._store_pair = host_atomics().store_pair
         self._reserved: dict[int, set[int]] = {}
         """Harts by the granule that they have reserved; mirrors RESERVATION in their pages."""
@@ -436,7 +435,7 @@ class SerialArbiter:
         page = self._pages[hart]
         page[_TXN_PHASE] = _EMPTY
         _TRANSACTION.pack_into(
-            self._bytes[hart], _TXN_OFFSET, request_id, kind, address, size, low, high, result, result_high
+            page, _TXN_OFFSET, request_id, kind, address, size, low, high, result, result_high
         )
         page[_TXN_PHASE] = _INTENT
         self._apply(hart, kind, address, size, low, high)

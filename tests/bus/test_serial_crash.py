@@ -59,7 +59,7 @@ class FragileStruct:
     def pack_into(self, buffer, offset, *words):
         for i in reversed(range(8)):
             self.fuse.burn()
-            struct.pack_into("Q", buffer, offset + 8 * i, words[i])
+            struct.pack_into("Q", buffer.view, offset + 8 * i, words[i])
 
 
 def make_fragile(arbiter, fuse, monkeypatch):

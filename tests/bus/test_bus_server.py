@@ -178,6 +178,36 @@ def test_tracking_waits_for_a_hart_that_runs(bus):
     adding.join()
 
 
+def test_tracking_does_not_wait_for_a_hart_that_waits(bus):
+    link = bus.link(1)
+    waiting = threading.Thread(target=link.wait, args=(1, None, False))
+    waiting.start()
+    time.sleep(0.05)
+    assert add(bus, 0) == 0
+    assert bus.segment.harts[1][Hart.DOORBELL] == 0
+    bus.coordinator.call(Kind.WAKE, 1)
+    waiting.join(5)
+    assert not waiting.is_alive()
+
+
+def test_a_request_that_died_with_its_bus_is_repeated(bus):
+    """The old bus has taken it from the socket, and has done nothing with it."""
+    link = bus.link(0)
+    bus.stop()
+    context = zmq.Context()
+    old = context.socket(zmq.ROUTER)
+    old.bind(bus.spec.endpoint)
+    adding = threading.Thread(target=add, args=(bus, 0))
+    adding.start()
+    old.recv_multipart()
+    context.destroy(0)
+    bus.start()
+    adding.join(5)
+    assert not adding.is_alive()
+    assert bus.segment.memory.load(BASE, 8) == 1
+    assert link.call(Kind.PING) == [VERSION]
+
+
 def test_a_hart_that_dies_keeps_nobody_waiting(bus):
     bus.link(1)
     bus.link(2)
