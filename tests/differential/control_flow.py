@@ -129,9 +129,10 @@ def skip(a: int, b: int, kind: str) -> Callable[[list[bytes]], bytes]:
 class Shapes:
     """An endless stream of shapes for one model."""
 
-    def __init__(self, model: Model, seed: str) -> None:
+    def __init__(self, model: Model, seed: str, turns: int) -> None:
         self._random = random.Random(f"{seed}/shapes")
         self._items = Generator(model, seed)
+        self._turns = turns
 
     def stream(self, items: int) -> list[Item | Shape]:
         """Shapes with about so many items in them."""
@@ -160,7 +161,7 @@ class Shapes:
         kind = "loop" if loop_first else choose.choice(("loop", "call", "table", "patched", "skip", "skip"))
         inner = self._contents(size, depth + 1)
         if kind == "loop":
-            turns = choose.randrange(4, 16) if depth == 0 else choose.randrange(1, 4)
+            turns = choose.randrange(self._turns // 4, self._turns) if depth == 0 else choose.randrange(1, 4)
             return Shape(None, loop(depth, turns), inner)
         if kind == "call":
             # Functions nest at most DEPTH deep, each level with a link register of its own.
@@ -173,9 +174,9 @@ class Shapes:
         return Shape(None, skip(register(), register(), branch), inner)
 
 
-def flow_program(model: Model, seed: str, items: int) -> Program:
-    """A random program of `items` items within shapes."""
-    made = tuple(Shapes(model, seed).stream(items))
+def flow_program(model: Model, seed: str, items: int, turns: int) -> Program:
+    """A random program of `items` items within shapes; its outer loops turn less than `turns` times."""
+    made = tuple(Shapes(model, seed, turns).stream(items))
     return replace(program(model, seed, 0), items=made)  # type: ignore[arg-type]
 
 
