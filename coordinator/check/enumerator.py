@@ -20,17 +20,18 @@ from coordinator.check.terms import CyclicValue, Term, evaluate
 from coordinator.check.threads import Path, Paths, paths_of
 from coordinator.litmus.code import assemble
 from coordinator.litmus.condition import compile_proposition
+from coordinator.litmus.log import Tally
 from coordinator.litmus.test import (
     Address,
     LitmusTest,
     Location,
     Memory,
-    Quantifier,
     Register,
     Value,
     location_order,
     locations,
 )
+from hart.spelling import nearest
 
 DEFAULT_UNROLL = 2
 """How often an instruction of a thread may be executed; herd7's limit too."""
@@ -68,32 +69,9 @@ class Outcome:
     seconds: float = field(compare=False)
 
     @property
-    def positive(self) -> int:
+    def tally(self) -> Tally:
         """How many states have the condition's property."""
-        return sum(self.matching)
-
-    @property
-    def negative(self) -> int:
-        """How many states lack it."""
-        return len(self.matching) - self.positive
-
-    @property
-    def observation(self) -> str:
-        """Never, Sometimes or Always."""
-        if not self.positive:
-            return "Never"
-        return "Sometimes" if self.negative else "Always"
-
-    @property
-    def holds(self) -> bool:
-        """Whether the quantified condition holds."""
-        match self.test.quantifier:
-            case Quantifier.EXISTS:
-                return self.positive > 0
-            case Quantifier.NOT_EXISTS:
-                return self.positive == 0
-            case Quantifier.FORALL:
-                return self.negative == 0
+        return Tally(sum(self.matching), len(self.matching) - sum(self.matching))
 
 
 # Cells: stretches of memory that every access covers wholly or not at all
@@ -205,11 +183,22 @@ class Enumeration:
         if isinstance(value, int):
             return value
         if isinstance(value, Address):
+            self.require(value.of)
             return self.layout.address_of(value.of)
         address = self._labels.get(value.thread, {}).get(value.label)
         if address is None:
             raise self.test.source.error(0, f"{value}: there is no such label")
         return address
+
+    def require(self, location: Location) -> None:
+        """Raise LitmusError unless the test has such a location."""
+        if isinstance(location, Register):
+            known = location.thread < len(self.threads)
+        else:
+            known = location.name in self.layout.bases
+        if not known:
+            near = nearest(str(location), self.layout.bases)
+            raise self.test.source.error(0, f"the test has no {location}{near}")
 
     def _initialise(
         self,

@@ -147,32 +147,35 @@ def read_proposition(tokens: Tokens) -> Proposition:
 _TIGHT, _IMPLICATION, _CONJUNCTION, _DISJUNCTION = range(4)
 
 
-def _right_text(right: Location | Value) -> str:
-    return shown_name(right) if isinstance(right, Memory) else str(right)
+def proposition_text(
+    proposition: Proposition, name: Callable[[Location], str] = shown_name, level: int = _DISJUNCTION
+) -> str:
+    """The proposition, in parentheses if it binds less tightly than `level`; without outer ones by default.
 
+    `name` writes the locations: as logs show them by default.
+    """
 
-def _text(proposition: Proposition, level: int) -> str:
+    def text(p: Proposition, inner: int) -> str:
+        return proposition_text(p, name, inner)
+
     match proposition:
         case Constant(value):
             return "true" if value else "false"
         case Atom(left, right):
-            return f"{shown_name(left)}={_right_text(right)}"
+            bracketed = f"[{right}]" if isinstance(right, Memory) else None
+            return f"{name(left)}={bracketed or (name(right) if isinstance(right, Register) else right)}"
+        case Not(Atom() as operand):
+            return f"not ({text(operand, _DISJUNCTION)})"
         case Not(operand):
-            inner = _text(operand, _DISJUNCTION if isinstance(operand, Atom) else _TIGHT)
-            return f"not ({inner})" if isinstance(operand, Atom) else f"not {inner}"
+            return f"not {text(operand, _TIGHT)}"
         case And(operands):
-            made = _CONJUNCTION, " /\\ ".join(_text(o, _IMPLICATION) for o in operands)
+            made = _CONJUNCTION, " /\\ ".join(text(o, _IMPLICATION) for o in operands)
         case Or(operands):
-            made = _DISJUNCTION, " \\/ ".join(_text(o, _CONJUNCTION) for o in operands)
+            made = _DISJUNCTION, " \\/ ".join(text(o, _CONJUNCTION) for o in operands)
         case Implies(left, right):
-            made = _IMPLICATION, f"{_text(left, _TIGHT)} => {_text(right, _IMPLICATION)}"
-    binding, text = made
-    return f"({text})" if binding > level else text
-
-
-def proposition_text(proposition: Proposition) -> str:
-    """The proposition without outer parentheses, memory in brackets."""
-    return _text(proposition, _DISJUNCTION)
+            made = _IMPLICATION, f"{text(left, _TIGHT)} => {text(right, _IMPLICATION)}"
+    binding, made_text = made
+    return f"({made_text})" if binding > level else made_text
 
 
 # Testing a state

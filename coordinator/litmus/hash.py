@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable
 
 from coordinator.litmus.code import canonical
-from coordinator.litmus.test import Initial, Line, LitmusTest, Location, Register
+from coordinator.litmus.test import Initial, Line, LitmusTest, Location, Register, written_name
 from hart.isa.syntax import REGISTERS, split_base
 
 
@@ -27,17 +27,10 @@ def _md5(text: str) -> bytes:
     return hashlib.md5(text.encode()).digest()
 
 
-def _name(location: Location) -> str:
-    """The location as the file calls it."""
-    if isinstance(location, Register) and location.alias:
-        return f"{location.thread}:{location.alias}"
-    return str(location)
-
-
 def _name_order(location: Location) -> tuple[int, int, str]:
     """Registers by thread and by name as text (x10 before x5), then memory."""
     if isinstance(location, Register):
-        return (0, location.thread, _name(location).partition(":")[2])
+        return (0, location.thread, written_name(location).partition(":")[2])
     return (1, 0, str(location))
 
 
@@ -51,7 +44,7 @@ def _initial_item(item: Initial) -> str:
         return f"{declared.name} {item.location}[{declared.length}]"
     prefix = "" if declared is None else f"{declared.name} {'*' if declared.pointer else ''}"
     value = 0 if item.value is None else item.value
-    return f"{prefix}{_name(item.location)}={item.number if isinstance(value, int) and item.number else value}"
+    return f"{prefix}{written_name(item.location)}={item.number if isinstance(value, int) and item.number else value}"
 
 
 # Code
@@ -112,6 +105,6 @@ def _operand(text: str, amo: bool, renamed: dict[str, str]) -> str:
 
 def _shown(test: LitmusTest) -> str:
     shown = test.shown_locations()
-    return "; ".join(_name(location) for location in sorted(shown, key=_name_order))
+    return "; ".join(written_name(location) for location in sorted(shown, key=_name_order))
 
 

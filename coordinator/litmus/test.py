@@ -54,6 +54,13 @@ def shown_name(location: Location) -> str:
     return str(location) if isinstance(location, Register) else f"[{location}]"
 
 
+def written_name(location: Location) -> str:
+    """The location as the file calls it, e.g. `1:a0`."""
+    if isinstance(location, Register) and location.alias:
+        return f"{location.thread}:{location.alias}"
+    return str(location)
+
+
 # Types
 
 
