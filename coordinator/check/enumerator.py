@@ -7,14 +7,15 @@ model's, what instructions do the ISA table's. An edge that closes a cycle ends 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
+from coordinator.check.cells import Cells
 from coordinator.check.execution import FENCES, INITIAL, PER_BYTE, READS, WRITES, Event, Execution
 from coordinator.check.layout import Layout
 from coordinator.check.models import Model
-from coordinator.check.relations import Closure, closure_of, with_edge
+from coordinator.check.relations import Closure, closure_of, empty, with_edge
 from coordinator.check.rvwmo import Differ, Returns
 from coordinator.check.terms import CyclicValue, Term, evaluate
 from coordinator.check.threads import Path, Paths, paths_of
@@ -72,38 +73,6 @@ class Outcome:
     def tally(self) -> Tally:
         """How many states have the condition's property."""
         return Tally(sum(self.matching), len(self.matching) - sum(self.matching))
-
-
-# Cells: stretches of memory that every access covers wholly or not at all
-
-
-class Cells:
-    """The bytes that a test's accesses touch, in stretches that no access splits.
-
-    Attributes:
-        address: of each cell.
-        size: of each cell, in bytes.
-        of: the cells that an access of (address, size) covers, lowest first.
-
-    """
-
-    def __init__(self, accesses: Iterable[tuple[int, int]]) -> None:
-        """`accesses` are (address, size)."""
-        wanted = sorted(set(accesses))
-        bounds = sorted({a for a, _ in wanted} | {a + s for a, s in wanted})
-        self.address: list[int] = []
-        self.size: list[int] = []
-        self.of: dict[tuple[int, int], tuple[int, ...]] = {}
-        for low, high in zip(bounds, bounds[1:], strict=False):
-            if any(a <= low and high <= a + s for a, s in wanted):
-                self.address.append(low)
-                self.size.append(high - low)
-        for a, s in wanted:
-            self.of[a, s] = tuple(c for c, low in enumerate(self.address) if a <= low < a + s)
-
-    def covering(self, event: Event) -> tuple[int, ...]:
-        """The cells of an event."""
-        return self.of[event.address, event.size]
 
 
 # Paths, prepared for the search
@@ -359,15 +328,12 @@ class _Search:
                         self._reads.append((base + n, cell))
                 if event.pair >= 0:
                     self._conditional.setdefault(base + prepared.node_of[event.pair], []).append(base + n)
-        self._closure = closure
+        # Without the model, only coherence must make sense: one order of any two stores, whatever cells they share.
+        self._closure = closure if consistent_only else empty(len(closure))
 
     def run(self) -> None:
         """Search."""
         self._order_cell(0, self._closure)
-
-    def _edge(self, closure: Closure, before: int, after: int) -> Closure | None:
-        grown = with_edge(closure, before, after)
-        return closure if grown is None and not self._consistent_only else grown
 
     # Coherence
 
@@ -387,12 +353,10 @@ class _Search:
             self._order_cell(cell + 1, closure)
             return
         for store in rest:
-            if self._consistent_only and any(closure[other] >> store & 1 for other in rest if other != store):
-                continue
             grown: Closure | None = closure
             for other in rest:
                 if other != store:
-                    grown = self._edge(grown, store, other)
+                    grown = with_edge(grown, store, other)
                     if grown is None:
                         break
             if grown is not None:
@@ -422,7 +386,12 @@ class _Search:
                         low = max(low, place)
                     break
         if not self._consistent_only:
-            low, high = 0, len(order)
+            for source in (INITIAL, *order):
+                if source != node:
+                    sources[node, cell] = source
+                    self._assign(number + 1, closure)
+            sources.pop((node, cell), None)
+            return
         for place in range(low, high + 1):
             source = order[place - 1] if place else INITIAL
             if source == node:
@@ -449,21 +418,21 @@ class _Search:
         if source != INITIAL:
             if self._thread_of[source] == thread and source < node:
                 for before in prepared.when_returns.get((local, source - base), ()):
-                    grown = self._edge(grown, base + before, node)
+                    grown = with_edge(grown, base + before, node)
                     if grown is None:
                         return None
             else:
-                grown = self._edge(grown, source, node)
+                grown = with_edge(grown, source, node)
                 if grown is None:
                     return None
         if following is not None and following != node:
-            grown = self._edge(grown, node, following)
+            grown = with_edge(grown, node, following)
             if grown is None:
                 return None
         sources = self._candidate.source
         for before in prepared.when_differ.get((local, cell), ()):
             if sources[base + before, cell] != source:
-                grown = self._edge(grown, base + before, node)
+                grown = with_edge(grown, base + before, node)
                 if grown is None:
                     return None
         return grown
@@ -473,13 +442,13 @@ class _Search:
         grown: Closure | None = closure
         for conditional in self._conditional[node]:
             if source != INITIAL:
-                grown = self._edge(grown, source, conditional)
+                grown = with_edge(grown, source, conditional)
                 if grown is None:
                     return None
             thread = self._thread_of[node]
             foreign = next((s for s in later if self._thread_of[s] != thread), None)
             if foreign is not None:
-                grown = self._edge(grown, conditional, foreign)
+                grown = with_edge(grown, conditional, foreign)
                 if grown is None:
                     return None
         return grown

@@ -7,7 +7,8 @@ dependencies and fences. From-reads follows from these.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
@@ -17,6 +18,10 @@ INITIAL = -1
 
 PER_BYTE = -2
 """As the source of a read: its bytes come from several stores; see `Execution.bytewise`."""
+
+
+class MissingOrder(ValueError):
+    """An execution that does not say in which order two stores to the same byte are."""
 
 
 class Kind(IntEnum):
@@ -95,8 +100,9 @@ class Execution:
         source: for each id, the id of the store that the event reads, `INITIAL` or `PER_BYTE`; for an event that
             reads nothing, any value.
         bytewise: for events with `PER_BYTE`, the source of each byte from the lowest.
-        coherence: sequences of ids of stores. Stores to the same byte stand in one sequence, in coherence order;
-            what a sequence says of stores that share no byte does not count.
+        coherence: sequences of ids of stores, for example one for each granule. For each byte there is one sequence
+            that has all the stores to it, in coherence order; what a sequence says of stores that share no byte does
+            not count. A byte with a single store needs none.
         initial: initial values of bytes that are not 0, by address.
         symbols: names for addresses, for reports.
 
@@ -126,6 +132,35 @@ class Execution:
         """The source of each byte of a read."""
         source = self.source[identity]
         return self.bytewise[identity] if source == PER_BYTE else (source,) * event.size
+
+    def orders(self, cells_of: Callable[[int], Iterable[int]]) -> dict[int, list[int]]:
+        """The stores to each cell in coherence order; `cells_of` gives the cells of a store, e.g. its bytes.
+
+        Raises:
+            MissingOrder: two stores to a cell stand in no sequence together.
+
+        """
+        found: dict[int, list[int]] = {}
+        for sequence in self.coherence:
+            here: dict[int, list[int]] = {}
+            for store in sequence:
+                for cell in cells_of(store):
+                    here.setdefault(cell, []).append(store)
+            for cell, order in here.items():
+                if len(order) > len(found.get(cell, ())):
+                    found[cell] = order
+        counts: Counter[int] = Counter()
+        for identity, event in enumerate(self.events()):
+            if event.kind in WRITES:
+                for cell in cells_of(identity):
+                    counts[cell] += 1
+                    if cell not in found:
+                        found[cell] = [identity]
+                    elif counts[cell] > len(found[cell]):
+                        raise MissingOrder(
+                            f"store {identity} writes {event.address:#x}, and no coherence order has it with the others"
+                        )
+        return found
 
 
 def overlap(a: Event, b: Event) -> bool:

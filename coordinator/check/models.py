@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from coordinator.check.execution import FENCES, INITIAL, READS, WRITES, Event, Execution, Kind, overlap
+from coordinator.check.execution import FENCES, INITIAL, READS, Event, Execution, Kind
 from coordinator.check.relations import shortest_cycle
 from coordinator.check.rvwmo import RULES, TITLES, Annotation, Differ, Edge, HartOrder, Returns, Rule, annotate
 
@@ -54,7 +54,7 @@ class Model:
     def preserved(self, events: Event | tuple[Event, ...] | list[Event]) -> list[tuple[Label, Edge]]:
         """Every edge of preserved program order of one hart, with the rule it comes from."""
         order = HartOrder(events, self.annotate)
-        return [(number, edge) for number, rule in self.rules.items() for edge in rule(order)]
+        return [(number or "po", edge) for number, rule in self.rules.items() for edge in rule(order)]
 
 
 def program_order(h: HartOrder) -> Iterator[Edge]:
@@ -160,16 +160,23 @@ def constraints(execution: Execution, model: Model) -> Iterator[Step]:
         for label, edge in model.preserved(list(hart)):
             if holds(edge, start, sources):
                 yield Step(start + edge.before, start + edge.after, label)
-    rank = {i: (s, r) for s, sequence in enumerate(execution.coherence) for r, i in enumerate(sequence)}
-    for sequence in execution.coherence:
-        for r, i in enumerate(sequence):
-            for j in sequence[r + 1 :]:
-                if overlap(events[i], events[j]):
-                    yield Step(i, j, "co")
+    orders = execution.orders(lambda i: range(events[i].address, events[i].address + events[i].size))
+    for order in orders.values():
+        for r, i in enumerate(order):
+            for j in order[r + 1 :]:
+                yield Step(i, j, "co")
     for i, returned in sources.items():
-        yield from _reads(i, returned, events, hart_of, rank)
-        for w in _paired(i, events, starts[hart_of[i]], starts[hart_of[i] + 1]):
-            yield from _atomicity(w, returned, events, hart_of, rank)
+        hart = hart_of[i]
+        for x, source in returned.items():
+            order = orders.get(x, [])
+            newer = order[order.index(source) + 1 :] if source != INITIAL else order
+            yield from _reads(i, source, newer, hart_of)
+            for w in _paired(i, events, starts[hart], starts[hart + 1]):
+                if source != INITIAL:
+                    yield Step(source, w, "atomicity")
+                for other in newer:
+                    if hart_of[other] != hart:
+                        yield Step(w, other, "atomicity")
 
 
 def holds(edge: Edge, start: int, sources: dict[int, dict[int, int]]) -> bool:
@@ -184,29 +191,20 @@ def holds(edge: Edge, start: int, sources: dict[int, dict[int, int]]) -> bool:
             return any(left[x] != right[x] for x in common)
 
 
-def _writers(x: int, events: list[Event]) -> Iterator[int]:
-    for i, e in enumerate(events):
-        if e.kind in WRITES and e.address <= x < e.address + e.size:
-            yield i
+def _reads(load: int, source: int, newer: list[int], hart_of: list[int]) -> Iterator[Step]:
+    """The load value axiom for one byte: `newer` are the stores after the source in coherence order."""
 
+    def earlier_own(store: int) -> bool:
+        return hart_of[store] == hart_of[load] and store < load
 
-def _later(i: int, source: int, rank: dict[int, tuple[int, int]]) -> bool:
-    """Whether store i comes after `source` in coherence order; both write the same byte, or `source` is INITIAL."""
-    return source == INITIAL or rank[i] > rank[source]
-
-
-def _reads(
-    load: int, returned: dict[int, int], events: list[Event], hart_of: list[int], rank: dict[int, tuple[int, int]]
-) -> Iterator[Step]:
-    for x, source in returned.items():
-        if source != INITIAL and not (hart_of[source] == hart_of[load] and source < load):
-            yield Step(source, load, "rf")
-        for other in _writers(x, events):
-            if other not in (source, load) and _later(other, source, rank):
-                yield Step(load, other, "fr")
-                if hart_of[other] == hart_of[load] and other < load:
-                    # The load misses an own store before it in program order: the global memory order cannot help.
-                    yield Step(other, load, "po")
+    if source != INITIAL and not earlier_own(source):
+        yield Step(source, load, "rf")
+    for other in newer:
+        if other != load:
+            yield Step(load, other, "fr")
+            if earlier_own(other):
+                # The load misses an own store before it in program order: the global memory order cannot help.
+                yield Step(other, load, "po")
 
 
 def _paired(load: int, events: list[Event], start: int, end: int) -> Iterator[int]:
@@ -216,21 +214,6 @@ def _paired(load: int, events: list[Event], start: int, end: int) -> Iterator[in
                 yield i
 
 
-def _atomicity(
-    conditional: int,
-    returned: dict[int, int],
-    events: list[Event],
-    hart_of: list[int],
-    rank: dict[int, tuple[int, int]],
-) -> Iterator[Step]:
-    for x, source in returned.items():
-        if source != INITIAL:
-            yield Step(source, conditional, "atomicity")
-        for other in _writers(x, events):
-            if other != source and hart_of[other] != hart_of[conditional] and _later(other, source, rank):
-                yield Step(conditional, other, "atomicity")
-
-
 def describe_label(label: Label) -> str:
     """A label in words, e.g. `ppo 4, fence`."""
-    return f"ppo {label}, {TITLES[label].short}" if isinstance(label, int) and label in TITLES else str(label or "po")
+    return f"ppo {label}, {TITLES[label].short}" if isinstance(label, int) and label in TITLES else str(label)

@@ -229,7 +229,6 @@ class _Hart(SymbolicArithmetic):
             pair=pair,
             predecessor=sets[0],
             successor=sets[1],
-            pc=self._pc,
             text=self._instruction.line.instruction,
         )
         self._control = 0

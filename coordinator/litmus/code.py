@@ -17,7 +17,7 @@ from hart.asm.pseudo import PSEUDO, bind, fill, statements
 from hart.asm.source import split_operands
 from hart.isa import BY_MNEMONIC
 from hart.isa.row import Row
-from hart.isa.syntax import REGISTERS, OperandError, parse_operands
+from hart.isa.syntax import OperandError, parse_operands
 from hart.spelling import nearest
 
 INSTRUCTION_BYTES = 4
@@ -143,7 +143,7 @@ def _assemble_line(mnemonic: str, operands: tuple[str, ...], pc: int, look_up: C
             return None
 
     for pseudo in PSEUDO.get(name, ()):
-        bound = bind(pseudo, texts, constant if pseudo.operands.count("constant") else _nothing)
+        bound = bind(pseudo, texts, constant)
         if bound is not None:
             made: list[tuple[Row, tuple[int, ...]]] = []
             for statement in statements(pseudo, bound):
@@ -157,12 +157,3 @@ def _assemble_line(mnemonic: str, operands: tuple[str, ...], pc: int, look_up: C
     raise refusal or OperandError(
         f"unknown instruction {mnemonic!r}{nearest(mnemonic, [*BY_MNEMONIC, *PSEUDO])}"
     )
-
-
-def _nothing(text: str) -> int | None:
-    return None
-
-
-def register_number(text: str) -> int | None:
-    """The number of the register that an operand names."""
-    return REGISTERS.get(text)
