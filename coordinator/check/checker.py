@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, groupby
 
 from coordinator.check.cells import Cells
 from coordinator.check.execution import (
@@ -217,7 +218,7 @@ class _Memory:
     __slots__ = ("_hart_of", "_next_other", "_place", "_shared", "addresses", "cells_of", "orders")
 
     def __init__(self, execution: Execution) -> None:
-        cells = Cells((e.address, e.size) for e in execution.events() if e.size)
+        cells = Cells(chain(((e.address, e.size) for e in execution.events() if e.size), _torn(execution)))
         of = cells.of
         self.addresses = cells.address
         self.cells_of: list[tuple[int, ...]] = [
@@ -264,6 +265,18 @@ class _Memory:
         for order in self.orders:
             for before, after in zip(order, order[1:], strict=False):
                 graph.edge(before, after, _CO)
+
+
+def _torn(execution: Execution) -> Iterator[tuple[int, int]]:
+    """The stretches (address, size) of reads from several stores: each is from one."""
+    if execution.bytewise:
+        for identity, event in enumerate(execution.events()):
+            if event.kind in READS and execution.source[identity] == PER_BYTE:
+                address = event.address
+                for _, stretch in groupby(execution.bytewise[identity]):
+                    size = len(list(stretch))
+                    yield address, size
+                    address += size
 
 
 # One hart's edges

@@ -113,7 +113,7 @@ class _Hart(SymbolicArithmetic):
         self._written: dict[int, Term] = {}
         self._constraints: list[tuple[Term, bool]] = []
         self._control = 0
-        self._reservation: tuple[int, int, int] | None = None
+        self._reservation: tuple[int, int] | None = None
         self._pc = program.base
         self._target: int | None = None
         self._instruction: Instruction | None = None
@@ -250,19 +250,19 @@ class _Hart(SymbolicArithmetic):
         """See `Algebra.load_reserved`."""
         place = self._resolve(address, size)
         position = self._record(Kind.LOAD_RESERVED, place, size, order, where=address)
-        self._reservation = (place, size, position)
+        self._reservation = (place, position)
         return Value(("read", position), 1 << position)
 
     def store_conditional(self, address: Value, size: int, value: Value, order: Order) -> Value:
-        """See `Algebra.store_conditional`. Success needs the SC's bytes among those of the latest LR."""
+        """See `Algebra.store_conditional`. Each location, or whole array, is a reservation set; others must fail."""
         reserved, self._reservation = self._reservation, None
         if reserved is None or not self._choose(2):
             return Value(1, 0)
         place = self._resolve(address, size)
-        if not reserved[0] <= place <= place + size <= reserved[0] + reserved[1]:
+        if self._layout.location_at(place) != self._layout.location_at(reserved[0]):
             raise _Impossible
         position = self._record(
-            Kind.STORE_CONDITIONAL, place, size, order, where=address, data=value.sources, pair=reserved[2]
+            Kind.STORE_CONDITIONAL, place, size, order, where=address, data=value.sources, pair=reserved[1]
         )
         self._written[position] = apply("low_bytes", value.term, size)
         return Value(0, 1 << position)
