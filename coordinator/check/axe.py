@@ -126,10 +126,14 @@ def write_trace(harts: Sequence[Sequence[Event]]) -> str:
             place, new = f"M[{location(event)}]", event.written
             if new is not None:
                 if new == 0 or (event.address, new) in written:
-                    raise Unwritable(f"{event.text or event.kind.name}: axe wants every store to write a new value")
+                    raise Unwritable(
+                        f"{event.text or event.kind.name}: axe wants every store to write a new value"
+                    )
                 written.add((event.address, new))
             if event.kind is Kind.AMO:
-                lines.append(f"{thread}: {{ {place} == {value(event, event.read)}; {place} := {value(event, new)} }}")
+                lines.append(
+                    f"{thread}: {{ {place} == {value(event, event.read)}; {place} := {value(event, new)} }}"
+                )
             elif event.kind in (Kind.STORE, Kind.STORE_CONDITIONAL):
                 lines.append(f"{thread}: {place} := {value(event, new)}")
             else:
@@ -145,7 +149,10 @@ def _conditional_after(events: Sequence[Event], position: int) -> Event | None:
 def _require_plain(event: Event) -> None:
     lost = {
         "a partial fence": event.kind is Kind.FENCE_TSO
-        or (event.kind is Kind.FENCE and (event.predecessor & _FULL, event.successor & _FULL) != (_FULL, _FULL)),
+        or (
+            event.kind is Kind.FENCE
+            and (event.predecessor & _FULL, event.successor & _FULL) != (_FULL, _FULL)
+        ),
         "aq or rl": bool(event.order),
         "an address dependency": bool(event.address_from),
         "a data dependency": bool(event.data_from),

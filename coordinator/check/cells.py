@@ -6,6 +6,7 @@ an access covers several cells, and reads-from and coherence are said per cell.
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
@@ -36,7 +37,7 @@ class Cells:
         self.address: list[int] = []
         self.size: list[int] = []
         covering = 0
-        for low, high in zip(bounds, bounds[1:], strict=False):
+        for low, high in itertools.pairwise(bounds):
             covering += changes[low]
             if covering:
                 self.address.append(low)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, groupby
+from itertools import chain, groupby, pairwise
 
 from coordinator.check.cells import Cells
 from coordinator.check.execution import (
@@ -263,7 +263,7 @@ class _Memory:
     def add_coherence(self, graph: _Graph) -> None:
         """The edges of the coherence orders."""
         for order in self.orders:
-            for before, after in zip(order, order[1:], strict=False):
+            for before, after in pairwise(order):
                 graph.edge(before, after, _CO)
 
 

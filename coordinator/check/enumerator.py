@@ -357,8 +357,6 @@ class _Search:
             for other in rest:
                 if other != store:
                     grown = with_edge(grown, store, other)
-                    if grown is None:
-                        break
             if grown is not None:
                 self._place(cell, [*order, store], [s for s in rest if s != store], grown)
 
@@ -396,7 +394,9 @@ class _Search:
             source = order[place - 1] if place else INITIAL
             if source == node:
                 continue
-            grown = self._with_source(closure, node, cell, source, order[place] if place < len(order) else None)
+            grown = self._with_source(
+                closure, node, cell, source, order[place] if place < len(order) else None
+            )
             if grown is None:
                 continue
             if node in self._conditional:
@@ -419,22 +419,14 @@ class _Search:
             if self._thread_of[source] == thread and source < node:
                 for before in prepared.when_returns.get((local, source - base), ()):
                     grown = with_edge(grown, base + before, node)
-                    if grown is None:
-                        return None
             else:
                 grown = with_edge(grown, source, node)
-                if grown is None:
-                    return None
         if following is not None and following != node:
             grown = with_edge(grown, node, following)
-            if grown is None:
-                return None
         sources = self._candidate.source
         for before in prepared.when_differ.get((local, cell), ()):
             if sources[base + before, cell] != source:
                 grown = with_edge(grown, base + before, node)
-                if grown is None:
-                    return None
         return grown
 
     def _with_pair(self, closure: Closure, node: int, source: int, later: list[int]) -> Closure | None:
@@ -443,14 +435,10 @@ class _Search:
         for conditional in self._conditional[node]:
             if source != INITIAL:
                 grown = with_edge(grown, source, conditional)
-                if grown is None:
-                    return None
             thread = self._thread_of[node]
             foreign = next((s for s in later if self._thread_of[s] != thread), None)
             if foreign is not None:
                 grown = with_edge(grown, conditional, foreign)
-                if grown is None:
-                    return None
         return grown
 
     def _complete(self) -> None:
@@ -510,9 +498,7 @@ def enumerate_states(
     wanted = sorted({*shown, *(locations(filtered) if filtered is not None else ())}, key=location_order)
     layout = enumeration.layout
     types = {location: layout.type_of(location) for location in wanted}
-    passes = (
-        compile_proposition(filtered, types, enumeration.resolve) if filtered is not None else None
-    )
+    passes = compile_proposition(filtered, types, enumeration.resolve) if filtered is not None else None
     found: set[State] = set()
     candidates = 0
 
@@ -576,4 +562,3 @@ def _execution(candidate: Candidate) -> Execution:
         dict(enumeration.memory),
         {address: name for name, address in enumeration.layout.bases.items()},
     )
-

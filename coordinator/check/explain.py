@@ -35,7 +35,9 @@ class _Found(Exception):
     """The search is over."""
 
 
-def explain(test: LitmusTest, model: Model, proposition: Proposition, limit_s: float | None = None) -> Explanation:
+def explain(
+    test: LitmusTest, model: Model, proposition: Proposition, limit_s: float | None = None
+) -> Explanation:
     """An allowed execution with the property, else the shortest cycle that forbids it.
 
     Raises:
@@ -102,7 +104,13 @@ def operation_text(execution: Execution, event: Event) -> str:
         return event.kind.name.lower().replace("_", ".")
     place = _place(execution, event)
     read = "?" if event.read is None else f"{event.read:#x}" if event.read > 0xFFFF else str(event.read)
-    wrote = "?" if event.written is None else f"{event.written:#x}" if event.written > 0xFFFF else str(event.written)
+    wrote = (
+        "?"
+        if event.written is None
+        else f"{event.written:#x}"
+        if event.written > 0xFFFF
+        else str(event.written)
+    )
     reads, writes = event.kind in READS, event.kind in WRITES
     if reads and writes:
         return f"RW {place}: {read} -> {wrote}"

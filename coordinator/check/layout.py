@@ -98,8 +98,8 @@ def _memory_names(test: LitmusTest) -> list[str]:
 
     for item in test.initial:
         note(item.location)
-        for value in item.value if isinstance(item.value, tuple) else (item.value,):
-            note(value)
+        for initial in item.value if isinstance(item.value, tuple) else (item.value,):
+            note(initial)
     propositions = [test.condition, *([test.filter] if test.filter is not None else [])]
     for location in (*(s.location for s in test.shown), *(x for p in propositions for x in locations(p))):
         note(location)
@@ -121,5 +121,3 @@ def _values(proposition: Proposition) -> list[Value | Location]:
             return _values(left) + _values(right)
         case _:
             return []
-
-

@@ -7,14 +7,24 @@ are `coordinator.check.checker`'s; both must agree.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
 from coordinator.check.execution import FENCES, INITIAL, READS, Event, Execution, Kind
 from coordinator.check.relations import shortest_cycle
-from coordinator.check.rvwmo import RULES, TITLES, Annotation, Differ, Edge, HartOrder, Returns, Rule, annotate
+from coordinator.check.rvwmo import (
+    RULES,
+    TITLES,
+    Annotation,
+    Differ,
+    Edge,
+    HartOrder,
+    Returns,
+    Rule,
+    annotate,
+)
 
 
 class Zalasr(Enum):
@@ -48,10 +58,12 @@ class Model:
     def without(self, rule: int) -> Model:
         """The same model lacking a rule: for tests of the rules."""
         return Model(
-            f"{self.name} without rule {rule}", {n: r for n, r in self.rules.items() if n != rule}, self.annotate
+            f"{self.name} without rule {rule}",
+            {n: r for n, r in self.rules.items() if n != rule},
+            self.annotate,
         )
 
-    def preserved(self, events: Event | tuple[Event, ...] | list[Event]) -> list[tuple[Label, Edge]]:
+    def preserved(self, events: Sequence[Event]) -> list[tuple[Label, Edge]]:
         """Every edge of preserved program order of one hart, with the rule it comes from."""
         order = HartOrder(events, self.annotate)
         return [(number or "po", edge) for number, rule in self.rules.items() for edge in rule(order)]
@@ -135,9 +147,7 @@ def judge(execution: Execution, model: Model) -> Violation | None:
     cycle = shortest_cycle(list(edges), lambda node: edges.get(node, ()))
     if cycle is None:
         return None
-    steps = tuple(
-        Step(a, b, edges[a][b]) for a, b in zip(cycle, [*cycle[1:], cycle[0]], strict=True)
-    )
+    steps = tuple(Step(a, b, edges[a][b]) for a, b in zip(cycle, [*cycle[1:], cycle[0]], strict=True))
     return Violation(axiom_of(steps), steps)
 
 
@@ -163,19 +173,18 @@ def constraints(execution: Execution, model: Model) -> Iterator[Step]:
     orders = execution.orders(lambda i: range(events[i].address, events[i].address + events[i].size))
     for order in orders.values():
         for r, i in enumerate(order):
-            for j in order[r + 1 :]:
-                yield Step(i, j, "co")
+            yield from (Step(i, j, "co") for j in order[r + 1 :])
     for i, returned in sources.items():
-        hart = hart_of[i]
+        own = hart_of[i]
         for x, source in returned.items():
             order = orders.get(x, [])
             newer = order[order.index(source) + 1 :] if source != INITIAL else order
             yield from _reads(i, source, newer, hart_of)
-            for w in _paired(i, events, starts[hart], starts[hart + 1]):
+            for w in _paired(i, events, starts[own], starts[own + 1]):
                 if source != INITIAL:
                     yield Step(source, w, "atomicity")
                 for other in newer:
-                    if hart_of[other] != hart:
+                    if hart_of[other] != own:
                         yield Step(w, other, "atomicity")
 
 

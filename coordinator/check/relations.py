@@ -17,8 +17,10 @@ def empty(n: int) -> Closure:
     return [1 << i for i in range(n)]
 
 
-def with_edge(closure: Closure, before: int, after: int) -> Closure | None:
-    """The closure with one more edge, or None if that makes a cycle."""
+def with_edge(closure: Closure | None, before: int, after: int) -> Closure | None:
+    """The closure with one more edge, or None if that makes a cycle; None stays None."""
+    if closure is None:
+        return None
     gain = closure[after]
     if gain >> before & 1:
         return None
@@ -30,12 +32,9 @@ def with_edge(closure: Closure, before: int, after: int) -> Closure | None:
 
 def closure_of(n: int, edges: Iterable[tuple[int, int]]) -> Closure | None:
     """The closure of some edges, or None if they have a cycle."""
-    closure = empty(n)
+    closure: Closure | None = empty(n)
     for before, after in edges:
-        grown = with_edge(closure, before, after)
-        if grown is None:
-            return None
-        closure = grown
+        closure = with_edge(closure, before, after)
     return closure
 
 

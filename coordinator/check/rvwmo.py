@@ -99,7 +99,7 @@ def rule_1(h: HartOrder) -> Iterator[Edge]:
 
 
 def rule_2(h: HartOrder) -> Iterator[Edge]:
-    """a and b are loads of a byte x that is not stored to between them, and return x as written by different operations."""
+    """a and b are loads of a byte x, not stored to between them, and return x as written by different operations."""
     events = h.events
     for i, a in enumerate(h.operations):
         first = events[a]
@@ -234,16 +234,13 @@ def rule_13(h: HartOrder) -> Iterator[Edge]:
         sources.update(event.address_from)
 
 
-RULES: dict[int, Rule] = {
-    number: rule
-    for number, rule in enumerate(
+RULES: dict[int, Rule] = dict(enumerate(
         (
             rule_1, rule_2, rule_3, rule_4, rule_5, rule_6, rule_7, rule_8, rule_9, rule_10, rule_11, rule_12,
             rule_13,
         ),
         1,
-    )
-}  # fmt: skip
+    ))  # fmt: skip
 """The rules by the manual's numbers."""
 
 

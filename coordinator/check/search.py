@@ -6,6 +6,7 @@ unique where values are; coherence is derived as far as it is forced, and guesse
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -45,7 +46,10 @@ class MixedSizes(ValueError):
 
 
 def search_values(
-    harts: Sequence[Sequence[Event]], model: Model, initial: dict[int, int] | None = None, steps: int = DEFAULT_STEPS
+    harts: Sequence[Sequence[Event]],
+    model: Model,
+    initial: dict[int, int] | None = None,
+    steps: int = DEFAULT_STEPS,
 ) -> Found:
     """Whether some reads-from and coherence explain the values that the events read and wrote.
 
@@ -105,7 +109,7 @@ class _Problem:
 
     def _check_sizes(self) -> None:
         footprints = sorted({(e.address, e.size) for e in self._events if e.kind not in FENCES})
-        for (address, size), (following, other) in zip(footprints, footprints[1:], strict=False):
+        for (address, size), (following, other) in itertools.pairwise(footprints):
             if following < address + size:
                 raise MixedSizes(
                     f"{size} bytes at {address:#x} and {other} at {following:#x} overlap: give reads-from and coherence"
@@ -202,7 +206,9 @@ class _Problem:
     def _forced(self, closure: Closure, load: int, source: int, other: int) -> list[tuple[int, int]]:
         """The edges that hold for a load, its source and another store to the same location."""
         older = source != INITIAL and (
-            self._earlier_own(other, load) or bool(closure[other] >> load & 1) or bool(closure[other] >> source & 1)
+            self._earlier_own(other, load)
+            or bool(closure[other] >> load & 1)
+            or bool(closure[other] >> source & 1)
         )
         if older:
             return [(other, source)]

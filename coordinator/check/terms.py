@@ -142,4 +142,3 @@ class SymbolicArithmetic:
         if type(condition.term) is int:
             return Value((then if condition.term else otherwise).term, sources)
         return Value(apply("select", condition.term, then.term, otherwise.term), sources)
-

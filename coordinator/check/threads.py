@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bus.access import AmoOp, Order
 from coordinator.check.execution import Event, Kind
@@ -148,7 +149,7 @@ class _Hart(SymbolicArithmetic):
         line = self._instruction.line
         return self._source.error(line.position, f"{line.instruction}: {message}")
 
-    def _refuse(self, *operands: object) -> Value:
+    def _refuse(self, *operands: Any) -> Any:
         raise self._error("the memory model does not cover this instruction")
 
     # Choices
@@ -199,7 +200,9 @@ class _Hart(SymbolicArithmetic):
             if name is None or term + size > self._layout.bases[name] + self._layout.room_of(name):
                 raise self._error(f"this accesses {term:#x}, where the test has no location")
             if term % size:
-                raise self._error(f"this accesses {name}+{term - self._layout.bases[name]}, which is misaligned")
+                raise self._error(
+                    f"this accesses {name}+{term - self._layout.bases[name]}, which is misaligned"
+                )
             return term
         places = [
             base + offset

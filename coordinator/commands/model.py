@@ -63,7 +63,9 @@ def model(
     ] = ZalasrReading.RCPC,
     explain: Annotated[
         str | None,
-        typer.Option(metavar="PROP", help="Show an execution with this property, or the cycle that forbids it."),
+        typer.Option(
+            metavar="PROP", help="Show an execution with this property, or the cycle that forbids it."
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a test.")] = False,
     jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="Processes to use.")] = 1,
@@ -114,7 +116,9 @@ def _answers(files: list[Path], options: _Options, jobs: int) -> Iterator[_Answe
 
     context = multiprocessing.get_context("forkserver")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        yield from pool.map(_answer, files, repeat(options), chunksize=max(1, min(64, len(files) // (4 * jobs))))
+        yield from pool.map(
+            _answer, files, repeat(options), chunksize=max(1, min(64, len(files) // (4 * jobs)))
+        )
 
 
 def _answer(file: Path, options: _Options) -> _Answer:
@@ -137,7 +141,11 @@ def _answer(file: Path, options: _Options) -> _Answer:
         return _Answer("", str(error), ExitCode.USAGE_OR_CONFIG)
     except Timeout:
         return _Answer("", f"{file}: gave up after {options.timeout:g} s", ExitCode.WATCHDOG)
-    warning = f"{file}: a loop goes round more than {options.unroll} times; states may be missing" if outcome.cut else ""
+    warning = (
+        f"{file}: a loop goes round more than {options.unroll} times; states may be missing"
+        if outcome.cut
+        else ""
+    )
     if options.json:
         return _Answer(_json(file, outcome, options), warning)
     return _Answer(herd_log(test, outcome.shown, outcome.states, outcome.tally, outcome.seconds), warning)

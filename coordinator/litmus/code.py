@@ -55,11 +55,14 @@ def assemble(test: LitmusTest, bases: Mapping[int, int], symbols: Mapping[str, i
 
     """
     return tuple(
-        _assemble_thread(test.source, lines, bases[thread], symbols) for thread, lines in enumerate(test.threads)
+        _assemble_thread(test.source, lines, bases[thread], symbols)
+        for thread, lines in enumerate(test.threads)
     )
 
 
-def _assemble_thread(source: Source, lines: tuple[Line, ...], base: int, symbols: Mapping[str, int]) -> Program:
+def _assemble_thread(
+    source: Source, lines: tuple[Line, ...], base: int, symbols: Mapping[str, int]
+) -> Program:
     labels: dict[str, int] = {}
     pc = base
     for line in lines:

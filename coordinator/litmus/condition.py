@@ -25,7 +25,7 @@ from coordinator.litmus.test import (
     shown_name,
 )
 from coordinator.litmus.text import Tokens
-from hart.isa.syntax import REGISTERS
+from hart.isa.registers import NUMBERS as REGISTERS
 from hart.spelling import nearest
 
 # Reading
@@ -200,11 +200,12 @@ def compile_proposition(
         match p:
             case Constant(value):
                 return lambda state: value
-            case Atom(left, Register() | Memory() as right):
-                return lambda state: state[left] == state[right]
-            case Atom(left, right):
-                number = types[left].convert(resolve(right))
-                return lambda state: state[left] == number
+            case Atom(location, Register() | Memory() as other):
+                return lambda state: state[location] == state[other]
+            case Atom(location, wanted):
+                assert not isinstance(wanted, Register | Memory)
+                number = types[location].convert(resolve(wanted))
+                return lambda state: state[location] == number
             case Not(operand):
                 inner = build(operand)
                 return lambda state: not inner(state)

@@ -1,8 +1,8 @@
 """The litmus tests that come with hartstorm, as a table of shapes, links and styles.
 
 Owns their generation: `configs/litmus` holds exactly what `shipped_tests` gives. What they show is standard: a shape
-(MP, SB, ...) is a cycle of accesses that no interleaving produces, a link is what stands between two accesses of a thread,
-a style is which instructions the accesses are. The verdicts are the model's, not this module's.
+(MP, SB, ...) is a cycle of accesses that no interleaving produces, a link is what stands between two accesses of a
+thread, a style is which instructions the accesses are. The verdicts are the model's, not this module's.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ def _kinds(accesses: tuple[Access, ...]) -> str:
 
 def _families() -> Iterator[str]:
     for shape in SHAPES:
-        linked = [t for t in shape.threads if len(t) == 2]
+        linked: list[tuple[Access, ...]] = [t for t in shape.threads if len(t) == 2]
         two = len(shape.threads) == 2
         for width in "wd" if two else "w":
             yield build(shape, ("po",) * len(linked), _PLAIN, width)
@@ -273,7 +273,9 @@ def _atomicity() -> Iterator[str]:
                 threads.append(thread)
             declared = _C_TYPES[width]
             conditions = [c for t in threads for c in t.condition]
-            yield _text(f"{operation}.{width}+both-first", [f"{declared} x={start};"], threads, declared, conditions)
+            yield _text(
+                f"{operation}.{width}+both-first", [f"{declared} x={start};"], threads, declared, conditions
+            )
     for width in "bhwd":
         threads = []
         for number in range(2):

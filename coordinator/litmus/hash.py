@@ -11,7 +11,8 @@ from collections.abc import Iterable
 
 from coordinator.litmus.code import canonical
 from coordinator.litmus.test import Initial, Line, LitmusTest, Location, Register, written_name
-from hart.isa.syntax import REGISTERS, split_base
+from hart.isa.registers import NUMBERS as REGISTERS
+from hart.isa.syntax import split_base
 
 
 def hash_of(test: LitmusTest) -> str:
@@ -44,7 +45,7 @@ def _initial_item(item: Initial) -> str:
         return f"{declared.name} {item.location}[{declared.length}]"
     prefix = "" if declared is None else f"{declared.name} {'*' if declared.pointer else ''}"
     value = 0 if item.value is None else item.value
-    return f"{prefix}{written_name(item.location)}={item.number if isinstance(value, int) and item.number else value}"
+    return f"{prefix}{written_name(item.location)}={(isinstance(value, int) and item.number) or value}"
 
 
 # Code
@@ -106,5 +107,3 @@ def _operand(text: str, amo: bool, renamed: dict[str, str]) -> str:
 def _shown(test: LitmusTest) -> str:
     shown = test.shown_locations()
     return "; ".join(written_name(location) for location in sorted(shown, key=_name_order))
-
-

@@ -62,7 +62,9 @@ def _condition(test: LitmusTest) -> str:
     return f"{test.quantifier.value} ({proposition_text(test.condition)})"
 
 
-def herd_log(test: LitmusTest, shown: Sequence[Location], states: Iterable[State], tally: Tally, seconds: float) -> str:
+def herd_log(
+    test: LitmusTest, shown: Sequence[Location], states: Iterable[State], tally: Tally, seconds: float
+) -> str:
     """A model's result in herd7's format, without the blank line that separates it from the next."""
     lines = [state_text(shown, s) for s in states]
     positive, negative = tally.witnesses(test.quantifier)
@@ -99,7 +101,8 @@ def litmus_log(
     # The star marks what the quantifier asks about: for forall, the states that break it.
     marked = test.quantifier is not Quantifier.FORALL
     lines = [
-        f"{n:<8}{'*' if matching[s] is marked else ':'}>{state_text(shown, s)}" for s, n in sorted(counts.items())
+        f"{n:<8}{'*' if matching[s] is marked else ':'}>{state_text(shown, s)}"
+        for s, n in sorted(counts.items())
     ]
     return "\n".join(
         [
@@ -112,7 +115,11 @@ def litmus_log(
             f"Positive: {positive}, Negative: {negative}",
             f"Condition {_condition(test)} is {'' if holds else 'NOT '}validated",
             f"Hash={hash_of(test)}",
-            *(f"{key}={value}" for key, value in test.metadata if key in ("Cycle", "Safe", "Generator", "Com", "Orig")),
+            *(
+                f"{key}={value}"
+                for key, value in test.metadata
+                if key in ("Cycle", "Safe", "Generator", "Com", "Orig")
+            ),
             f"Observation {test.name} {tally.observation} {tally.matching} {tally.others}",
             f"Time {test.name} {seconds:.2f}",
             "",

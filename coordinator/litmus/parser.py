@@ -143,9 +143,7 @@ def _read_item(source: Source, tokens: Tokens) -> Initial:
     return Initial(location, declared, _read_initial_value(source, tokens, declared), number, position)
 
 
-def _read_initial_value(
-    source: Source, tokens: Tokens, declared: Type | None
-) -> Value | tuple[Value, ...]:
+def _read_initial_value(source: Source, tokens: Tokens, declared: Type | None) -> Value | tuple[Value, ...]:
     if declared is None or declared.length is None:
         return read_value(tokens)
     position = tokens.position
@@ -267,5 +265,3 @@ def parse_proposition(text: str, name: str = "<proposition>") -> Proposition:
     if tokens.kind != "end":
         tokens.fail("expected the end of the proposition")
     return proposition
-
-

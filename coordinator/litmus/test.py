@@ -12,7 +12,6 @@ from enum import Enum
 
 from coordinator.litmus.text import Source
 
-
 # Locations
 
 

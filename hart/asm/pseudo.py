@@ -12,7 +12,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from hart.isa.syntax import REGISTERS, parse_template, split_base
+from hart.isa.registers import NUMBERS as REGISTERS
+from hart.isa.syntax import parse_template, split_base
 
 Expansion = str | Callable[[str, int], str]
 """Statements separated by `;`, or a function that makes them from the register and the constant."""
