@@ -194,7 +194,7 @@ def machine(
         port = policy(policy_name).port(context)
         clint = Clint(segment, Ringer(segment, link))  # type: ignore[arg-type]
         if tiers:
-            compiler = region_compiler(segment, decoded, policy_name, None)
+            compiler = region_compiler(segment, decoded, policy_name, reservations, None)
             local = LocalCompiler(lambda entry, tier: compiler.compile(entry, tier, time.monotonic)[1])
             hart: Interpreter = TieredInterpreter(0, decoded, port, segment, clint, local, tiers, warm_after)
         else:

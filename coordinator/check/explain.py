@@ -157,8 +157,9 @@ def execution_text(execution: Execution) -> str:
                 sources = dict.fromkeys(execution.byte_sources(identity, event))
                 source = "  from " + ", ".join(_short(execution, s) for s in sources)
             lines.append(f"  {event_text(execution, identity)}{source}")
-    for order in execution.coherence:
-        lines.append("  coherence: " + " -> ".join(_short(execution, i) for i in order))
+    lines.extend(
+        "  coherence: " + " -> ".join(_short(execution, i) for i in order) for order in execution.coherence
+    )
     return "\n".join(lines)
 
 

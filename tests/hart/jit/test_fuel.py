@@ -80,7 +80,9 @@ def test_a_run_never_executes_more_than_it_was_given(tiers):
             assert before < hart.instret <= before + count
 
 
-@pytest.mark.parametrize(("ns_per_instruction", "slice_"), [(0.1, 2_000_000), (1, 200_000), (100, SHORTEST_SLICE)])
+@pytest.mark.parametrize(
+    ("ns_per_instruction", "slice_"), [(0.1, 2_000_000), (1, 200_000), (100, SHORTEST_SLICE)]
+)
 def test_slices_become_as_long_as_intended(monkeypatch, ns_per_instruction, slice_):
     """The doorbell is looked at between slices: their length is what a stop request waits for."""
     with running(TIGHT, EVERY["t1"]) as machine:

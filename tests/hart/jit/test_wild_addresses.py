@@ -30,14 +30,24 @@ TIER = pytest.mark.parametrize("tiers", EVERY.values(), ids=EVERY)
 def _addresses(size: int) -> list[int]:
     """Around both ends of RAM, of the signed and unsigned ranges, and where sums wrap."""
     around = [RAM, END, 0, 1 << 63, 1 << 32, RAM + (1 << 32), END + (1 << 63), (1 << 64) - RAM, 2 * RAM]
-    found = {(a + d) & (1 << 64) - 1 for a in around for d in (-16, -size, -size + 1, -1, 0, 1, size - 1, size)}
+    found = {
+        (a + d) & (1 << 64) - 1 for a in around for d in (-16, -size, -size + 1, -1, 0, 1, size - 1, size)
+    }
     inside = RAM + 0x8000  # keeps the program itself from being overwritten
-    return sorted(a for a in found if not RAM <= a < inside) + [inside, inside + 1]
+    return [*sorted(a for a in found if not RAM <= a < inside), inside, inside + 1]
 
 
 def _program() -> str:
     """Tries each access at each address; the handler sums up what it sees."""
-    lines = ["la t0, handler", "csrw mtvec, t0", "li s0, 0", "la s1, tables", "li s10, 2", "turn:", "la s1, tables"]
+    lines = [
+        "la t0, handler",
+        "csrw mtvec, t0",
+        "li s0, 0",
+        "la s1, tables",
+        "li s10, 2",
+        "turn:",
+        "la s1, tables",
+    ]
     for number, (text, size) in enumerate(ACCESSES):
         lines += [
             f"li s2, {len(_addresses(size))}",
