@@ -1,7 +1,7 @@
 """The granule-word protocol in LLVM IR: tracked stores, AMOs, LR and SC as native functions.
 
 Owns the bits of the word and the functions; `bus.policies.inline` argues why they are right and when they are used.
-Each function is generated for an access size and included in a module on demand.
+They are compiled once in a process; compiled guest code finds them in a table of function pointers, in SUPPORT order.
 
 Parameters ("place"): `%page` the hart's page, `%granules` and `%lasts` the granule and the writer table, `%ram`, and
 `%offset` of the access in RAM. Functions that may have to give up return i1 `ok` beside their
@@ -145,7 +145,7 @@ def tracked_store(size: int, exp: int) -> str:
     """`i1 @tracked_store_N(place, value)`."""
     bits = 8 * size
     return f"""
-define internal i1 @tracked_store_{bits}({_PLACE}, i{bits} %value) cold noinline {{
+define i1 @tracked_store_{bits}({_PLACE}, i{bits} %value) cold noinline {{
 {_locate(exp)}
 {_enter(ScFailure.OTHER_STORE)}
   br i1 %in, label %act, label %no
@@ -164,7 +164,7 @@ def tracked_amo(op: AmoOp, size: int, exp: int) -> str:
     """`{iN, i1} @tracked_<op>_N(place, operand)`."""
     bits = 8 * size
     return f"""
-define internal {{i{bits}, i1}} @tracked_{op.name.lower()}_{bits}({_PLACE}, i{bits} %value) cold noinline {{
+define {{i{bits}, i1}} @tracked_{op.name.lower()}_{bits}({_PLACE}, i{bits} %value) cold noinline {{
 {_locate(exp)}
 {_enter(ScFailure.OTHER_AMO)}
   br i1 %in, label %act, label %no
@@ -209,7 +209,7 @@ undo:
   br label %no
 """
     return f"""
-define internal {{i{bits}, i1}} @tracked_cas_{bits}({_PLACE}, i{bits} %expected, i{bits} %desired) cold noinline {{
+define {{i{bits}, i1}} @tracked_cas_{bits}({_PLACE}, i{bits} %expected, i{bits} %desired) cold noinline {{
 {_locate(exp)}
 {glance if size < 16 else ""}
 {_enter(ScFailure.OTHER_AMO)}
@@ -239,7 +239,7 @@ def tracked_lr(size: int, exp: int) -> str:
     """`{iN, i1} @tracked_lr_N(place)`: reads between two looks at a free word that has not changed."""
     bits = 8 * size
     return f"""
-define internal {{i{bits}, i1}} @tracked_lr_{bits}({_PLACE}) noinline {{
+define {{i{bits}, i1}} @tracked_lr_{bits}({_PLACE}) noinline {{
 {_locate(exp)}
 {_word("r.p", Hart.RESERVATION)}
 {_word("a.p", Hart.RESERVATION_ADDRESS)}
@@ -280,7 +280,7 @@ no:
 def sc_failed() -> str:
     """`void @sc_failed(page, cause)`: count a failure."""
     return f"""
-define internal void @sc_failed(ptr %page, i64 %cause) cold {{
+define void @sc_failed(ptr %page, i64 %cause) cold {{
   %i = add i64 %cause, {int(Hart.SC_FAILURES)}
   %p = getelementptr i64, ptr %page, i64 %i
   %old = load i64, ptr %p
@@ -308,7 +308,7 @@ inexact:
   ret i1 true
 """
     return f"""
-define internal i1 @tracked_sc_{bits}({_PLACE}, i{bits} %value, i64 %none) noinline {{
+define i1 @tracked_sc_{bits}({_PLACE}, i{bits} %value, i64 %none) noinline {{
 {_locate(exp)}
 {_word("r.p", Hart.RESERVATION)}
 {_word("v.p", Hart.RESERVATION_VERSION)}
@@ -358,3 +358,30 @@ write:
   ret i1 false
 }}
 """
+
+
+SUPPORT: tuple[str, ...] = (
+    *(f"tracked_store_{8 * size}" for size in (1, 2, 4, 8)),
+    *(f"tracked_{op.name.lower()}_{8 * size}" for op in AmoOp for size in (1, 2, 4, 8)),
+    *(f"tracked_cas_{8 * size}" for size in (1, 2, 4, 8, 16)),
+    *(f"tracked_lr_{8 * size}" for size in (4, 8)),
+    *(f"tracked_sc_{8 * size}" for size in (4, 8)),
+    "sc_failed",
+)
+"""The functions, in the order of the table."""
+
+
+def support_ir(exp: int, *, own_store_breaks: bool, exact: bool) -> str:
+    """A module's text with all of SUPPORT, for granules of 2**exp bytes."""
+    plain, reservable = (1, 2, 4, 8), (4, 8)
+    return "\n".join(
+        [
+            enter(own_store_breaks),
+            sc_failed(),
+            *(tracked_store(size, exp) for size in plain),
+            *(tracked_amo(op, size, exp) for op in AmoOp for size in plain),
+            *(tracked_cas(size, exp) for size in (*plain, 16)),
+            *(tracked_lr(size, exp) for size in reservable),
+            *(tracked_sc(size, exp, exact) for size in reservable),
+        ]
+    )

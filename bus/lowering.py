@@ -5,6 +5,7 @@ lowering; the lowering emits LLVM IR text for it, or leaves the access to the in
 
 What an emitter offers besides emitting lines:
 
+- `%support`: table of the policy's own functions, as its port gives it (`MemoryPort.support`).
 - `%ram`, `%page_map`, `%granules`, `%lasts`, `%page`: host pointers to guest RAM, the page map, the granule and the
   writer table, the hart's page; RAM offsets are values of type i64.
 - metadata `!0` and `!2`: branch weights for a condition that is likely, or unlikely, true.
@@ -63,9 +64,6 @@ class AccessEmitter(Protocol):
 
     def unless(self, condition: str) -> None:
         """Go on if the i1 `condition` is false; else leave the instruction to the interpreter. Expected false."""
-
-    def define(self, name: str, text: str) -> None:
-        """Have the module contain `text`, functions and their helpers, once."""
 
     def slot(self, name: str, bits: int) -> str:
         """Pointer to a variable of the function that holds an integer of `bits`."""

@@ -17,7 +17,13 @@ class MemoryPort(Protocol):
 
     Every method raises `bus.access.MemoryFault` for an address outside guest RAM, and for a misaligned address
     where the access does not allow one (all but plain `load` and `store`).
+
+    Attributes:
+        support: host address of a table of functions for compiled code of the policy, or 0.
+
     """
+
+    support: int
 
     def load(self, address: int, size: int, order: Order = Order.NONE) -> int:
         """Read `size` (1, 2, 4, 8) bytes, zero-extended; with AQ or RL it is a Zalasr load, hence aligned."""

@@ -72,7 +72,7 @@ class TieredInterpreter(Interpreter):
     ) -> None:
         """`warm` are the tiers to use, in the order in which a region gets them; the first after so many jumps."""
         super().__init__(hart, extensions, port, segment.harts[hart], clint)
-        self.engine = Engine(segment, hart)
+        self.engine = Engine(segment, hart, port.support)
         self.slice = FIRST_SLICE
         self._context = self.engine.context
         self._use_registers(self._context[Word.X : Word.X + 32])

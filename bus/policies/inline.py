@@ -78,20 +78,7 @@ from dataclasses import replace
 from functools import cache
 
 from bus.access import AmoOp, AtomicKind, MemoryFault, Order, ScFailure
-from bus.granule import (
-    AMO_INSTRUCTION,
-    LOCK,
-    VERSION,
-    WRITER,
-    WRITERS,
-    enter,
-    sc_failed,
-    tracked_amo,
-    tracked_cas,
-    tracked_lr,
-    tracked_sc,
-    tracked_store,
-)
+from bus.granule import AMO_INSTRUCTION, LOCK, SUPPORT, VERSION, WRITER, WRITERS, support_ir
 from bus.layout import PAGE_EXP, Doorbell, Hart, PageState
 from bus.link import BusLost
 from bus.lowering import AccessEmitter, Value, count, full_fence, page_byte, plain_load, plain_store
@@ -128,9 +115,8 @@ class InlineLowering:
         plain_store(e, offset, size, value, order)
         e.line(f"br label %{done}")
         self._if_open(e, byte, slow)
-        e.define(f"store{size}", tracked_store(size, self._exp))
-        self._helpers(e)
-        ok = e.value(f"call i1 @tracked_store_{8 * size}({_PLACE}, i64 {offset}, i{8 * size} {value})")
+        function = self._support(e, f"tracked_store_{8 * size}")
+        ok = e.value(f"call i1 {function}({_PLACE}, i64 {offset}, i{8 * size} {value})")
         e.line(f"br i1 {ok}, label %{done}, label %{e.interpret()}")
         e.begin(done)
         if order:
@@ -142,7 +128,6 @@ class InlineLowering:
     ) -> str | None:
         """A host atomic, inside the granule where it is tracked."""
         bits = 8 * size
-        e.define(f"amo{op}.{size}", tracked_amo(op, size, self._exp))
         pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
         old = self._either(
             e,
@@ -151,7 +136,8 @@ class InlineLowering:
             lambda: e.value(
                 f"atomicrmw volatile {AMO_INSTRUCTION[op]} ptr {pointer}, i{bits} {operand} seq_cst, align {size}"
             ),
-            f"@tracked_{op.name.lower()}_{bits}({_PLACE}, i64 {offset}, i{bits} {operand})",
+            f"tracked_{op.name.lower()}_{bits}",
+            f"({_PLACE}, i64 {offset}, i{bits} {operand})",
         )
         count(e, AtomicKind.AMO)
         return old
@@ -161,7 +147,6 @@ class InlineLowering:
     ) -> str | None:
         """A host compare-and-swap, inside the granule where it is tracked."""
         bits = 8 * size
-        e.define(f"cas{size}", tracked_cas(size, self._exp))
         pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
 
         def swap() -> str:
@@ -175,7 +160,8 @@ class InlineLowering:
             offset,
             bits,
             swap,
-            f"@tracked_cas_{bits}({_PLACE}, i64 {offset}, i{bits} {expected}, i{bits} {desired})",
+            f"tracked_cas_{bits}",
+            f"({_PLACE}, i64 {offset}, i{bits} {expected}, i{bits} {desired})",
         )
         count(e, AtomicKind.CAS)
         return old
@@ -185,14 +171,13 @@ class InlineLowering:
     ) -> str | None:
         """A remembered load where it is fused and the page untracked; else the word's version."""
         bits = 8 * size
-        e.define(f"lr{size}", tracked_lr(size, self._exp))
         if order & Order.RL:
             full_fence(e)
         byte = self._byte(e, offset)
-        call = f"@tracked_lr_{bits}({_PLACE}, i64 {offset})"
+        name, arguments = f"tracked_lr_{bits}", f"({_PLACE}, i64 {offset})"
         if fused is None:
             e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
-            value, _ = self._call(e, bits, call)
+            value, _ = self._call(e, bits, name, arguments)
             count(e, AtomicKind.LR)
             return value
         fast, slow, done = e.label(), e.label(), e.label()
@@ -205,7 +190,7 @@ class InlineLowering:
         e.line(f"br label %{done}")
         e.begin(slow)
         e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
-        tracked, last = self._call(e, bits, call)
+        tracked, last = self._call(e, bits, name, arguments)
         e.line(f"br label %{done}")
         e.begin(done)
         value = e.value(f"phi i{bits} [ {read}, %{fast} ], [ {tracked}, %{last} ]")
@@ -219,13 +204,12 @@ class InlineLowering:
         if self._rules.spurious_sc_failure:
             return None
         bits = 8 * size
-        e.define(f"sc{size}", tracked_sc(size, self._exp, self._rules.require_exact_reservation_addr))
-        self._helpers(e)
         byte = self._byte(e, offset)
-        call = f"call i1 @tracked_sc_{bits}({_PLACE}, i64 {offset}, i{bits} {value}, i64 "
+        name = f"tracked_sc_{bits}"
+        arguments = f"({_PLACE}, i64 {offset}, i{bits} {value}, i64 "
         if fused is None:
             e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
-            failed = e.value(f"{call}{ScFailure.NO_RESERVATION})")
+            failed = e.value(f"call i1 {self._support(e, name)}{arguments}{ScFailure.NO_RESERVATION})")
             count(e, AtomicKind.SC)
             return failed
         fast, slow, done, lost = e.label(), e.label(), e.label(), e.label()
@@ -238,10 +222,10 @@ class InlineLowering:
         swapped = e.value(f"extractvalue {{i{bits}, i1}} {pair}, 1")
         e.line(f"br i1 {swapped}, label %{done}, label %{lost}")
         e.begin(lost)
-        e.line(f"call void @sc_failed(ptr %page, i64 {ScFailure.VALUE_CHANGED})")
+        e.line(f"call void {self._support(e, 'sc_failed')}(ptr %page, i64 {ScFailure.VALUE_CHANGED})")
         e.line(f"br label %{done}")
         go = self._if_open(e, byte, slow)
-        by_word = e.value(f"{call}{ScFailure.PAGE_TRANSITION})")
+        by_word = e.value(f"call i1 {self._support(e, name)}{arguments}{ScFailure.PAGE_TRANSITION})")
         e.line(f"br label %{done}")
         e.begin(done)
         failed = e.value(f"phi i1 [ false, %{fast} ], [ true, %{lost} ], [ {by_word}, %{go} ]")
@@ -252,9 +236,10 @@ class InlineLowering:
         byte = page_byte(e, offset)
         return e.value(f"and i8 {byte}, {~self._ignored & 0xFF}") if self._ignored else byte
 
-    def _helpers(self, e: AccessEmitter) -> None:
-        e.define("enter", enter(self._rules.invalidate_on_same_hart_store))
-        e.define("failed", sc_failed())
+    def _support(self, e: AccessEmitter, name: str) -> str:
+        """A function of `bus.granule`, by its place in the table."""
+        slot = e.value(f"getelementptr ptr, ptr %support, i64 {SUPPORT.index(name)}")
+        return e.value(f"load ptr, ptr {slot}")
 
     def _if_untracked(self, e: AccessEmitter, byte: str, fast: str, slow: str) -> None:
         untracked = e.value(f"icmp eq i8 {byte}, 0")
@@ -270,10 +255,9 @@ class InlineLowering:
         e.begin(go)
         return go
 
-    def _call(self, e: AccessEmitter, bits: int, call: str) -> tuple[str, str]:
-        """The value of a helper that may give up, and the block after it."""
-        self._helpers(e)
-        pair = e.value(f"call {{i{bits}, i1}} {call}")
+    def _call(self, e: AccessEmitter, bits: int, name: str, arguments: str) -> tuple[str, str]:
+        """The value of a function that may give up, and the block after it."""
+        pair = e.value(f"call {{i{bits}, i1}} {self._support(e, name)}{arguments}")
         ok = e.value(f"extractvalue {{i{bits}, i1}} {pair}, 1")
         value = e.value(f"extractvalue {{i{bits}, i1}} {pair}, 0")
         after = e.label()
@@ -282,7 +266,13 @@ class InlineLowering:
         return value, after
 
     def _either(
-        self, e: AccessEmitter, offset: Value, bits: int, untracked: Callable[[], str], call: str
+        self,
+        e: AccessEmitter,
+        offset: Value,
+        bits: int,
+        untracked: Callable[[], str],
+        name: str,
+        arguments: str,
     ) -> str:
         byte = self._byte(e, offset)
         fast, slow, done = e.label(), e.label(), e.label()
@@ -290,7 +280,7 @@ class InlineLowering:
         direct = untracked()
         e.line(f"br label %{done}")
         self._if_open(e, byte, slow)
-        tracked, last = self._call(e, bits, call)
+        tracked, last = self._call(e, bits, name, arguments)
         e.line(f"br label %{done}")
         e.begin(done)
         return e.value(f"phi i{bits} [ {direct}, %{fast} ], [ {tracked}, %{last} ]")
@@ -314,7 +304,6 @@ class _Standalone:
             self._head.append(f"  %{pointer}.p = getelementptr i64, ptr %c, i64 {index}")
             self._head.append(f"  %{pointer} = load ptr, ptr %{pointer}.p")
         self._lines: list[str] = ["  br label %body", "body:"]
-        self.definitions: dict[str, str] = {}
 
     def text(self) -> str:
         """The function; nothing may be emitted after."""
@@ -342,9 +331,6 @@ class _Standalone:
         go = self.label()
         self.line(f"br i1 {condition}, label %bail, label %{go}")
         self.begin(go)
-
-    def define(self, name: str, text: str) -> None:
-        self.definitions[name] = text
 
     def slot(self, name: str, bits: int) -> str:
         if name not in self._slots:
@@ -376,7 +362,7 @@ class _Standalone:
         self.line(f"store i64 {low}, ptr {self.value(f'getelementptr i64, ptr %c, i64 {len(_CONTEXT)}')}")
 
 
-_CONTEXT = ("page", "page_map", "granules", "lasts", "ram")
+_CONTEXT = ("page", "page_map", "granules", "lasts", "ram", "support")
 _Function = Callable[[int, int, int, int, int, int], int]
 _SLOT = "pair"
 
@@ -388,7 +374,6 @@ class _Functions:
         # The port injects failures itself.
         lowering = InlineLowering(replace(rules, spurious_sc_failure=0.0), watching=False)
         pieces: list[str] = []
-        definitions: dict[str, str] = {}
         names: list[str] = []
 
         def function(name: str, body: Callable[[_Standalone], None]) -> None:
@@ -396,7 +381,6 @@ class _Functions:
             body(e)
             names.append(name)
             pieces.append(e.text())
-            definitions.update(e.definitions)
 
         order = Order.NONE
         for size in (1, 2, 4, 8, 16):
@@ -446,7 +430,17 @@ class _Functions:
                 function(f"lr{size}", lr)
                 function(f"sc{size}", sc)
                 function(f"fused{size}", fused)
-        self._engine = compile_module("\n".join([*definitions.values(), *pieces, _WEIGHTS]), 0)
+        text = support_ir(
+            rules.reservation_set_size_exp,
+            own_store_breaks=rules.invalidate_on_same_hart_store,
+            exact=rules.require_exact_reservation_addr,
+        )
+        self._engine = compile_module("\n".join([text, *pieces, _WEIGHTS]), 0)
+        self._table = (ctypes.c_uint64 * len(SUPPORT))(
+            *(self._engine.get_function_address(name) for name in SUPPORT)
+        )
+        self.support = ctypes.addressof(self._table)
+        """Host address of the table that compiled guest code calls through."""
         prototype = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 7)
         self.by_name: dict[str, _Function] = {
             name: prototype(self._engine.get_function_address(name)) for name in names
@@ -484,13 +478,16 @@ class InlinePort:
         self._link = context.link
         self._hart = context.hart
         self._rules = context.reservations
-        self._call = _functions(context.reservations).by_name
+        functions = _functions(context.reservations)
+        self.support = functions.support
+        self._call = functions.by_name
         self._words = (ctypes.c_uint64 * (len(_CONTEXT) + 2))(
             self._page.address(0),
             segment.address + geometry.page_map_offset,
             segment.address + geometry.granule_offset,
             segment.address + geometry.writer_offset,
             segment.address + geometry.ram_offset,
+            self.support,
         )
         self._result = len(_CONTEXT)
         self._at = ctypes.addressof(self._words)

@@ -91,6 +91,8 @@ _BREAKS = {
 class SerialPort:
     """A hart's memory port under `serial`."""
 
+    support = 0
+
     def __init__(self, context: PortContext) -> None:
         """Attach to the VM's memory; the link must have joined."""
         segment = context.segment

@@ -33,6 +33,8 @@ class Word(IntEnum):
     """Host address of the writer table."""
     PC = 41
     """Private to compiled code."""
+    SUPPORT = 42
+    """Host address of the policy's table of functions; see `bus.lowering`."""
     COUNT = 64
 
 

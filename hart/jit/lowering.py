@@ -86,7 +86,6 @@ class _Function:
         self._flags: dict[str, str] = {}
         """i1 names by the i64 names that are their zero-extensions."""
         self._slots: dict[str, int] = {}
-        self._definitions: dict[str, str] = {}
         self._pairs = fused_pairs(region)
         """LR/SC pairs that can be fused: name of the pair by either address."""
         self._groups: dict[int, AccessGroup] = {}
@@ -123,6 +122,7 @@ class _Function:
             ("page_map", Word.PAGE_MAP),
             ("granules", Word.GRANULES),
             ("lasts", Word.LASTS),
+            ("support", Word.SUPPORT),
             ("page", Word.PAGE),
         ):
             head.append(f"  %{pointer}.p = getelementptr i64, ptr %c, i64 {int(word)}")
@@ -145,7 +145,6 @@ class _Function:
         head[at:at] = [f"  {name} = alloca i{bits}" for name, bits in self._slots.items()]
         module = (
             _DECLARATIONS,
-            *self._definitions.values(),
             *head,
             *self._lines,
             *self._cold,
@@ -354,10 +353,6 @@ class _Function:
         go = self.label()
         self.line(f"br i1 {condition}, label %{self.interpret()}, label %{go}, !prof !2")
         self.begin(go)
-
-    def define(self, name: str, text: str) -> None:
-        """See `AccessEmitter.define`."""
-        self._definitions[name] = text
 
     def slot(self, name: str, bits: int) -> str:
         """See `AccessEmitter.slot`."""
