@@ -112,8 +112,8 @@ def test_nothing_outlives_the_coordinator_however_it_ends(then):
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     segment, directory, *pids = process.stdout.readline().split()
-    assert Path("/dev/shm", segment).exists()
-    if "sleep" in then:
+    if "sleep" in then:  # the others may have cleaned up by now
+        assert Path("/dev/shm", segment).exists()
         process.kill()
     _, errors = process.communicate(timeout=10)
     assert errors == ""
