@@ -70,7 +70,10 @@ def server(tmp_path: Path) -> Iterator[str]:
         assert process.stdout.readline() == f"serving at {endpoint}\n"
         yield endpoint
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        try:
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
     assert list((tmp_path / "private").iterdir()) == []
 
 
