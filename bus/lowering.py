@@ -10,22 +10,34 @@ What an emitter offers besides emitting lines:
   writer table, the hart's page; RAM offsets are values of type i64.
 - metadata `!0` and `!2`: branch weights for a condition that is likely, or unlikely, true.
 - bounds and alignment have been checked: an offset names `size` bytes of RAM and is a multiple of `size`.
-- every line is placed at the access's point in program order. Accesses are `volatile`, which keeps LLVM from moving
-  one across another, so on x86-64 the guest gets TSO, and every rule of RVWMO's preserved program order, syntactic
-  dependencies included, holds by that. On hosts with weaker order loads are acquire and stores release (`plain_load`,
-  `plain_store`), which restores the same.
+- every line is placed at the access's point in program order.
 
-  | guest                       | LLVM                                    | x86-64           | AArch64        |
-  |-----------------------------|-----------------------------------------|------------------|----------------|
-  | load, store                 | volatile monotonic (AArch64: acq/rel)   | mov              | ldapr, stlr    |
-  | load.aq / store.rl (RCsc)   | volatile seq_cst                        | mov / xchg       | ldar / stlr    |
-  | AMO, AMOCAS, any order      | volatile seq_cst read-modify-write      | lock-prefixed    | LSE al forms   |
-  | FENCE with W before R       | fence seq_cst                           | lock or / mfence | dmb ish        |
-  | other FENCE, FENCE.TSO      | fence acq_rel                           | (compiler only)  | dmb ish        |
+Order
+=====
+Accesses are `volatile atomic`. LLVM neither drops, repeats nor reorders volatile operations among each other (LangRef,
+"Volatile Memory Accesses"), nor moves them across fences and atomic read-modify-writes; its code generator chains
+them likewise (`MachineInstr::hasOrderedMemoryRef`). `atomic` forbids tearing; aligned ones of up to 8 bytes are one
+host instruction. So host accesses are issued in guest program order, and only the host can reorder them.
 
-  The x86-64 column is right because TSO orders all pairs but store before load: a load.aq after a store.rl needs that
-  pair (both RCsc), and gets it from the xchg; a FENCE that names it gets the barrier. Lock-prefixed operations are
-  full barriers, stronger than any aq/rl.
+  | guest                       | LLVM                                    | x86-64           | AArch64                 |
+  |-----------------------------|-----------------------------------------|------------------|-------------------------|
+  | load, store                 | volatile monotonic (AArch64: acq/rel)   | mov              | ldapr or ldar, stlr     |
+  | load.aq / store.rl (RCsc)   | volatile seq_cst                        | mov / xchg       | ldar / stlr             |
+  | AMO, AMOCAS without aq      | volatile seq_cst read-modify-write      | lock-prefixed    | LSE al forms            |
+  | AMO, AMOCAS with aq         | the same; AArch64: then fence seq_cst   | lock-prefixed    | LSE al forms; dmb ish   |
+  | FENCE with W before R       | fence seq_cst                           | lock or / mfence | dmb ish                 |
+  | other FENCE, FENCE.TSO      | fence acq_rel                           | (compiler only)  | dmb ish                 |
+
+x86-64 is TSO: it orders all pairs but store before load, so of preserved program order (unprivileged manual, "Preserved
+Program Order") only rules that name such a pair need anything: a FENCE that has W before R gets the barrier; store.rl
+before load.aq (both RCsc) gets it from the xchg; AMO and SC before a load are lock-prefixed, which are full barriers.
+Syntactic dependencies, which LLVM may optimise away, start at loads, and TSO keeps loads before all that follows.
+
+On AArch64 every load is acquire and every store release, which orders the same pairs: a load before all that follows,
+all that precedes before a store. Store before load is open there too, and closed for RCsc pairs by stlr before ldar.
+A read-modify-write is one operation to RVWMO, but a load and a store to AArch64: `ldaddal` orders only its load before
+a later ldapr. In a store-buffering test `amoswap.aq x; ld y` that shows, hence the barrier after those with aq. (With
+LR/SC the same holds for an SC with aq.)
 """
 
 from __future__ import annotations

@@ -22,6 +22,9 @@ define i64 @enter(ptr %c, i64 %fuel, ptr %f) {
 }
 """
 
+USELESS_OBJECTS = 1000
+"""How many objects may stay loaded without use; some 10 KiB each."""
+
 
 class Engine:
     """Native code of a hart. `enter(address, fuel)` runs the region that was loaded there."""
@@ -51,15 +54,20 @@ class Engine:
         """By entry: the code it stands for, as it was when it was compiled."""
         self.entries: dict[int, int] = {}
         """Host address by entry."""
+        self._start()
+
+    def _start(self) -> None:
+        """A new LLVM engine, which holds nothing but the way in."""
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
-        module = llvm.parse_assembly(_ENTER)
-        self._engine = llvm.create_mcjit_compiler(
-            module, llvm.Target.from_default_triple().create_target_machine()
-        )
+        machine = llvm.Target.from_default_triple().create_target_machine()
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(_ENTER), machine)
         self._engine.finalize_object()
-        enter = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 4)(self._engine.get_function_address("enter"))
-        self._enter: Callable[[int, int, int], int] = enter
+        self._enter: Callable[[int, int, int], int] = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 4)(
+            self._engine.get_function_address("enter")
+        )
+        self.useless = 0
+        """Objects that are loaded although their regions were replaced or dropped."""
 
     def enter(self, native: int, fuel: int) -> int:
         """Run native code until it returns; the next pc. `context` holds what is left of `fuel`."""
@@ -78,17 +86,28 @@ class Engine:
         self._engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(obj))
         self._engine.finalize_object()
         native = self._engine.get_function_address(name)
+        self.useless += entry in self._regions
         self._regions[entry] = (stretches, code)
         self.entries[entry] = native
         self._table[(entry - self._base) >> 1] = native
         return True
 
     def forget_changed(self) -> list[int]:
-        """Drop every region whose code is not what it was (FENCE.I); returns their entries."""
+        """Drop every region whose code is not what it was (FENCE.I); returns their entries.
+
+        Drops all of them when too many useless objects are loaded: LLVM lets go of objects only together. Not to be
+        called while native code runs.
+        """
         changed = [e for e, (stretches, code) in self._regions.items() if self.code_bytes(stretches) != code]
+        self.useless += len(changed)
+        if self.useless > USELESS_OBJECTS:
+            changed = list(self._regions)
         for entry in changed:
             del self._regions[entry], self.entries[entry]
             self._table[(entry - self._base) >> 1] = 0
+        if self.useless > USELESS_OBJECTS:
+            self._engine.close()
+            self._start()
         return changed
 
 

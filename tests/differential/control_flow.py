@@ -181,27 +181,29 @@ def flow_program(model: Model, seed: str, items: int, turns: int) -> Program:
 
 
 def shrink_all(made: Program, fails: Callable[[Program], bool]) -> Program:
-    """As `shrink`, then inside the shapes that are left; a shape gives way to its contents where that still fails."""
+    """As `shrink`, then inside the shapes that are left; a shape makes way for its contents where that still fails."""
     made = shrink(made, fails)
     at = 0
     while at < len(made.items):
         item = made.items[at]
         if not isinstance(item, Shape):
             at += 1
-            continue
-
-        def with_items(parts: Sequence[Item | Shape], at: int = at, made: Program = made) -> Program:
-            return replace(made, items=(*made.items[:at], *parts, *made.items[at + 1 :]))  # type: ignore[arg-type]
-
-        if fails(with_items(item.items)):
-            made = shrink(with_items(item.items), fails)
+        elif fails(opened := _exchanged(made, at, item.items)):
+            made = shrink(opened, fails)
             at = 0
-            continue
-        inner = replace(made, items=item.items)
-        smaller = shrink(
-            inner,
-            lambda p, w=with_items, s=item: fails(w([replace(s, items=p.items)])),  # type: ignore[misc,arg-type]
-        )
-        made = with_items([replace(item, items=smaller.items)])  # type: ignore[arg-type]
-        at += 1
+        else:
+            made = _shrink_inside(made, at, item, fails)
+            at += 1
     return made
+
+
+def _exchanged(made: Program, at: int, parts: Sequence[Item | Shape]) -> Program:
+    """With `parts` for the item at that place."""
+    return replace(made, items=(*made.items[:at], *parts, *made.items[at + 1 :]))  # type: ignore[arg-type]
+
+
+def _shrink_inside(made: Program, at: int, shape: Shape, fails: Callable[[Program], bool]) -> Program:
+    def around(contents: Program) -> Program:
+        return _exchanged(made, at, [replace(shape, items=contents.items)])
+
+    return around(shrink(replace(made, items=shape.items), lambda p: fails(around(p))))  # type: ignore[arg-type]

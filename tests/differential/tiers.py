@@ -59,7 +59,7 @@ def final_state(
     policy: str = "serial",
     warm_after: int = 1,
 ) -> State:
-    """Run to the end, or LIMIT instructions; doorbell checks come after as many instructions as `slices` says."""
+    """Run to the end, or LIMIT instructions, in slices of these lengths in turn."""
     with local_hart.machine(
         image,
         extensions=extensions,

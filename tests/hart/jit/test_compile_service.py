@@ -1,0 +1,94 @@
+"""Harts as processes share what is compiled; a service that dies takes nobody with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from bus.layout import Header
+from coordinator.result import Ending
+from coordinator.spec import VmSpec
+from coordinator.vm import VirtualMachine
+from tests.hart.jit.native_code import image_of
+
+SOURCE = """
+.globl _start, tohost, fromhost
+_start:
+    li s0, 400
+1:  li a0, 2000
+2:  addi a0, a0, -1
+    bnez a0, 2b
+    call f
+    addi s0, s0, -1
+    bnez s0, 1b
+    la t0, left
+    li t1, -1
+    amoadd.d t1, t1, (t0)
+    li t2, 1
+    bne t1, t2, park
+    la t0, tohost
+    sd t2, 0(t0)
+park: wfi
+    j park
+f:  addi a1, a1, 3
+    ret
+.balign 4096
+left: .dword {harts}
+.balign 4096
+tohost: .dword 0
+fromhost: .dword 0
+"""
+FOREVER = "_start: addi a0, a0, 1\nj _start"
+NO_END = 30.0
+
+
+def _run(cache, harts: int):
+    machine = VirtualMachine(VmSpec(name="shared", harts=harts, timeout_s=60, cache=str(cache)))
+    try:
+        machine.load(image_of(SOURCE.replace("{harts}", str(harts))))
+        machine.start()
+        result = machine.wait(70)
+        assert result is not None
+        assert (result.ending, result.exit_code) == (Ending.EXIT, 0), result.detail
+        header = machine._segment.header
+        return header[Header.REGIONS_COMPILED], header[Header.REGIONS_CACHED]
+    finally:
+        machine.destroy()
+
+
+def _entries(cache) -> int:
+    return sum(1 for p in cache.rglob("*") if p.is_file())
+
+
+def test_sixteen_harts_compile_each_region_once_and_a_second_run_nothing(tmp_path):
+    compiled, _ = _run(tmp_path, 16)
+    assert 0 < compiled <= _entries(tmp_path)
+    known = _entries(tmp_path)
+    compiled, cached = _run(tmp_path, 16)
+    assert cached > 0
+    # Whether a region becomes hot at all is a matter of luck; one that is known is never compiled again.
+    assert compiled == _entries(tmp_path) - known
+
+
+@pytest.mark.parametrize("when", [0.0, 0.3])
+def test_harts_go_on_when_the_service_is_killed(tmp_path, when):
+    machine = VirtualMachine(VmSpec(name="alone", harts=2, timeout_s=60, cache=str(tmp_path)))
+    try:
+        machine.load(image_of(FOREVER))
+        machine.start()
+        service = machine._monitor._service
+        time.sleep(when)
+        os.kill(service.pid, signal.SIGKILL)
+        service.join(10)
+        before = machine.progress()
+        deadline = time.monotonic() + NO_END
+        while any(a <= b for a, b in zip(machine.progress(), before, strict=True)):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        machine.stop()
+        assert machine.wait(10).ending is Ending.STOPPED
+    finally:
+        machine.destroy()
