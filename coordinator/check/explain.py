@@ -6,7 +6,6 @@ the shortest cycle of those candidates that have it and are not allowed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from coordinator.check.enumerator import Candidate, Enumeration, Timeout, search
@@ -157,8 +156,9 @@ def execution_text(execution: Execution) -> str:
                 sources = dict.fromkeys(execution.byte_sources(identity, event))
                 source = "  from " + ", ".join(_short(execution, s) for s in sources)
             lines.append(f"  {event_text(execution, identity)}{source}")
-    for order in execution.coherence:
-        lines.append("  coherence: " + " -> ".join(_short(execution, i) for i in order))
+    lines += (
+        "  coherence: " + " -> ".join(_short(execution, i) for i in order) for order in execution.coherence
+    )
     return "\n".join(lines)
 
 
@@ -177,8 +177,3 @@ def explanation_text(explanation: Explanation, what: str) -> str:
     if explanation.violation is None:
         return f"{what}: allowed, for example by\n{execution_text(explanation.execution)}"
     return f"{what}: {cycle_text(explanation.execution, explanation.violation)}{unfinished}"
-
-
-def involved(violation: Violation) -> Iterable[int]:
-    """The events of a cycle."""
-    return dict.fromkeys(step.before for step in violation.cycle)

@@ -60,7 +60,12 @@ def hart(number=0, **changes):
         "x": tuple(range(100, 132)),
         "instret": 1_000_000,
         "wall_s": 2.0,
-        "atomics": {AtomicKind.CAS: 0, AtomicKind.LR: 60, AtomicKind.SC: 50, AtomicKind.AMO: 1000 * (number + 1)},
+        "atomics": {
+            AtomicKind.CAS: 0,
+            AtomicKind.LR: 60,
+            AtomicKind.SC: 50,
+            AtomicKind.AMO: 1000 * (number + 1),
+        },
         "sc_failures": {ScFailure.OTHER_SC: 4, ScFailure.OTHER_STORE: number},
     }
     return HartResult(**(given | changes))
