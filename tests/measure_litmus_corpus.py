@@ -55,9 +55,8 @@ def main() -> None:
         if ours == theirs and outcome.tally.observation == entry["observation"]:
             counts["equal"] += 1
         else:
-            print(
-                f"differs: {entry['path']}: only ours {sorted(ours - theirs)[:2]}, only theirs {sorted(theirs - ours)[:2]}"
-            )
+            only = f"only ours {sorted(ours - theirs)[:2]}, only theirs {sorted(theirs - ours)[:2]}"
+            print(f"differs: {entry['path']}: {only}")
     seconds.sort()
     print(", ".join(f"{name} {n}" for name, n in counts.items()))
     at = [f"{label} {1e3 * seconds[int(q * (len(seconds) - 1))]:.2f}" for label, q in QUANTILES]

@@ -95,6 +95,8 @@ def test_all_judgements_agree(mixed):
 def test_every_rule_reaches_every_judgement(rule, name):
     """A test that one rule forbids: candidates are judged alike, with and without the rule; the cycle names it."""
     test = parse(dict(shipped_tests())[name])
+    assert enumerate_states(test, RVWMO).tally.observation == "Never"
+    assert enumerate_states(test, RVWMO.without(rule)).tally.observation != "Never"
     for model in (RVWMO, RVWMO.without(rule)):
         found, allowed = candidates(test, model, 300)
         for execution in found:
