@@ -134,6 +134,11 @@ def test_what_cannot_be_run_says_why(code, message):
     assert message in str(caught.value)
 
 
+def test_a_condition_on_a_thread_that_is_not_there():
+    with pytest.raises(LitmusError, match="the test has no 3:x5"):
+        enumerate_states(parse(one_thread("nop", "", "3:x5=0"), "t"), RVWMO)
+
+
 def test_time_is_bounded():
     (shape,) = (s for s in SHAPES if s.name == "IRIW")
     with pytest.raises(Timeout):
