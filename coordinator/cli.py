@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from coordinator.commands import asm, configs, disasm, run
+from coordinator.commands import asm, bench, cache, configs, disasm, dt, isa, reg, run, serve, vm
 from coordinator.commands.exit_codes import ExitCode
 
 app = typer.Typer(
@@ -27,6 +27,13 @@ app.command("run")(run.run)
 app.command("asm")(asm.asm)
 app.command("disasm")(disasm.disasm)
 app.add_typer(configs.app, name="configs")
+app.add_typer(cache.app, name="cache")
+app.add_typer(bench.app, name="bench")
+app.add_typer(isa.app, name="isa")
+app.command("dt")(dt.dt)
+app.add_typer(serve.app, name="serve")
+app.add_typer(vm.app, name="vm")
+app.add_typer(reg.app, name="reg")
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,8 +1,7 @@
-"""Where hartstorm keeps files: what it ships, and the user's cache. Creates nothing."""
+"""Where hartstorm keeps what it ships: configurations and what guests are built with. Reads and creates nothing."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -12,7 +11,6 @@ GUEST_LIBRARY = CONFIGS / "guests" / "lib"
 """Start code, linker script and header for C guests."""
 
 
-def cache_directory() -> Path:
-    """The user's cache for hartstorm, by the XDG base directory specification."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "hartstorm"
+def shipped_configs() -> dict[str, Path]:
+    """The run configurations that come with hartstorm, by name."""
+    return {file.stem: file for file in sorted(CONFIGS.rglob("*.toml"))}

@@ -13,10 +13,10 @@ from typing import Protocol
 from bus.port import MemoryPort
 from bus.segment import Segment
 from hart.clint import Clint
-from hart.interpreter import HostEvent, Interpreter, Trap
+from hart.interpreter import Entry, Interpreter
 from hart.jit.cache import CompiledRegion
 from hart.jit.codegen import Tier
-from hart.jit.context import REGION_LIMIT, Word
+from hart.jit.context import Reason, Word
 from hart.jit.engine import Engine
 
 WARM = 40
@@ -25,10 +25,20 @@ SLICE_NS = 200_000
 """Aim for the time between two looks at the doorbell."""
 FIRST_SLICE = 100_000
 LONGEST_SLICE = 4_000_000
+SHORTEST_SLICE = 10_000
 INTERPRETED_SLICE = 64
 
 
-_MASK = (1 << 64) - 1
+class _NativeBegins(Exception):
+    """T0 came to an instruction where native code begins; it has not executed it."""
+
+
+def _stop() -> None:
+    raise _NativeBegins
+
+
+_STOP: Entry = (_stop, 0)
+"""Stands in T0's decoded code where native code begins."""
 
 
 class Compiler(Protocol):
@@ -58,13 +68,14 @@ class TieredInterpreter(Interpreter):
         clint: Clint,
         compiler: Compiler,
         warm: tuple[Tier, ...] = (Tier.T1, Tier.T2),
+        warm_after: int = WARM,
     ) -> None:
-        """`warm` are the tiers to use, in the order in which a region gets them."""
+        """`warm` are the tiers to use, in the order in which a region gets them; the first after so many jumps."""
         super().__init__(hart, extensions, port, segment.harts[hart], clint)
-        self.engine = Engine(segment, hart)
+        self.engine = Engine(segment, hart, port.support)
         self.slice = FIRST_SLICE
         self._context = self.engine.context
-        self.x = self._context[Word.X : Word.X + 32]
+        self._use_registers(self._context[Word.X : Word.X + 32])
         self._entries = self.engine.entries
         self._asked: dict[int, int] = {}
         """Best tier asked for, by entry."""
@@ -74,85 +85,81 @@ class TieredInterpreter(Interpreter):
         self._samples: dict[int, int] = {}
         self._compiler = compiler
         self._warm = warm
-        self._jumped = False
+        self._warm_after = warm_after
         self.native_instructions = 0
 
     def run(self, count: int) -> None:
-        """See `Interpreter.run`."""
+        """See `Interpreter.run`; returns early where native code has run for a while."""
         end = self.instret + count
         self._load_arrivals()
         context, enter, entries = self._context, self.engine.enter, self._entries
         start = time.monotonic_ns()
         while (left := end - self.instret) > 0:
             native = entries.get(self.at)
-            if native is None or left <= REGION_LIMIT:
+            if native is None:
                 self._interpret(min(left, INTERPRETED_SLICE))
+                if time.monotonic_ns() - start > SLICE_NS:
+                    return
                 continue
-            fuel = left - REGION_LIMIT
-            self.at = enter(native, fuel)
-            unused = context[Word.FUEL]
-            if unused >> 63:
-                unused -= 1 << 64
-            self.instret += fuel - unused
-            self.native_instructions += fuel - unused
-            if context[Word.REASON]:
-                self._interpret(1)
+            self.port.forget_fused()
+            self.at = enter(native, left)
+            executed = left - context[Word.FUEL]
+            self.instret += executed
+            self.native_instructions += executed
+            reason = context[Word.REASON]
+            if reason == Reason.FUEL:
+                if executed:
+                    self._sample(executed, time.monotonic_ns() - start)
+                    return
+                self._interpret(left)
+            elif reason == Reason.ABSENT:
                 self._warmer(self.at)
-            elif unused <= 0:
-                self._sample(fuel, time.monotonic_ns() - start)
-                return
-            else:
-                self._interpret(INTERPRETED_SLICE)
+            elif executed < left:
+                try:
+                    self._interpret(1)
+                finally:
+                    self._warmer(self.at)
 
     def _interpret(self, count: int) -> None:
-        """Run at most `count` instructions in T0, but stop where a jump reaches native code."""
-        entries = self._decoded
-        native = self._entries
-        pc = self.at
+        """Run `count` > 0 instructions in T0; fewer if, after the first, native code begins somewhere."""
+        at = self.at
         try:
-            for _ in range(count):
-                self._here = pc
-                entry = entries.get(pc) or self._decode(pc)
-                self._following = pc + entry[2] & _MASK
-                entry[0](self, *entry[1])
-                pc = self._following
-                self.instret += 1
-                if self._jumped:
-                    self._jumped = False
-                    self._warmer(pc)
-                    if pc in native:
-                        break
-            self.at = pc
-        except Trap as trap:
-            self.at = self._here
-            self._enter(trap.cause, trap.tval)
-        except HostEvent:
-            self.at = self._following
-            self.instret += 1
-            raise
-        except Exception:
-            self.at = self._here
-            raise
+            if at in self._entries:
+                del self._decoded[at]
+                try:
+                    super().run(1)
+                finally:
+                    if at in self._entries:
+                        self._decoded[at] = _STOP
+                count -= 1
+            super().run(count)
+        except _NativeBegins:
+            pass
+        self._load_arrivals()
 
     def _go(self, target: int) -> None:
         super()._go(target)
-        self._jumped = True
+        self._warmer(target)
+
+    def mret(self) -> None:
+        """See `Algebra.mret`."""
+        super().mret()
+        self._warmer(self._following)
 
     def _warmer(self, pc: int) -> None:
         count = self._counts[pc] = self._counts.get(pc, 0) + 1
-        if count == WARM and pc not in self._asked:
+        if count == self._warm_after and pc not in self._asked:
             self._request(pc, self._warm[0])
 
     def _request(self, pc: int, tier: Tier) -> None:
         self._asked[pc] = tier
         self._compiler.request(pc, tier)
-        self._load_arrivals()
 
     def _sample(self, fuel: int, elapsed_ns: int) -> None:
         """A slice ended in native code: adapt its length, and let what is hot become T2."""
         if elapsed_ns > 0:
             self.slice = max(
-                4 * REGION_LIMIT,
+                SHORTEST_SLICE,
                 min(LONGEST_SLICE, (self.slice + max(1, fuel * SLICE_NS // elapsed_ns)) // 2),
             )
         if len(self._warm) > 1:
@@ -167,6 +174,7 @@ class TieredInterpreter(Interpreter):
                 continue
             if self.engine.add(region.entry, region.name, region.stretches, region.code, region.object):
                 self._loaded[region.entry] = region.tier
+                self._decoded[region.entry] = _STOP
             else:
                 self._forget(region.entry)
 
@@ -182,6 +190,7 @@ class TieredInterpreter(Interpreter):
         super().fence_i()
         for entry in self.engine.forget_changed():
             self._forget(entry)
+        self._decoded.update(dict.fromkeys(self._entries, _STOP))
 
 
 class LocalCompiler:

@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 
 def run(
     files: Annotated[
-        list[Path], typer.Argument(help="Run configurations (.toml), ELF programs, or .S or .c sources.")
+        list[Path],
+        typer.Argument(
+            help="Run configurations (.toml files, or names from `hartstorm configs list`), ELF programs, or .S or .c "
+            "sources."
+        ),
     ],
     harts: Annotated[int | None, typer.Option(help="Number of harts.")] = None,
     isa: Annotated[str | None, typer.Option(help="ISA string, e.g. rv64imac_zacas.")] = None,
     policy: Annotated[str | None, typer.Option(help="Coherence policy.")] = None,
+    tier: Annotated[str | None, typer.Option(help="auto, interpreter, t1 or t2.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     max_instructions: Annotated[int | None, typer.Option(help="Stop each hart after so many.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Stop after so many seconds.")] = None,
@@ -35,7 +40,7 @@ def run(
     from coordinator.config import Overrides
 
     trace_file = None if trace is None else str(trace)
-    overrides = Overrides(harts, isa, policy, seed, max_instructions, timeout, trace_file)
+    overrides = Overrides(harts, isa, policy, tier, seed, max_instructions, timeout, trace_file)
     with config_errors():
         prepared = [_prepare(file, overrides) for file in files]
     from coordinator.refusal import Refusal
@@ -56,10 +61,10 @@ def run(
 
 
 def _prepare(file: Path, overrides: Overrides) -> tuple[Config, dict[str, Image]]:
-    from coordinator.config import for_program, load
+    from coordinator.config import open_run
     from coordinator.guest import build_all
 
-    config = (load if file.suffix == ".toml" else for_program)(file, overrides)
+    config = open_run(file, overrides)
     return config, build_all(config)
 
 

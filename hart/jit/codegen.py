@@ -16,7 +16,7 @@ class Tier(IntEnum):
     """How much LLVM does."""
 
     T1 = 1
-    """Few passes, fast code generation: for warm code."""
+    """No passes, fast code generation: for warm code."""
     T2 = 2
     """-O2: for hot code."""
 
@@ -25,6 +25,7 @@ class Tier(IntEnum):
 def _machine(tier: Tier) -> llvm.TargetMachine:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    llvm.set_option("", "-disable-lsr")
     target = llvm.Target.from_default_triple()
     return target.create_target_machine(
         cpu=llvm.get_host_cpu_name(),
@@ -46,21 +47,11 @@ def compile_ir(ir: str, tier: Tier) -> bytes:
     """The object file for a module of IR."""
     machine = _machine(tier)
     module = llvm.parse_assembly(ir)
-    options = llvm.create_pipeline_tuning_options(2 if tier is Tier.T2 else 1)
-    # Guest accesses are volatile: there is nothing to vectorise, and looking costs time.
-    options.loop_vectorization = False
-    options.slp_vectorization = False
-    builder = llvm.create_pass_builder(machine, options)
     if tier is Tier.T2:
-        passes = builder.getModulePassManager()
-    else:
-        passes = llvm.create_new_function_pass_manager()
-        passes.add_sroa_pass()
-        passes.add_instruction_combine_pass()
-        passes.add_simplify_cfg_pass()
-        for function in module.functions:
-            if not function.is_declaration:
-                passes.run(function, builder)
-        return bytes(machine.emit_object(module))
-    passes.run(module, builder)
+        options = llvm.create_pipeline_tuning_options(2)
+        # Guest accesses are volatile: there is nothing to vectorise, and looking costs time.
+        options.loop_vectorization = False
+        options.slp_vectorization = False
+        builder = llvm.create_pass_builder(machine, options)
+        builder.getModulePassManager().run(module, builder)
     return bytes(machine.emit_object(module))

@@ -5,20 +5,37 @@ Owns what a region depends on. Used by the compile service, and in-process by te
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib.resources import files
 
 from bus.access import MemoryFault
 from bus.lowering import Lowering
 from bus.memory import GuestMemory
+from bus.policies import Reservations
 from hart.isa.decoder import Decoder
 from hart.jit.cache import CompiledRegion, ObjectCache, key_of
 from hart.jit.codegen import Tier, compile_ir, host_identity
 from hart.jit.lowering import Geometry, lower
 from hart.jit.region import Region, discover
 
-ENGINE_VERSION = 1
-"""Raise it when the same region would compile to other code."""
+
+@cache
+def engine_identity() -> str:
+    """What this engine compiles a region to, as a hash of the sources that decide it.
+
+    A number to be raised by hand would be forgotten once, and then old objects meet new code.
+    """
+    digest = hashlib.sha256()
+    for package in ("bus", "bus.policies", "hart.isa", "hart.jit"):
+        folder = files(package)
+        for file in sorted(folder.iterdir(), key=lambda f: f.name):
+            if file.name.endswith(".py"):
+                digest.update(file.read_bytes())
+    return digest.hexdigest()
+
 
 LIMITS = {Tier.T1: 200, Tier.T2: 1200}
 """Instructions in a region, by tier. T2 follows calls."""
@@ -41,7 +58,7 @@ class RegionCompiler:
         memory: guest RAM.
         decoder: for the VM's extensions.
         geometry: what compiled code assumes.
-        policy: name of the coherence policy, with its `lowering`.
+        policy: name of the coherence policy, with its `lowering` for these `reservations`.
         cache: where compiled regions are kept, or None.
 
     """
@@ -51,18 +68,19 @@ class RegionCompiler:
     geometry: Geometry
     policy: str
     lowering: Lowering
+    reservations: Reservations
     cache: ObjectCache | None
     counters: Counters = field(default_factory=Counters)
 
     def compile(self, entry: int, tier: Tier, clock: Callable[[], float]) -> tuple[str, CompiledRegion]:
         """The region at `entry` and its cache key, compiled if it is not in the cache."""
         region = discover(self.decoder, self._fetch, entry, LIMITS[tier], follow_calls=tier is Tier.T2)
-        stretches = region.code()
-        code = b"".join(self.memory.read(start, end - start) for start, end in stretches)
+        stretches, code = region.stretches(), region.code()
         key = key_of(
-            ENGINE_VERSION,
+            engine_identity(),
             host_identity(),
             self.policy,
+            replace(self.reservations, seed=0),
             self.geometry,
             sorted(self.decoder.extensions),
             int(tier),
@@ -78,8 +96,8 @@ class RegionCompiler:
         start = clock()
         name = f"r{key[:16]}"
         obj = b""
-        if _worth_compiling(region):
-            obj = compile_ir(lower(region, name, self.geometry, self.lowering), tier)
+        if entry % self.geometry.alignment == 0 and _worth_compiling(region):
+            obj = compile_ir(lower(region, name, self.geometry, self.lowering, ssa=tier is Tier.T2), tier)
             self.counters.compiled += 1
         self.counters.seconds += clock() - start
         compiled = CompiledRegion(entry, int(tier), name, stretches, code, region.instructions, obj)

@@ -22,24 +22,28 @@ class Word(IntEnum):
     GRANULES = 35
     """Host address of the granule table."""
     FUEL = 36
-    """Out: what is left of the fuel; instructions executed are the difference. Negative after an overshoot."""
+    """Out: what is left of the fuel, never negative; instructions executed are the difference."""
     REASON = 37
     """Out: a Reason."""
     PAGE = 38
     """Host address of the hart's page."""
     REGION = 39
     """Out: entry of the region that returned."""
+    LASTS = 40
+    """Host address of the writer table."""
+    PC = 41
+    """Private to compiled code."""
+    SUPPORT = 42
+    """Host address of the policy's table of functions; see `bus.lowering`."""
     COUNT = 64
 
 
 class Reason(IntEnum):
     """Why compiled code returned; the pc it returns is the next to execute."""
 
-    CONTINUE = 0
-    """Out of fuel, or no region begins at the pc."""
+    ABSENT = 0
+    """No region begins at the pc."""
     INTERPRET = 1
     """The instruction at the pc is the interpreter's: it traps, or is not compiled, or its policy says so."""
-
-
-REGION_LIMIT = 4096
-"""No region holds more instructions: what compiled code may overshoot its fuel by."""
+    FUEL = 2
+    """The next stretch of code up to a check might take more fuel than there is."""

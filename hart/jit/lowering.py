@@ -8,8 +8,10 @@ LLVM turns into SSA values; each block works on values and writes back what it c
 the pc and goes to one place that stores the registers the region may have changed. From there control goes on to
 the region at that pc by a tail call through the entry table, or returns.
 
-Counting: `fuel` falls by each block's length at its end, or by what was executed at an exit. Edges to an address that
-is not higher than their source, and the entry, go on only while it is positive.
+Counting: `fuel` falls by each block's length at its end, or by what was executed at an exit. The entry, and edges to an
+address that is not higher than their source, go on only if it suffices for the longest way from any of them to the next
+such check (`Region.reach`): so no more than `fuel` instructions are ever executed. Inside, the count is kept lower by
+that much, so that the subtraction's sign is the check.
 """
 
 from __future__ import annotations
@@ -18,9 +20,11 @@ from dataclasses import dataclass
 
 from bus.access import AmoOp, Order
 from bus.lowering import Lowering, Value
+from hart.isa.instruction import Instruction
 from hart.isa.integers import IntegerArithmetic
-from hart.jit.context import Word
-from hart.jit.region import Block, Instruction, Region, is_return
+from hart.jit.accesses import AccessGroup, Extent, access_groups
+from hart.jit.context import Reason, Word
+from hart.jit.region import Block, Region, fused_pairs, is_return
 
 _MASK = (1 << 64) - 1
 _INTEGERS = IntegerArithmetic()
@@ -55,9 +59,9 @@ class Geometry:
     alignment: int
 
 
-def lower(region: Region, name: str, geometry: Geometry, policy: Lowering) -> str:
-    """The IR of a module with the one function `name`."""
-    return _Function(region, name, geometry, policy).text()
+def lower(region: Region, name: str, geometry: Geometry, policy: Lowering, *, ssa: bool) -> str:
+    """The IR of a module with the one function `name`; with `ssa` guest registers live in allocas."""
+    return _Function(region, name, geometry, policy, ssa).text()
 
 
 class _NotCompiled(Exception):
@@ -67,11 +71,13 @@ class _NotCompiled(Exception):
 class _Function:
     """One region being lowered; also the algebra, for the instruction at hand."""
 
-    def __init__(self, region: Region, name: str, geometry: Geometry, policy: Lowering) -> None:
+    def __init__(self, region: Region, name: str, geometry: Geometry, policy: Lowering, ssa: bool) -> None:
         self._region = region
         self._name = name
         self._geometry = geometry
         self._policy = policy
+        self._ssa = ssa
+        self._reach = region.reach()
         self._lines: list[str] = []
         self._cold: list[str] = []
         self._counter = 0
@@ -79,6 +85,12 @@ class _Function:
         self._dirty: set[int] = set()
         self._flags: dict[str, str] = {}
         """i1 names by the i64 names that are their zero-extensions."""
+        self._slots: dict[str, int] = {}
+        self._pairs = fused_pairs(region)
+        """LR/SC pairs that can be fused: name of the pair by either address."""
+        self._groups: dict[int, AccessGroup] = {}
+        self._checks: set[AccessGroup] = set()
+        """Groups of the block that have been checked."""
         self._at: Instruction
         self._executed = 0
         self._exit_label: str | None = None
@@ -95,38 +107,58 @@ class _Function:
     def text(self) -> str:
         """The module."""
         head = [
-            _DECLARATIONS,
             f"define preserve_nonecc i64 @{self._name}(ptr %c, i64 %fuel) {{",
             "entry:",
-            "  %pcv = alloca i64",
-            "  %fuelv = alloca i64",
-            "  %reasonv = alloca i64",
-            "  store i64 0, ptr %reasonv",
-            "  store i64 %fuel, ptr %fuelv",
+            *self._state("pcv", Word.PC),
+            *self._state("fuelv", Word.FUEL),
+            *self._state("reasonv", Word.REASON),
+            f"  store i64 {int(Reason.ABSENT)}, ptr %reasonv",
+            f"  %budget = sub i64 %fuel, {self._reach}",
+            "  store i64 %budget, ptr %fuelv",
         ]
         for pointer, word in (
             ("ram", Word.RAM),
             ("table", Word.TABLE),
             ("page_map", Word.PAGE_MAP),
             ("granules", Word.GRANULES),
+            ("lasts", Word.LASTS),
+            ("support", Word.SUPPORT),
             ("page", Word.PAGE),
         ):
             head.append(f"  %{pointer}.p = getelementptr i64, ptr %c, i64 {int(word)}")
             head.append(f"  %{pointer} = load ptr, ptr %{pointer}.p, !invariant.load !1")
         for r in self._used:
-            head.append(f"  %x{r} = alloca i64")
-            head.append(f"  %x{r}.p = getelementptr i64, ptr %c, i64 {Word.X + r}")
-            head.append(f"  %x{r}.0 = load i64, ptr %x{r}.p")
-            head.append(f"  store i64 %x{r}.0, ptr %x{r}")
+            head += self._state(f"x{r}", Word.X + r)
+            if self._ssa:
+                head.append(f"  %x{r}.0 = load i64, ptr %x{r}.p")
+                head.append(f"  store i64 %x{r}.0, ptr %x{r}")
         entry = self._region.entry
-        head.append("  %start = icmp sgt i64 %fuel, 0")
+        head.append("  %start = icmp sge i64 %budget, 0")
         head.append(f"  br i1 %start, label %b{entry:x}, label %empty, !prof !0")
         head.append("empty:")
         head.append(f"  store i64 {entry}, ptr %pcv")
-        head.append("  br label %return")
+        head.append("  br label %refuel")
         for block in self._region.blocks.values():
             self._block(block)
-        return "\n".join([*head, *self._lines, *self._cold, *self._tail(), ""])
+        # Variables that lowerings asked for belong to the entry block, as the registers do.
+        at = head.index("entry:") + 1
+        head[at:at] = [f"  {name} = alloca i{bits}" for name, bits in self._slots.items()]
+        module = (
+            _DECLARATIONS,
+            *head,
+            *self._lines,
+            *self._cold,
+            *self._tail(),
+            "",
+        )
+        return "\n".join(module)
+
+    def _state(self, name: str, word: int) -> list[str]:
+        """`%name`, where a piece of the hart's state lives while the region runs, and `%name.p`, its context word."""
+        where = f"getelementptr i64, ptr %c, i64 {word}"
+        if self._ssa:
+            return [f"  %{name} = alloca i64", f"  %{name}.p = {where}"]
+        return [f"  %{name} = {where}"]
 
     def _tail(self) -> list[str]:
         base, size = self._geometry.ram_base, self._geometry.ram_bytes
@@ -134,7 +166,8 @@ class _Function:
             "leave:",
             *self._spill(),
             "  %pc = load i64, ptr %pcv",
-            "  %left = load i64, ptr %fuelv",
+            "  %left.b = load i64, ptr %fuelv",
+            f"  %left = add i64 %left.b, {self._reach}",
             f"  %t.off = sub i64 %pc, {base}",
             f"  %t.in = icmp ult i64 %t.off, {size}",
             "  br i1 %t.in, label %look, label %out",
@@ -147,18 +180,22 @@ class _Function:
             "chain:",
             "  %t.result = musttail call preserve_nonecc i64 %t.target(ptr %c, i64 %left)",
             "  ret i64 %t.result",
+            "refuel:",
+            f"  store i64 {int(Reason.FUEL)}, ptr %reasonv",
+            "  br label %return",
             "interpret:",
-            "  store i64 1, ptr %reasonv",
+            f"  store i64 {int(Reason.INTERPRET)}, ptr %reasonv",
             "  br label %return",
             "return:",
             *self._spill(".r"),
             "  br label %out",
             "out:",
             "  %o.pc = load i64, ptr %pcv",
-            "  %o.left = load i64, ptr %fuelv",
-            "  %o.reason = load i64, ptr %reasonv",
+            "  %o.left.b = load i64, ptr %fuelv",
+            f"  %o.left = add i64 %o.left.b, {self._reach}",
             f"  %o.fuel.p = getelementptr i64, ptr %c, i64 {int(Word.FUEL)}",
             "  store i64 %o.left, ptr %o.fuel.p",
+            "  %o.reason = load i64, ptr %reasonv",
             f"  %o.reason.p = getelementptr i64, ptr %c, i64 {int(Word.REASON)}",
             "  store i64 %o.reason, ptr %o.reason.p",
             f"  %o.region.p = getelementptr i64, ptr %c, i64 {int(Word.REGION)}",
@@ -171,8 +208,8 @@ class _Function:
         ]
 
     def _spill(self, suffix: str = "") -> list[str]:
-        lines = []
-        for r in self._writes:
+        lines: list[str] = []
+        for r in self._writes if self._ssa else ():
             lines.append(f"  %x{r}.s{suffix} = load i64, ptr %x{r}")
             lines.append(f"  store i64 %x{r}.s{suffix}, ptr %x{r}.p")
         return lines
@@ -184,6 +221,8 @@ class _Function:
         self._values.clear()
         self._dirty.clear()
         self._flags.clear()
+        self._groups = access_groups(block)
+        self._checks.clear()
         self._executed = 0
         self._terminated = False
         for i in block.instructions:
@@ -256,11 +295,11 @@ class _Function:
             out = self.label()
             self._cold += [
                 f"  {left} = load i64, ptr %fuelv",
-                f"  {go} = icmp sgt i64 {left}, 0",
+                f"  {go} = icmp sge i64 {left}, 0",
                 f"  br i1 {go}, label %b{target:x}, label %{out}, !prof !0",
                 f"{out}:",
                 f"  store i64 {target}, ptr %pcv",
-                "  br label %return",
+                "  br label %refuel",
             ]
         else:
             self._cold += [f"  store i64 {target}, ptr %pcv", "  br label %leave"]
@@ -314,6 +353,11 @@ class _Function:
         go = self.label()
         self.line(f"br i1 {condition}, label %{self.interpret()}, label %{go}, !prof !2")
         self.begin(go)
+
+    def slot(self, name: str, bits: int) -> str:
+        """See `AccessEmitter.slot`."""
+        self._slots[f"%slot.{name}"] = bits
+        return f"%slot.{name}"
 
     # The algebra: values
 
@@ -525,23 +569,38 @@ class _Function:
     def _checked(self, address: Value, size: int) -> Value:
         """Offset of an aligned access that lies in RAM; any other is the interpreter's.
 
-        Rotating the offset right by log2(size) makes a misaligned one huge and an aligned one its index, so one
-        unsigned comparison finds misalignment, both ends of RAM and wrap-around.
+        Accesses of a block that share a base register are checked together, at the first of them: where that check
+        fails, the interpreter finds out which of them is to blame.
         """
-        base, limit = self._geometry.ram_base, self._geometry.ram_bytes // size
+        base, ram = self._geometry.ram_base, self._geometry.ram_bytes
         if isinstance(address, int):
             offset = address - base
-            if offset % size or not 0 <= offset // size < limit:
+            if offset % size or not 0 <= offset <= ram - size:
                 raise _NotCompiled
             return offset
-        moved = self.value(f"sub i64 {address}, {base}")
-        index = moved
-        if size > 1:
-            index = self.value(
-                f"call i64 @llvm.fshr.i64(i64 {moved}, i64 {moved}, i64 {size.bit_length() - 1})"
-            )
-        self.unless(self.value(f"icmp uge i64 {index}, {limit}"))
-        return moved
+        group = self._groups.get(self._executed)
+        if group is None:
+            self._check(address, Extent(0, size, size))
+        elif group not in self._checks:
+            self._checks.add(group)
+            self._check(address, group.extent.moved(-group.offsets[self._executed]))
+        return self.value(f"sub i64 {address}, {base}")
+
+    def _check(self, address: Value, extent: Extent) -> None:
+        """Go on if the extent around `address` lies in RAM and `address` has its alignment.
+
+        Rotating the offset right by log2 of the alignment makes a misaligned one huge and an aligned one its index, so
+        that one unsigned comparison finds misalignment, both ends of RAM and wrap-around.
+        """
+        base, ram = self._geometry.ram_base, self._geometry.ram_bytes
+        if extent.end - extent.start > ram:
+            raise _NotCompiled
+        index = self.value(f"add i64 {address}, {extent.start - base}")
+        if extent.alignment > 1:
+            shift = extent.alignment.bit_length() - 1
+            index = self.value(f"call i64 @llvm.fshr.i64(i64 {index}, i64 {index}, i64 {shift})")
+        limit = (ram - (extent.end - extent.start)) // extent.alignment
+        self.unless(self.value(f"icmp ugt i64 {index}, {limit}"))
 
     def _narrow(self, value: Value, size: int) -> str:
         if isinstance(value, int):
@@ -567,12 +626,16 @@ class _Function:
     def load_reserved(self, address: Value, size: int, order: Order) -> Value:
         """See `Algebra.load_reserved`."""
         offset = self._checked(address, size)
-        return self._widen(self._policy.load_reserved(self, offset, size, order), size)
+        return self._widen(
+            self._policy.load_reserved(self, offset, size, order, self._pairs.get(self._at.pc)), size
+        )
 
     def store_conditional(self, address: Value, size: int, value: Value, order: Order) -> Value:
         """See `Algebra.store_conditional`."""
         offset = self._checked(address, size)
-        failed = self._policy.store_conditional(self, offset, size, self._narrow(value, size), order)
+        failed = self._policy.store_conditional(
+            self, offset, size, self._narrow(value, size), order, self._pairs.get(self._at.pc)
+        )
         if failed is None:
             raise _NotCompiled
         result = self.value(f"zext i1 {failed} to i64")

@@ -1,0 +1,176 @@
+"""The kernels under `configs/guests/kernels`: the same source as a guest, a riscv64 Linux program and a native one.
+
+Owns how they are built and run. Compares nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from coordinator import guest, paths
+from coordinator.config.model import Guest, Isa, Vm
+from coordinator.result import Ending
+from coordinator.spec import VmSpec
+from coordinator.vm import VirtualMachine
+from hart.elf import write_elf
+from hart.image import Image
+from hart.jit.cache import default_directory
+
+SOURCES = paths.CONFIGS / "guests" / "kernels"
+KERNELS = (
+    "sieve",
+    "crc32",
+    "collatz",
+    "xorshift",
+    "matmul",
+    "quicksort",
+    "sha256",
+    "strings",
+    "list",
+    "calls",
+)
+ISA = "rv64imc_zicntr"
+RAM_BYTES = 16 << 20
+_LINE = re.compile(r"([0-9a-f-]+) (\d+)")
+
+
+class BenchError(Exception):
+    """A kernel that does not build, end or give the same checksum everywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repetition:
+    """One call of `kernel_run`: its checksum and its time."""
+
+    checksum: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A kernel in its three forms."""
+
+    name: str
+    guest: Image
+    elf: Path
+    riscv: Path
+    native: Path
+
+
+def build(name: str, directory: Path, repetitions: int) -> Built:
+    """Build a kernel; the guest repeats `kernel_run` so often.
+
+    Raises:
+        BenchError: a compiler complains.
+
+    """
+    vm = Vm(
+        memory=RAM_BYTES,
+        isa=Isa(base=ISA),
+        guest=Guest(
+            c=[str(SOURCES / "guest-main.c"), str(SOURCES / f"{name}.c")],
+            defines={"REPETITIONS": repetitions},
+        ),
+    )
+    image = guest.build(vm, SOURCES)
+    elf = directory / f"{name}-{repetitions}.elf"
+    elf.write_bytes(write_elf(image))
+    riscv, native = directory / f"{name}-riscv64", directory / f"{name}-native"
+    # musl's floating-point functions need F and D; the kernels use none.
+    _zig(name, riscv, "-target", "riscv64-linux-musl", "-static", "-mcpu=generic_rv64+m+a+f+d+c")
+    _zig(name, native)
+    return Built(name, image, elf, riscv, native)
+
+
+def _zig(name: str, output: Path, *options: str) -> None:
+    cache = str(default_directory() / "zig")
+    environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
+    sources = [str(SOURCES / "host-main.c"), str(SOURCES / f"{name}.c")]
+    command = [
+        sys.executable,
+        "-m",
+        "ziglang",
+        "cc",
+        "-O2",
+        "-ffreestanding",
+        "-fno-sanitize=all",
+        *options,
+        *sources,
+    ]
+    done = subprocess.run(
+        [*command, "-o", str(output)], env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise BenchError(f"zig cc {name}: {done.stderr.strip()}")
+
+
+def parse(text: str, base: int) -> list[Repetition]:
+    """What a kernel printed; checksums in that base."""
+    return [
+        Repetition(int(m[1], base) & (1 << 64) - 1, int(m[2]) / 1e9)
+        for m in map(_LINE.fullmatch, text.split("\n"))
+        if m
+    ]
+
+
+def run_program(command: Sequence[str | Path], repetitions: int) -> tuple[list[Repetition], float]:
+    """Run a Linux form, perhaps under an emulator; its repetitions, and the seconds of the whole process."""
+    start = time.perf_counter()
+    done = subprocess.run(
+        [*map(str, command), str(repetitions)], capture_output=True, text=True, timeout=600, check=False
+    )
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        raise BenchError(f"{command[0]} ended with exit code {done.returncode}: {done.stderr.strip()}")
+    return parse(done.stdout, 16), seconds
+
+
+def run_guest(built: Built, cache: Path, policy: str, tier: str = "auto") -> list[Repetition]:
+    """Run the guest form in a VM of this process."""
+    vm = VirtualMachine(
+        VmSpec(
+            name=built.name,
+            harts=1,
+            ram_bytes=RAM_BYTES,
+            policy=policy,
+            timeout_s=600,
+            cache=str(cache),
+            tier=tier,  # type: ignore[arg-type]
+        )
+    )
+    try:
+        vm.load(built.guest)
+        vm.start()
+        result = vm.wait(610)
+        if result is None or result.ending is not Ending.EXIT:
+            raise BenchError(f"{built.name} as a guest: {result and result.detail}")
+        return parse(result.console.decode(), 10)
+    finally:
+        vm.destroy()
+
+
+def run_command(built: Built, cache_home: Path, policy: str) -> float:
+    """Seconds that `hartstorm run` takes as a process of its own."""
+    program = "from coordinator.cli import main; main()"
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", program, "run", str(built.elf), "--policy", policy],
+        env=os.environ | {"XDG_CACHE_HOME": str(cache_home)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        raise BenchError(
+            f"hartstorm run {built.elf.name} ended with exit code {done.returncode}: {done.stdout}{done.stderr}"
+        )
+    return seconds

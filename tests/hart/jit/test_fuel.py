@@ -1,0 +1,101 @@
+"""Native code stops after exactly as many instructions as it was given, and soon when it shall stop."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from hart.interpreter import Interpreter
+from hart.tiers import SHORTEST_SLICE
+from tests.hart.jit.native_code import EVERY, native, run_to, running, state
+
+TIER = pytest.mark.parametrize("tiers", EVERY.values(), ids=EVERY)
+
+NESTED = """
+    la sp, stack
+    li s0, 1
+again:
+    mv a0, s0
+    call work
+    xor s1, s1, a0
+    addi s0, s0, 1
+    la t0, again2
+    jr t0
+again2:
+    j again
+work:
+    addi sp, sp, -16
+    sd ra, 8(sp)
+    li a1, 7
+1:  andi a2, a0, 1
+    beqz a2, 2f
+    slli a3, a0, 1
+    add a0, a0, a3
+    addi a0, a0, 1
+    j 3f
+2:  srli a0, a0, 1
+3:  addi a1, a1, -1
+    bnez a1, 1b
+    call leaf
+    ld ra, 8(sp)
+    addi sp, sp, 16
+    ret
+leaf:
+    addi s2, s2, 3
+    ret
+    .balign 16
+    .zero 256
+stack:
+"""
+TIGHT = "1: j 1b"
+COUNTING = "li a0, 1\n1: addi a0, a0, 1\n bnez a0, 1b"
+
+
+@TIER
+@pytest.mark.parametrize("source", [NESTED, TIGHT, COUNTING], ids=["nested", "tight", "counting"])
+def test_stops_after_exactly_n_instructions(source, tiers):
+    """1,000 stops at random places (of three programs in three tiers), each where T0 stands after as many."""
+    choose = random.Random(source)
+    with running(source, ()) as expected, running(source, tiers, warm_after=3) as machine:
+        assert type(expected.hart) is Interpreter
+        at = 0
+        for _ in range(112):
+            at += choose.randrange(1, choose.choice((3, 60, 400)))
+            run_to(expected, at)
+            run_to(machine, at)
+            assert state(machine) == state(expected)
+        assert native(machine) > at / 4
+
+
+@TIER
+def test_a_run_never_executes_more_than_it_was_given(tiers):
+    choose = random.Random(2)
+    with running(NESTED, tiers, warm_after=2) as machine:
+        hart = machine.hart
+        for _ in range(300):
+            count = choose.randrange(1, 500)
+            before = hart.instret
+            hart.run(count)
+            assert before < hart.instret <= before + count
+
+
+@pytest.mark.parametrize(
+    ("ns_per_instruction", "slice_"), [(0.1, 2_000_000), (1, 200_000), (100, SHORTEST_SLICE)]
+)
+def test_slices_become_as_long_as_intended(monkeypatch, ns_per_instruction, slice_):
+    """The doorbell is looked at between slices: their length is what a stop request waits for."""
+    with running(TIGHT, EVERY["t1"]) as machine:
+        hart = machine.hart
+        now = [0]
+
+        def clock() -> int:
+            # The second look of a run comes behind its native code.
+            now[0] += int(hart.slice * ns_per_instruction)
+            return now[0]
+
+        monkeypatch.setattr("hart.tiers.time.monotonic_ns", clock)
+        hart.run(1000)
+        for _ in range(40):
+            hart.run(hart.slice)
+        assert hart.slice == pytest.approx(slice_, rel=0.02)
