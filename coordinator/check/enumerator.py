@@ -283,8 +283,6 @@ class Candidate:
         layout = self.enumeration.layout
         declared = layout.type_of(location)
         if isinstance(location, Register):
-            if location.thread >= len(self.prepared):
-                return 0
             term = self.prepared[location.thread].path.registers[location.number]
             return declared.convert(term if type(term) is int else self.term_value(location.thread, term))
         address, cells = layout.address_of(location), self.enumeration.cells
@@ -497,6 +495,8 @@ def enumerate_states(
     filtered = test.filter
     wanted = sorted({*shown, *(locations(filtered) if filtered is not None else ())}, key=location_order)
     layout = enumeration.layout
+    for location in wanted:
+        enumeration.require(location)
     types = {location: layout.type_of(location) for location in wanted}
     passes = compile_proposition(filtered, types, enumeration.resolve) if filtered is not None else None
     found: set[State] = set()

@@ -1,12 +1,12 @@
 """Why a model allows or forbids an outcome: executions and cycles in words.
 
 Owns the text of reports. A property of a litmus test's outcome is explained by an allowed execution that has it, or by
-the shortest cycle of those candidates that have it and are not allowed.
+the candidate that comes nearest to being allowed: the one whose shortest cycle is the longest. Others fail sooner, for
+example because they order two stores of one thread against the program.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from coordinator.check.enumerator import Candidate, Enumeration, Timeout, search
@@ -38,7 +38,7 @@ class _Found(Exception):
 def explain(
     test: LitmusTest, model: Model, proposition: Proposition, limit_s: float | None = None
 ) -> Explanation:
-    """An allowed execution with the property, else the shortest cycle that forbids it.
+    """An allowed execution with the property, else what forbids the candidate that is nearest to allowed.
 
     Raises:
         LitmusError: the test cannot be executed, or the property names what it does not have.
@@ -62,7 +62,7 @@ def explain(
             best.append((candidate.execution(), None))
             raise _Found
 
-    def take_shortest(candidate: Candidate) -> None:
+    def take_nearest(candidate: Candidate) -> None:
         nonlocal judged
         if not has_property(candidate):
             return
@@ -70,15 +70,15 @@ def explain(
         violation = judge(execution, model)
         judged += 1
         assert violation is not None, "the search with the model would have found it"
-        if not best or best[0][1] is None or len(violation.cycle) < len(best[0][1].cycle):
+        if not best or best[0][1] is None or len(violation.cycle) > len(best[0][1].cycle):
             best[:] = [(execution, violation)]
-        if len(violation.cycle) <= 2 or judged >= _JUDGED_AT_MOST:
-            raise _Found
+        if judged >= _JUDGED_AT_MOST:
+            raise Timeout
 
     complete = True
     try:
         search(enumeration, take_first, limit_s=limit_s)
-        search(enumeration, take_shortest, limit_s=limit_s, consistent_only=False)
+        search(enumeration, take_nearest, limit_s=limit_s, consistent_only=False)
     except _Found:
         pass
     except Timeout:
@@ -157,7 +157,7 @@ def execution_text(execution: Execution) -> str:
                 sources = dict.fromkeys(execution.byte_sources(identity, event))
                 source = "  from " + ", ".join(_short(execution, s) for s in sources)
             lines.append(f"  {event_text(execution, identity)}{source}")
-    lines.extend(
+    lines += (
         "  coherence: " + " -> ".join(_short(execution, i) for i in order) for order in execution.coherence
     )
     return "\n".join(lines)
@@ -178,8 +178,3 @@ def explanation_text(explanation: Explanation, what: str) -> str:
     if explanation.violation is None:
         return f"{what}: allowed, for example by\n{execution_text(explanation.execution)}"
     return f"{what}: {cycle_text(explanation.execution, explanation.violation)}{unfinished}"
-
-
-def involved(violation: Violation) -> Iterable[int]:
-    """The events of a cycle."""
-    return dict.fromkeys(step.before for step in violation.cycle)

@@ -3,6 +3,17 @@
 Owns the choice of rules and annotations that make RVWMO, TSO (Ztso) and SC, and the direct judgement of a small
 execution: it says exactly what the manual says, at a cost that grows with the square of the execution. Long executions
 are `coordinator.check.checker`'s; both must agree.
+
+What is not modelled, and where readings differ:
+
+- I/O memory, instruction fetches and `fence.i`, page tables: the manual leaves them out too.
+- Misaligned accesses: refused (test_what_cannot_be_run_says_why).
+- An AMO is one operation, as the manual says, so amoswap.aq orders its own store before what follows (SB.w+aq+aq+amo is
+  forbidden). herd7's riscv.cat splits it into a read and a write and gives aq to the read only, rl to the write only.
+- An AMOCAS that fails writes nothing; the rules treat it as an AMO without release (test_annotations).
+- An SC may succeed only in the reservation set of the latest LR: here one location, or one array, of a litmus test
+  (test_store_conditional). Of foreign stores, those to the bytes that the LR read make it fail (atomicity axiom).
+- `lw.aq` and `sw.rl` are RCpc unless asked otherwise (test_zalasr_readings_differ).
 """
 
 from __future__ import annotations

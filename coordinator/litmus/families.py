@@ -90,7 +90,8 @@ STYLES = (
     Style("cas", "wd", "amocas", "amocas", orders=False),
     Style("cas", "bh", "amocas", "amocas", orders=False),
 )
-_PLAIN = STYLES[0]
+PLAIN = STYLES[0]
+"""Plain loads and stores."""
 
 
 @dataclass(slots=True)
@@ -224,14 +225,14 @@ def _families() -> Iterator[str]:
         linked: list[tuple[Access, ...]] = [t for t in shape.threads if len(t) == 2]
         two = len(shape.threads) == 2
         for width in "wd" if two else "w":
-            yield build(shape, ("po",) * len(linked), _PLAIN, width)
+            yield build(shape, ("po",) * len(linked), PLAIN, width)
             seen = set()
             for place, accesses in enumerate(linked):
                 for link in LINKS[_kinds(accesses)]:
                     links = tuple(link if i == place else STRONG for i in range(len(linked)))
                     if links not in seen:
                         seen.add(links)
-                        yield build(shape, links, _PLAIN, width)
+                        yield build(shape, links, PLAIN, width)
         if two:
             yield from _atomic_variants(shape, linked)
     for shape in COHERENCE:

@@ -147,7 +147,7 @@ class Entry:
     hash: str | None
 
 
-_TEST = re.compile(r"^Test (\S+) (?:Allow|Forbid|Requir)(?:ed?)?\s*$")
+_TEST = re.compile(r"^Test (\S+) (?:Allow(?:ed)?|Forbid(?:den)?|Required?)\s*$")
 _COUNT = re.compile(r"^(\d+)\s*[:*]>")
 _COUNTED = re.compile(r"^(?:States \d+|Histogram \(\d+ states\))\s*$")
 _END = re.compile(r"^(?:Ok|No|Undef)\b")
