@@ -12,7 +12,21 @@ from typing import Annotated
 
 import typer
 
-from coordinator.commands import asm, bench, cache, configs, disasm, dt, isa, reg, run, serve, vm
+from coordinator.commands import (
+    asm,
+    bench,
+    bench_engine,
+    cache,
+    configs,
+    disasm,
+    dt,
+    isa,
+    model,
+    reg,
+    run,
+    serve,
+    vm,
+)
 from coordinator.commands.exit_codes import ExitCode
 
 app = typer.Typer(
@@ -28,9 +42,11 @@ app.command("asm")(asm.asm)
 app.command("disasm")(disasm.disasm)
 app.add_typer(configs.app, name="configs")
 app.add_typer(cache.app, name="cache")
+bench.app.command("engine")(bench_engine.engine)
 app.add_typer(bench.app, name="bench")
 app.add_typer(isa.app, name="isa")
 app.command("dt")(dt.dt)
+app.command("model")(model.model)
 app.add_typer(serve.app, name="serve")
 app.add_typer(vm.app, name="vm")
 app.add_typer(reg.app, name="reg")
