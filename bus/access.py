@@ -105,6 +105,8 @@ class ScFailure(IntEnum):
     """The arbiter was restarted and its reservations with it."""
     INJECTED = 11
     """Spurious failure asked for by the configuration."""
+    VALUE_CHANGED = 12
+    """A fused LR/SC found another value: some other hart has written. See `bus.policies.inline`."""
 
 
 class AtomicKind(IntEnum):

@@ -2,10 +2,12 @@
 
 Owns the handshake between ringing and waiting. What the bits mean stands in `bus.layout.Doorbell`.
 
-No wake-up is lost. The waiter writes WAITING = 1, fences, then reads its doorbell; the ringer sets the doorbell by an
-atomic operation that is also a fence, then reads WAITING. In every interleaving the waiter sees the bell and does not
-wait, or the ringer sees the waiter and sends WAKE. The bus may get WAKE before the WAIT it is for: so it looks at
-the doorbell itself when a WAIT arrives, and finds the bell that came before the WAKE.
+No wake-up is lost. The waiter writes WAITING = 1 and sends WAIT; the bus looks at the doorbell when the WAIT arrives,
+and answers at once if it has rung. The ringer sets the doorbell, by an atomic operation that is also a fence, then
+reads WAITING, and sends WAKE if it is set. A bell set before the bus looks is found by the bus, whether a WAKE comes
+before the WAIT, after it or not at all. A bell set after the bus looked was set after WAITING was written (the WAIT
+carries that order), so the ringer sees it, and its WAKE finds the WAIT. That the waiter looks at its doorbell first
+only saves messages.
 """
 
 from __future__ import annotations
@@ -37,7 +39,6 @@ class Ringer:
 def wait_unless_rung(page: Words, hart: int, link: BusLink, seconds: float | None, reservation: bool) -> None:
     """Wait at the bus until rung, woken, out of time, or (if asked) without reservation."""
     page[Hart.WAITING] = 1
-    host_atomics().fence()
     if not page[Hart.DOORBELL]:
         link.wait(hart, seconds, reservation)
     page[Hart.WAITING] = 0

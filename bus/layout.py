@@ -2,7 +2,7 @@
 
 Owns offsets and meanings. Never opens a segment. All words are unsigned 64-bit, aligned, native byte order.
 
-    header | hart pages | page map | granule table | guest RAM | rings
+    header | hart pages | page map | granule table | writer table | guest RAM | rings
 
 Every area starts on a 4 KiB boundary.
 """
@@ -41,14 +41,12 @@ class Header(IntEnum):
     BUS_GENERATION = 8
     """How many bus processes have served this VM; a hart that sees it change repeats its open request."""
     EXIT_TICKET = 9
-    """0, or 1 + the hart whose request ended the VM: taken once, by compare-exchange."""
-    EXIT_VALUE = 10
-    """What that hart wrote to tohost."""
-    BUS_TRANSACTIONS = 11
-    """Transactions that the bus has executed."""
-    TIME_OFFSET = 12
+    """0, or 1 + the hart whose exit request ended the VM: taken once, by compare-exchange."""
+    BUS_TRANSACTIONS = 10
+    """Transactions that the bus has executed; written by it."""
+    TIME_OFFSET = 11
     """Added to mtime (written through the CLINT), modulo 2**64."""
-    QUIESCE_EPOCH = 13
+    QUIESCE_EPOCH = 12
     """Written by the bus: number of the latest quiescence it asked for; see `bus.quiescence`."""
     CODE_GENERATION = 14
     """Written by the compile service: how many regions it has made ready."""
@@ -85,11 +83,8 @@ class Hart(IntEnum):
     """Time from start to end."""
     STARTED = 14
     """1 once the hart has ever run: KVM's has-run flag."""
-    PAUSE = 15
-    """Written by the coordinator: 1 while the hart shall stay at a safepoint."""
-
-    JOINED = 29
-    """Written by the bus: 1 from JOIN to LEAVE."""
+    EXIT_CODE = 15
+    """What it asked the VM to end with, once it takes the exit ticket."""
 
     TXN_PHASE = 16
     """Written by the bus, as all TXN words: a TransactionPhase."""
@@ -114,17 +109,32 @@ class Hart(IntEnum):
     RESERVATION_LOST = 28
     """Written by the arbiter: why there is no reservation, 1 + ScFailure | hart << 8; 0 before the first LR."""
 
+    JOINED = 29
+    """Written by the bus: 1 from JOIN to LEAVE."""
+    PAUSE = 30
+    """Written by the coordinator: 0, or the number of the pause in which the hart shall stay at a safepoint."""
+    PAUSED = 31
+    """The pause in which the hart stands, or stood last: then its registers are in the page."""
+
     X = 32
     """x0-x31."""
     ATOMICS = 64
     """Counts by AtomicKind."""
     SC_FAILURES = 80
     """Counts by ScFailure."""
+    NUMBER = 96
+    """The hart's number."""
+    HELD = 97
+    """Under `inline`: 1 + the granule whose word the hart may hold, or 0; read after its death."""
+    HELD_TOO = 98
+    """Likewise a second one: AMOCAS.Q with 8-byte granules touches two."""
+    RESERVATION_VERSION = 99
+    """Under `inline`: the granule word that the LR saw."""
     END = 512
 
 
 assert Hart.ATOMICS + len(AtomicKind) <= Hart.SC_FAILURES
-assert Hart.SC_FAILURES + len(ScFailure) <= Hart.END
+assert Hart.SC_FAILURES + len(ScFailure) <= Hart.NUMBER
 assert Hart.END * WORD == PAGE
 
 
@@ -155,8 +165,8 @@ class HartEnding(IntEnum):
     """WFI with no interrupt enabled."""
     LIMIT = 4
     STOPPED = 5
-    FAILED = 6
-    """The hart process met an internal error."""
+    DIED = 6
+    """Its process ended without a word; written by the coordinator."""
 
 
 class Doorbell(IntFlag):
@@ -187,6 +197,10 @@ class PageState(IntFlag):
 
     TRACKED = 1
     """Some granule of the page is, or is about to be, tracked."""
+    PENDING = 2
+    """Under `inline`: some hart may still store as if the page were not tracked; an LR asks the bus."""
+    FROZEN = 4
+    """Under `inline`: a hart died on this page; nobody touches its granule words until the bus says so."""
     WATCHED = 0x80
     """The environment wants to see each store: only the interpreter makes them."""
 
@@ -251,9 +265,14 @@ class Geometry:
         return self.page_map_offset + _round_up(self.ram_bytes // PAGE)
 
     @property
+    def writer_offset(self) -> int:
+        """Byte offset of the writer table: one word per granule, who wrote it last (for reports)."""
+        return self.granule_offset + _round_up((self.ram_bytes >> self.granule_exp) * WORD)
+
+    @property
     def ram_offset(self) -> int:
         """Byte offset of guest RAM."""
-        return self.granule_offset + _round_up((self.ram_bytes >> self.granule_exp) * WORD)
+        return self.writer_offset + _round_up((self.ram_bytes >> self.granule_exp) * WORD)
 
     @property
     def ring_offset(self) -> int:

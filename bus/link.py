@@ -2,10 +2,11 @@
 
 Owns request ids, time-outs and the liveness of the other side. Knows no policy.
 
-A request that was sent is answered exactly once: the bus keeps each hart's last answer in its hart page, so a
-repeated request (same id) is answered from there and not executed again. The link repeats its open request when
-`BUS_GENERATION` in the header changes, which is when a new bus process has taken over and the old one's queue is
-lost. Answers to other ids are leftovers of such repetitions and are dropped.
+A request is executed once however often it is sent: a bus process drops the repetition of a request that it has
+taken, and what its predecessor has executed it answers from the hart page. So the link repeats its open request
+while it cannot know that the present bus process has it: once `BUS_GENERATION` in the header is not that of a
+process that has answered, every POLL_MS until one does. (Once would not do: what is sent before the death of the
+old connection has been noticed is lost.) Answers to other ids are leftovers of such repetitions and are dropped.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import msgpack
 import zmq
 
 from bus.layout import Header
-from bus.messages import VERSION, Kind, Status, encode_request
+from bus.messages import VERSION, Kind, encode_request
 from bus.segment import Segment
 
 POLL_MS = 100
@@ -47,17 +48,21 @@ class BusLink:
         """Connect to `endpoint` as the participant that owns `token`."""
         self.abandoned = abandoned
         self._header = segment.header
-        self._generation = self._header[Header.BUS_GENERATION]
+        self._sent_to = self._answered_by = self._header[Header.BUS_GENERATION]
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.routing_id = token
         self._socket.linger = 0
         self._socket.rcvtimeo = POLL_MS
         self._socket.reconnect_ivl = 10
+        self._socket.sndhwm = 0  # sending never blocks, also while there is no bus
         self._socket.connect(endpoint)
+        self._send = self._socket.send
+        self._receive = self._socket.recv
+        self._unpack = msgpack.unpackb
         self._id = 0
 
-    def close(self, linger_ms: int = 100) -> None:
+    def close(self, linger_ms: int = 0) -> None:
         """Disconnect, giving what was posted up to `linger_ms` to leave."""
         self._socket.close(linger_ms)
         self._context.term()
@@ -66,7 +71,7 @@ class BusLink:
         """Introduce this hart; raises BusError if the versions differ."""
         self.call(Kind.JOIN, VERSION, os.getpid())
 
-    def call(self, kind: Kind, *fields: int) -> list[int]:
+    def call(self, kind: int, *fields: int) -> list[int]:
         """Send a request and wait for its answer; returns the values after the status.
 
         Raises:
@@ -76,15 +81,19 @@ class BusLink:
         """
         self._id += 1
         request = encode_request(kind, self._id, *fields)
-        self._socket.send(request)
+        self._send(request)
         while True:
             try:
-                answer = self._receive()
+                answer = self._unpack(self._receive())
             except zmq.Again:
                 self._overdue(request)
                 continue
-            if answer is not None:
-                return answer
+            if answer[1]:
+                raise BusError(answer[2])
+            if answer[0] == self._id:
+                self._answered_by = self._sent_to
+                values: list[int] = answer[2:]
+                return values
 
     def wait(self, hart: int, seconds: float | None, reservation: bool) -> None:
         """Block until someone wakes this hart, for at most `seconds`; see `Kind.WAIT`.
@@ -95,40 +104,33 @@ class BusLink:
         self._id += 1
         request = encode_request(Kind.WAIT, self._id, int(reservation))
         deadline = None if seconds is None else time.monotonic() + seconds
-        self._socket.send(request)
+        self._send(request)
         while True:
-            patience = POLL_MS / 1000
+            patience = POLL_MS
             if deadline is not None:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     self.post(Kind.WAKE, hart)
                 else:
-                    patience = min(patience, left)
-            if self._socket.poll(max(1, round(patience * 1000))):
-                answer = self._receive()
-                if answer is not None:
-                    return
-            else:
+                    patience = min(patience, max(1, round(left * 1000)))
+            if not self._socket.poll(patience):
                 self._overdue(request)
+                continue
+            answer = self._unpack(self._receive())
+            if answer[1]:
+                raise BusError(answer[2])
+            if answer[0] == self._id:
+                self._answered_by = self._sent_to
+                return
 
-    def post(self, kind: Kind, *fields: int) -> None:
+    def post(self, kind: int, *fields: int) -> None:
         """Send a request that gets no answer."""
-        self._socket.send(encode_request(kind, 0, *fields))
-
-    def _receive(self) -> list[int] | None:
-        """The next answer's values, or None if it belongs to another request."""
-        answer = msgpack.unpackb(self._socket.recv())
-        if answer[0] != self._id:
-            return None
-        if answer[1] != Status.OK:
-            raise BusError(str(answer[2]))
-        values: list[int] = answer[2:]
-        return values
+        self._send(encode_request(kind, 0, *fields))
 
     def _overdue(self, request: bytes) -> None:
         if self.abandoned():
             raise BusLost("the bus does not answer any more")
         generation = self._header[Header.BUS_GENERATION]
-        if generation != self._generation:
-            self._generation = generation
-            self._socket.send(request)
+        if generation != self._answered_by:
+            self._sent_to = generation  # an answer from now on is this process's, or a later one's
+            self._send(request)

@@ -5,7 +5,10 @@ lowering; the lowering emits LLVM IR text for it, or leaves the access to the in
 
 What an emitter offers besides emitting lines:
 
-- `%ram`, `%page_map`, `%granules`: host pointers; RAM offsets are values of type i64.
+- `%support`: table of the policy's own functions, as its port gives it (`MemoryPort.support`).
+- `%ram`, `%page_map`, `%granules`, `%lasts`, `%page`: host pointers to guest RAM, the page map, the granule and the
+  writer table, the hart's page; RAM offsets are values of type i64.
+- metadata `!0` and `!2`: branch weights for a condition that is likely, or unlikely, true.
 - bounds and alignment have been checked: an offset names `size` bytes of RAM and is a multiple of `size`.
 - every line is placed at the access's point in program order.
 
@@ -42,7 +45,8 @@ from __future__ import annotations
 import platform
 from typing import Protocol
 
-from bus.access import AmoOp, Order
+from bus.access import AmoOp, AtomicKind, Order
+from bus.layout import Hart
 
 TSO_HOST = platform.machine() in ("x86_64", "AMD64")
 PLAIN_LOAD = "monotonic" if TSO_HOST else "acquire"
@@ -73,6 +77,9 @@ class AccessEmitter(Protocol):
     def unless(self, condition: str) -> None:
         """Go on if the i1 `condition` is false; else leave the instruction to the interpreter. Expected false."""
 
+    def slot(self, name: str, bits: int) -> str:
+        """Pointer to a variable of the function that holds an integer of `bits`."""
+
 
 class Lowering(Protocol):
     """A policy's accesses as IR. A method that returns None leaves the access to the interpreter."""
@@ -93,17 +100,34 @@ class Lowering(Protocol):
     ) -> str | None:
         """The old value, of the type of `size` (16: i128)."""
 
-    def load_reserved(self, e: AccessEmitter, offset: Value, size: int, order: Order) -> str | None:
-        """The loaded value."""
+    def load_reserved(
+        self, e: AccessEmitter, offset: Value, size: int, order: Order, fused: str | None
+    ) -> str | None:
+        """The loaded value. `fused` names the pair if this LR is always followed by the SC of the same name, with
+        nothing but register arithmetic and forward exits between, at the same address and size."""
 
     def store_conditional(
-        self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order
+        self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order, fused: str | None
     ) -> str | None:
-        """An i1: whether it failed."""
+        """An i1: whether it failed. `fused` names the pair if only that LR leads here."""
+
+
+def full_fence(e: AccessEmitter) -> None:
+    """Order everything before against everything after."""
+    e.line("fence seq_cst")
+
+
+def count(e: AccessEmitter, kind: AtomicKind) -> None:
+    """Count an atomic in the hart's page."""
+    pointer = e.value(f"getelementptr i64, ptr %page, i64 {Hart.ATOMICS + kind}")
+    old = e.value(f"load i64, ptr {pointer}")
+    e.line(f"store i64 {e.value(f'add i64 {old}, 1')}, ptr {pointer}")
 
 
 def plain_load(e: AccessEmitter, offset: Value, size: int, order: Order) -> str:
     """A load of RAM that no policy takes part in."""
+    if order & Order.RL:
+        full_fence(e)  # a release orders earlier stores before this load; TSO alone does not
     pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
     ordering = "seq_cst" if order else PLAIN_LOAD
     return e.value(f"load atomic volatile i{8 * size}, ptr {pointer} {ordering}, align {size}")

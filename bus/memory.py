@@ -11,6 +11,8 @@ from bus.access import Fault, MemoryFault
 class GuestMemory:
     """Guest RAM at guest physical addresses `base` to `base + size - 1`.
 
+    `views[size][offset // size]` is RAM in aligned items, for callers that have made the check.
+
     Aligned accesses of 1, 2, 4 or 8 bytes are single host loads and stores (see `bus.native`). Misaligned ones go
     byte by byte in effect, as the architecture allows for plain accesses.
     """
@@ -20,7 +22,7 @@ class GuestMemory:
         self.base = base
         self.size = len(buffer)
         self.bytes = buffer.cast("B")
-        self._views = {
+        self.views = {
             1: self.bytes,
             2: self.bytes.cast("H"),
             4: self.bytes.cast("I"),
@@ -29,7 +31,7 @@ class GuestMemory:
 
     def release(self) -> None:
         """Let go of the buffer."""
-        for view in self._views.values():
+        for view in self.views.values():
             view.release()
 
     def offset(self, address: int, size: int) -> int:
@@ -62,7 +64,7 @@ class GuestMemory:
             raise self._outside(address)
         if offset & (size - 1):
             return int.from_bytes(self.bytes[offset : offset + size], "little")
-        value: int = self._views[size][offset // size]
+        value: int = self.views[size][offset // size]
         return value
 
     def store(self, address: int, size: int, value: int) -> None:
@@ -74,7 +76,7 @@ class GuestMemory:
         if offset & (size - 1):
             self.bytes[offset : offset + size] = value.to_bytes(size, "little")
         else:
-            self._views[size][offset // size] = value
+            self.views[size][offset // size] = value
 
     def read(self, address: int, size: int) -> bytes:
         """Copy any number of bytes out; no atomicity."""

@@ -17,6 +17,8 @@ import msgpack
 VERSION = 1
 MAX_BYTES = 128
 """No valid request is longer."""
+MAX_TEXT = 200
+"""Characters of an error's text at most."""
 
 
 class Kind(IntEnum):
@@ -37,6 +39,7 @@ class Kind(IntEnum):
     STATISTICS = 13
     PING = 14
     EXTERNAL_WRITE = 15
+    TRACK = 16
 
 
 class Status(IntEnum):
@@ -108,10 +111,11 @@ CATALOGUE: dict[int, Message] = {
         Message(Kind.HART_GONE, ("hart",), Sender.COORDINATOR, (), "that hart's process has ended"),
         Message(
             Kind.STATISTICS,
-            ("from_row",),
+            ("addresses", "from_row"),
             Sender.COORDINATOR,
             ("total", "rows"),
-            "hot addresses from row `from_row`: [address, hart, kind, count] each",
+            "the so many most used addresses, from row `from_row` on: [address, hart, kind, count] each; counted "
+            "since this bus process started",
         ),
         Message(Kind.PING, (), Sender.ANYONE, ("version",), "is anybody there"),
         Message(
@@ -119,11 +123,22 @@ CATALOGUE: dict[int, Message] = {
             ("address", "size", "value"),
             Sender.COORDINATOR,
             (),
-            "a write from outside the harts: breaks reservations as a store does",
+            "a write from outside the harts: breaks reservations as a store does; made twice if the bus is "
+            "restarted before it has answered",
+        ),
+        Message(
+            Kind.TRACK,
+            ("address",),
+            Sender.HART,
+            (),
+            "under `inline`: answered when the page of that address is tracked, and not frozen",
         ),
     )
 }
-_SHAPES = {kind: (2 + len(row.fields), row) for kind, row in CATALOGUE.items()}
+_LENGTHS = {kind: 2 + len(row.fields) for kind, row in CATALOGUE.items()}
+_INTEGERS = {int}
+_unpack = msgpack.unpackb
+_pack = msgpack.Packer().pack
 
 
 class MalformedMessage(ValueError):
@@ -134,9 +149,9 @@ class MalformedMessage(ValueError):
         self.id = request_id
 
 
-def encode_request(kind: Kind, request_id: int, *fields: int) -> bytes:
+def encode_request(kind: int, request_id: int, *fields: int) -> bytes:
     """The wire form of a request."""
-    encoded: bytes = msgpack.packb((int(kind), request_id, *fields))
+    encoded: bytes = _pack((kind, request_id, *fields))
     return encoded
 
 
@@ -147,44 +162,53 @@ def decode_request(data: bytes) -> list[int]:
         MalformedMessage: not msgpack, not of the catalogue, or an element that is no unsigned integer.
 
     """
-    if len(data) > MAX_BYTES:
-        raise MalformedMessage(f"{len(data)} bytes; no request is longer than {MAX_BYTES}")
     try:
-        message = msgpack.unpackb(data)
+        message = _unpack(data)
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
-        raise MalformedMessage(f"not msgpack: {error}") from None
+        raise MalformedMessage(f"not msgpack: {error}"[:MAX_TEXT]) from None
+    if (
+        type(message) is not list
+        or set(map(type, message)) != _INTEGERS
+        or _LENGTHS.get(message[0]) != len(message)
+        or min(message) < 0
+        or len(data) > MAX_BYTES
+    ):
+        raise _malformed(message, len(data))
+    checked: list[int] = message
+    return checked
+
+
+def _malformed(message: object, size: int) -> MalformedMessage:
+    """What is wrong with a message that is no request: the first of its faults."""
+    if size > MAX_BYTES:
+        return MalformedMessage(f"{size} bytes; no request is longer than {MAX_BYTES}")
     if type(message) is not list or len(message) < 2:
-        raise MalformedMessage("not [kind, id, field, ...]")
+        return MalformedMessage("not [kind, id, field, ...]")
+    kind, identity = message[:2]
+    request_id = identity if type(identity) is int and identity > 0 else 0
     for element in message:
         if type(element) is not int or element < 0:
-            identity = message[1] if type(message[1]) is int and message[1] >= 0 else 0
-            raise MalformedMessage(f"{str(element)[:40]!r} is not an unsigned integer", identity)
-    checked: list[int] = message
-    shape = _SHAPES.get(checked[0])
-    if shape is None:
-        raise MalformedMessage(f"unknown kind {checked[0]}", checked[1])
-    length, row = shape
-    if len(checked) != length:
-        raise MalformedMessage(
-            f"{row.kind.name} takes {', '.join(row.fields) or 'no fields'}; got {len(checked) - 2}",
-            checked[1],
-        )
-    return checked
+            return MalformedMessage(f"{str(element)[:40]!r} is not an unsigned integer", request_id)
+    row = CATALOGUE.get(kind)
+    if row is None:
+        return MalformedMessage(f"unknown kind {kind}; kinds are 1 to {max(Kind)}", request_id)
+    wanted = ", ".join(row.fields) or "no fields"
+    return MalformedMessage(f"{row.kind.name} takes {wanted}; got {len(message) - 2}", request_id)
 
 
 def encode_answer(request_id: int, *values: int) -> bytes:
     """The wire form of an answer with status OK."""
-    encoded: bytes = msgpack.packb((request_id, 0, *values))
+    encoded: bytes = _pack((request_id, 0, *values))
     return encoded
 
 
 def encode_rows(request_id: int, total: int, rows: list[tuple[int, ...]]) -> bytes:
     """The wire form of an answer that holds a table."""
-    encoded: bytes = msgpack.packb((request_id, 0, total, rows))
+    encoded: bytes = _pack((request_id, 0, total, rows))
     return encoded
 
 
 def encode_error(request_id: int, text: str) -> bytes:
     """The wire form of a refusal."""
-    encoded: bytes = msgpack.packb((request_id, int(Status.ERROR), text))
+    encoded: bytes = _pack((request_id, int(Status.ERROR), text))
     return encoded

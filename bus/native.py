@@ -18,41 +18,55 @@ from functools import cache
 import llvmlite.binding as llvm
 
 _IR = """
-define void @fence() {{
+define void @fence() {
   fence seq_cst
   ret void
-}}
-define i64 @exchange(i64 %address, i64 %value) {{
-  %p = inttoptr i64 %address to {ptr}
-  %old = atomicrmw xchg {ptr} %p, i64 %value seq_cst
+}
+define i64 @exchange(i64 %address, i64 %value) {
+  %p = inttoptr i64 %address to ptr
+  %old = atomicrmw xchg ptr %p, i64 %value seq_cst
   ret i64 %old
-}}
-define i64 @fetch_or(i64 %address, i64 %value) {{
-  %p = inttoptr i64 %address to {ptr}
-  %old = atomicrmw or {ptr} %p, i64 %value seq_cst
+}
+define i64 @fetch_or(i64 %address, i64 %value) {
+  %p = inttoptr i64 %address to ptr
+  %old = atomicrmw or ptr %p, i64 %value seq_cst
   ret i64 %old
-}}
-define i64 @fetch_add(i64 %address, i64 %value) {{
-  %p = inttoptr i64 %address to {ptr}
-  %old = atomicrmw add {ptr} %p, i64 %value seq_cst
+}
+define i64 @fetch_add(i64 %address, i64 %value) {
+  %p = inttoptr i64 %address to ptr
+  %old = atomicrmw add ptr %p, i64 %value seq_cst
   ret i64 %old
-}}
-define i64 @compare_exchange(i64 %address, i64 %expected, i64 %desired) {{
-  %p = inttoptr i64 %address to {ptr}
-  %pair = cmpxchg {ptr} %p, i64 %expected, i64 %desired seq_cst seq_cst
-  %old = extractvalue {{ i64, i1 }} %pair, 0
+}
+define i64 @compare_exchange(i64 %address, i64 %expected, i64 %desired) {
+  %p = inttoptr i64 %address to ptr
+  %pair = cmpxchg ptr %p, i64 %expected, i64 %desired seq_cst seq_cst
+  %old = extractvalue { i64, i1 } %pair, 0
   ret i64 %old
-}}
-define void @store_pair(i64 %address, i64 %low, i64 %high) {{
-  %p = inttoptr i64 %address to {ptr128}
+}
+define void @store_pair(i64 %address, i64 %low, i64 %high) {
+  %p = inttoptr i64 %address to ptr
   %l = zext i64 %low to i128
   %h = zext i64 %high to i128
   %s = shl i128 %h, 64
   %v = or i128 %l, %s
-  store atomic i128 %v, {ptr128} %p seq_cst, align 16
+  store atomic i128 %v, ptr %p seq_cst, align 16
   ret void
-}}
+}
 """
+
+
+def compile_module(ir: str, optimize: int = 2) -> llvm.ExecutionEngine:
+    """Compile a module for this process; its functions live as long as the engine that is returned."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    module = llvm.parse_assembly(ir)
+    module.verify()
+    # Without cmpxchg16b LLVM would call a library that takes a lock other processes do not see.
+    features = "+cx16" if platform.machine() in ("x86_64", "AMD64") else ""
+    machine = llvm.Target.from_default_triple().create_target_machine(opt=optimize, features=features)
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    return engine
 
 
 class HostAtomics:
@@ -75,17 +89,7 @@ class HostAtomics:
     """store_pair(address, low, high): one 16-byte store to an address aligned to 16."""
 
     def __init__(self) -> None:
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        opaque = llvm.llvm_version_info[0] >= 15
-        pointers = {"ptr": "ptr", "ptr128": "ptr"} if opaque else {"ptr": "i64*", "ptr128": "i128*"}
-        module = llvm.parse_assembly(_IR.format(**pointers))
-        module.verify()
-        # Without cmpxchg16b LLVM would call a library that takes a lock other processes do not see.
-        features = "+cx16" if platform.machine() in ("x86_64", "AMD64") else ""
-        machine = llvm.Target.from_default_triple().create_target_machine(opt=2, features=features)
-        self._engine = llvm.create_mcjit_compiler(module, machine)
-        self._engine.finalize_object()
+        self._engine = compile_module(_IR)
         word = ctypes.c_uint64
         for name, result, arguments in (
             ("fence", None, 0),

@@ -17,7 +17,13 @@ class MemoryPort(Protocol):
 
     Every method raises `bus.access.MemoryFault` for an address outside guest RAM, and for a misaligned address
     where the access does not allow one (all but plain `load` and `store`).
+
+    Attributes:
+        support: host address of a table of functions for compiled code of the policy, or 0.
+
     """
+
+    support: int
 
     def load(self, address: int, size: int, order: Order = Order.NONE) -> int:
         """Read `size` (1, 2, 4, 8) bytes, zero-extended; with AQ or RL it is a Zalasr load, hence aligned."""
@@ -25,8 +31,11 @@ class MemoryPort(Protocol):
     def store(self, address: int, size: int, value: int, order: Order = Order.NONE) -> None:
         """Write the low `size` bytes of `value`; with AQ or RL it is a Zalasr store, hence aligned."""
 
-    def load_reserved(self, address: int, size: int, order: Order) -> int:
-        """LR: read `size` (4, 8) bytes, zero-extended, and register the reservation; replaces any earlier one."""
+    def load_reserved(self, address: int, size: int, order: Order, fusable: bool = False) -> int:
+        """LR: read `size` (4, 8) bytes, zero-extended, and register the reservation; replaces any earlier one.
+
+        `fusable` promises that the code that follows reaches the SC, if it does, by register arithmetic alone.
+        """
 
     def store_conditional(self, address: int, size: int, value: int, order: Order) -> bool:
         """SC: true if it wrote. Ends the hart's reservation in every case, except when it raises."""
@@ -51,6 +60,9 @@ class MemoryPort(Protocol):
 
         Returns at once without a valid reservation. May return early for any reason.
         """
+
+    def forget_fused(self) -> None:
+        """Native code is about to run: accesses that the port does not see."""
 
     def end_reservation(self, trap: bool) -> None:
         """The hart took a trap (`trap`) or asks otherwise to drop its reservation, as the configuration says."""

@@ -7,19 +7,50 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
+import os
 import secrets
+import sys
+import threading
 import time
 from multiprocessing import resource_tracker
 from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
 
 from bus.layout import MAGIC, PAGE, VERSION, WORD, Geometry, Hart, Header
 from bus.memory import GuestMemory
 
 NAME_PREFIX = "hartstorm-"
+_DIRECTORY = Path("/dev/shm")
+"""Where Linux shows POSIX shared memory: shm_overview(7)."""
+_LOCK = threading.Lock()
 
 
 class SegmentError(Exception):
     """A name that is no segment of ours, or one of another layout version."""
+
+
+class _Mapping(SharedMemory):
+    """Shared memory that lives until it is unlinked by name: no tracker process removes it behind our back.
+
+    Python's tracker would be told by each process that attaches, and complain about what others removed.
+    """
+
+    def __init__(self, name: str, size: int = 0) -> None:
+        """Create it with that size, or attach it if `size` is 0."""
+        if sys.version_info >= (3, 13):
+            super().__init__(name, create=size > 0, size=size, track=False)
+            return
+        with _LOCK:
+            register = resource_tracker.register
+            resource_tracker.register = lambda name, rtype: None
+            try:
+                super().__init__(name, create=size > 0, size=size)
+            finally:
+                resource_tracker.register = register
+
+    def __del__(self) -> None:
+        """Leave the mapping to the end of the process: views of it may be alive."""
 
 
 class Words:
@@ -58,25 +89,34 @@ class Segment:
         self._shm = shm
         self.geometry = geometry
         self.name: str = shm.name
-        buffer = shm.buf
-        pin = ctypes.c_char.from_buffer(buffer)
-        self.address = ctypes.addressof(pin)
+        assert shm.buf is not None
+        self._buffer = shm.buf[: geometry.total_bytes]
+        self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._buffer))
         """Host address of the segment's first byte."""
-        del pin
         g = geometry
-        self._buffer = buffer[: g.total_bytes]
         self.header = self._words(0, PAGE // WORD)
         self.harts = tuple(self._words(g.hart_offset + i * PAGE, Hart.END) for i in range(g.harts))
         self.page_map = self._buffer[g.page_map_offset : g.page_map_offset + g.ram_bytes // PAGE]
         self.granules = self._words(g.granule_offset, g.ram_bytes >> g.granule_exp)
+        self.writers = self._words(g.writer_offset, g.ram_bytes >> g.granule_exp)
         self._ram = self._buffer[g.ram_offset : g.ram_offset + g.ram_bytes]
         self.memory = GuestMemory(self._ram, g.ram_base)
 
     @classmethod
-    def create(cls, geometry: Geometry) -> Segment:
-        """Make a new zeroed segment; raises OSError if the host has not the memory."""
-        shm = SharedMemory(NAME_PREFIX + secrets.token_hex(16), create=True, size=geometry.total_bytes)
-        segment = cls(shm, geometry)
+    def create(cls, geometry: Geometry, name: str | None = None) -> Segment:
+        """Make a new zeroed segment, under `new_name()` unless `name` is given.
+
+        Raises:
+            OSError: the host has not the memory.
+
+        """
+        host = os.statvfs(_DIRECTORY)
+        if geometry.total_bytes > host.f_bavail * host.f_frsize:
+            # Writing to it later would end the process that does with SIGBUS.
+            raise OSError(
+                errno.ENOSPC, f"{geometry.total_bytes} bytes of shared memory do not fit", str(_DIRECTORY)
+            )
+        segment = cls(_Mapping(name or new_name(), geometry.total_bytes), geometry)
         h = segment.header
         h[Header.VERSION] = VERSION
         h[Header.RAM_BASE] = geometry.ram_base
@@ -85,7 +125,8 @@ class Segment:
         h[Header.HARTS] = geometry.harts
         h[Header.RING_BYTES] = geometry.ring_bytes
         h[Header.TIME_ORIGIN_NS] = time.monotonic_ns()
-        for hart in segment.harts:
+        for number, hart in enumerate(segment.harts):
+            hart[Hart.NUMBER] = number
             hart[Hart.MTIMECMP] = (1 << 64) - 1
         h[Header.MAGIC] = MAGIC
         return segment
@@ -99,25 +140,14 @@ class Segment:
 
         """
         try:
-            shm = SharedMemory(name)
-        except (FileNotFoundError, ValueError) as error:
+            shm = _Mapping(name)
+        except (OSError, ValueError) as error:
             raise SegmentError(f"no shared segment {name!r}") from error
-        words = shm.buf[:PAGE].cast("Q")
         try:
-            if words[Header.MAGIC] != MAGIC:
-                raise SegmentError(f"{name!r} is not a hartstorm segment (magic {words[Header.MAGIC]:#x})")
-            if words[Header.VERSION] != VERSION:
-                raise SegmentError(f"{name!r} has layout {words[Header.VERSION]}, this is layout {VERSION}")
-            geometry = Geometry(
-                harts=words[Header.HARTS],
-                ram_bytes=words[Header.RAM_BYTES],
-                ram_base=words[Header.RAM_BASE],
-                granule_exp=words[Header.GRANULE_EXP],
-                ring_bytes=words[Header.RING_BYTES],
-            )
-        finally:
-            words.release()
-        return cls(shm, geometry)
+            return cls(shm, _geometry(shm))
+        except SegmentError:
+            shm.close()
+            raise
 
     def ring(self, hart: int) -> memoryview:
         """The ring area of a hart, for `bus.ring`; release it before `close`. Empty if the VM has no rings."""
@@ -127,7 +157,7 @@ class Segment:
     def close(self) -> None:
         """Unmap; views taken from this segment must not be used again."""
         self.memory.release()
-        for words in (self.header, *self.harts, self.granules):
+        for words in (self.header, *self.harts, self.granules, self.writers):
             words.view.release()
         self.page_map.release()
         self._ram.release()
@@ -135,7 +165,7 @@ class Segment:
         self._shm.close()
 
     def unlink(self) -> None:
-        """Remove the name; idempotent, for whoever cleans up last."""
+        """Remove the name; idempotent."""
         unlink(self.name)
 
     def _words(self, offset: int, count: int) -> Words:
@@ -143,14 +173,38 @@ class Segment:
         return Words(view, self.address + offset)
 
 
-def unlink(name: str, *, registered: bool = True) -> None:
-    """Remove a segment by name if it is still there, whichever process created it.
+def new_name() -> str:
+    """A name that nobody can guess."""
+    return NAME_PREFIX + secrets.token_hex(16)
 
-    `registered` says that this process tree's resource tracker knows the name and must forget it.
-    """
-    import _posixshmem  # what SharedMemory itself uses; it offers no unlink without a mapping
 
+def unlink(name: str) -> None:
+    """Remove a segment by name if it is still there, whichever process created it."""
     with contextlib.suppress(FileNotFoundError):
-        _posixshmem.shm_unlink("/" + name)
-        if registered:
-            resource_tracker.unregister("/" + name, "shared_memory")
+        os.unlink(_DIRECTORY / name)
+
+
+def _geometry(shm: SharedMemory) -> Geometry:
+    """What the header says; raises SegmentError."""
+    name = shm.name
+    assert shm.buf is not None
+    if shm.size < PAGE:
+        raise SegmentError(f"{name!r} is not a hartstorm segment ({shm.size} bytes)")
+    words = [int.from_bytes(shm.buf[WORD * i : WORD * (i + 1)], sys.byteorder) for i in range(len(Header))]
+    if words[Header.MAGIC] != MAGIC:
+        raise SegmentError(f"{name!r} is not a hartstorm segment (magic {words[Header.MAGIC]:#x})")
+    if words[Header.VERSION] != VERSION:
+        raise SegmentError(f"{name!r} has layout {words[Header.VERSION]}, this is layout {VERSION}")
+    try:
+        geometry = Geometry(
+            harts=words[Header.HARTS],
+            ram_bytes=words[Header.RAM_BYTES],
+            ram_base=words[Header.RAM_BASE],
+            granule_exp=words[Header.GRANULE_EXP],
+            ring_bytes=words[Header.RING_BYTES],
+        )
+    except ValueError as error:
+        raise SegmentError(f"{name!r} has a damaged header: {error}") from None
+    if shm.size < geometry.total_bytes:
+        raise SegmentError(f"{name!r} has {shm.size} bytes, its header says {geometry.total_bytes}")
+    return geometry

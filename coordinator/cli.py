@@ -12,7 +12,21 @@ from typing import Annotated
 
 import typer
 
-from coordinator.commands import asm, bench_engine, cache, configs, disasm, run
+from coordinator.commands import (
+    asm,
+    bench,
+    bench_engine,
+    cache,
+    configs,
+    disasm,
+    dt,
+    isa,
+    model,
+    reg,
+    run,
+    serve,
+    vm,
+)
 from coordinator.commands.exit_codes import ExitCode
 
 app = typer.Typer(
@@ -28,10 +42,14 @@ app.command("asm")(asm.asm)
 app.command("disasm")(disasm.disasm)
 app.add_typer(configs.app, name="configs")
 app.add_typer(cache.app, name="cache")
-
-bench = typer.Typer(help="Measure hartstorm beside other programs on this host.", no_args_is_help=True)
-bench.command("engine")(bench_engine.engine)
-app.add_typer(bench, name="bench")
+bench.app.command("engine")(bench_engine.engine)
+app.add_typer(bench.app, name="bench")
+app.add_typer(isa.app, name="isa")
+app.command("dt")(dt.dt)
+app.command("model")(model.model)
+app.add_typer(serve.app, name="serve")
+app.add_typer(vm.app, name="vm")
+app.add_typer(reg.app, name="reg")
 
 
 def _print_version(wanted: bool) -> None:

@@ -20,6 +20,7 @@ from coordinator.expect import Finding, resolve, unknown_names
 from hart.asm import AssemblyError, assemble
 from hart.image import Image
 from hart.isa.isa_string import canonical
+from hart.jit.cache import default_directory
 
 STACK_BYTES = 16 << 10
 """Stack of each hart of a C guest."""
@@ -152,7 +153,7 @@ def _compile(vm: Vm, sources: list[Path]) -> Image:
     if importlib.util.find_spec("ziglang") is None:
         message = "C guests are built by zig, which is not installed: pip install 'hartstorm[c]'"
         raise GuestError(message, "guest", "c")
-    cache = paths.cache_directory() / "zig"
+    cache = default_directory() / "zig"
     cache.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": str(cache), "ZIG_LOCAL_CACHE_DIR": str(cache)}
     with tempfile.TemporaryDirectory(prefix="hartstorm-") as scratch:

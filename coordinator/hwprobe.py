@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from coordinator.refusal import Refusal
 from coordinator.registers import find as find_register
+from coordinator.spec import VmSpec
 from coordinator.vcpu import MASK_64, Vcpu
 from hart.isa.extensions import REGISTRY, effective
 
@@ -48,19 +49,30 @@ class Cpu:
     highest_address: int
 
 
-def cpu_of(vcpu: Vcpu) -> Cpu:
-    """What a vCPU is to hwprobe."""
-    host, spec = vcpu.host, vcpu.machine.spec
+def cpu_of_spec(spec: VmSpec, extensions: frozenset[str]) -> Cpu:
+    """What a hart of a VM with this spec and these extensions switched on is to hwprobe."""
+    host = spec.host
     return Cpu(
-        extensions=effective(vcpu.enabled),
-        mvendorid=vcpu.recall(find_register("config.mvendorid"), host.mvendorid),
-        marchid=vcpu.recall(find_register("config.marchid"), host.marchid),
-        mimpid=vcpu.recall(find_register("config.mimpid"), host.mimpid),
+        extensions=effective(extensions),
+        mvendorid=host.mvendorid,
+        marchid=host.marchid,
+        mimpid=host.mimpid,
         zicboz_block_size=host.zicboz_block_size,
         zicbom_block_size=host.zicbom_block_size,
         zicbop_block_size=host.zicbop_block_size,
         time_frequency_hz=host.timer_frequency_hz,
         highest_address=spec.ram_base + spec.ram_bytes - 1,
+    )
+
+
+def cpu_of(vcpu: Vcpu) -> Cpu:
+    """What a vCPU is to hwprobe."""
+    cpu = cpu_of_spec(vcpu.machine.spec, vcpu.enabled)
+    return replace(
+        cpu,
+        mvendorid=vcpu.recall(find_register("config.mvendorid"), cpu.mvendorid),
+        marchid=vcpu.recall(find_register("config.marchid"), cpu.marchid),
+        mimpid=vcpu.recall(find_register("config.mimpid"), cpu.mimpid),
     )
 
 

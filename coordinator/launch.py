@@ -1,47 +1,212 @@
-"""Starting hart and bus processes by forking a server that has everything loaded.
+"""Starting bus, hart and helper processes, and making sure that nothing outlives the coordinator.
 
-Owns the fork server and how processes come from it. Knows nothing of VMs.
+Owns the connection to the fork server (`coordinator.forkserver`) and the coordinator's view of one process. Knows
+nothing of VMs.
 """
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import os
+import pickle
+import select
+import signal
+import socket
+import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
-from multiprocessing import get_context
-from multiprocessing.context import ForkServerContext
-from multiprocessing.process import BaseProcess
-from types import ModuleType
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 S = TypeVar("S")
 
-_LOCK = threading.Lock()
+_BOOT = "import sys; sys.path[:] = {path!r}; from coordinator.forkserver import main; main({descriptor})"
+_KILLED = -int(signal.SIGKILL)
+EXIT_PATIENCE_S = 2.0
+"""How long the coordinator's own exit waits for what it started to be gone."""
 
 
-@cache
-def _context() -> ForkServerContext:
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["hart.preload"])
-    return context
+class LaunchError(OSError):
+    """The fork server has ended: no process can be started or kept."""
 
 
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """Hide `__main__`: multiprocessing would import the program's main module into every child, for nothing."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
+class Process:
+    """A started process. Use from one thread but for `has_ended`; `close` it in the end."""
+
+    def __init__(self, name: str, pipe: int, server: _Connection) -> None:
+        """`pipe` is the read end of its report pipe."""
+        self.name = name
+        self.pid = 0
+        """Process id, after `started`; 0 if it could not be started."""
+        self.exit_code: int | None = None
+        """Once it has ended: its exit code, or minus the signal that ended it."""
+        self._pipe = pipe
+        self._server = server
+        self._refused = 0
+
+    def started(self) -> Process:
+        """Wait until it has a process id; call it once."""
+        report = self._read()
+        if report is None:
+            self.exit_code = _KILLED
+        elif report < 0:
+            self._refused = -report
+            self.exit_code = 1
+        else:
+            self.pid = report
+        return self
+
+    def fileno(self) -> int:
+        """Readable once the process has ended."""
+        return self._pipe
+
+    def has_ended(self) -> bool:
+        """Whether it has; any thread."""
+        return self.exit_code is not None or bool(wait([self], 0))
+
+    def join(self, timeout_s: float | None = None) -> bool:
+        """Wait for its end; whether it came in time."""
+        if self.exit_code is None:
+            if not wait([self], timeout_s):
+                return False
+            report = self._read()
+            self.exit_code = (
+                _KILLED if report is None else report
+            )  # the fork server takes its children with it
+        return True
+
+    def kill(self) -> None:
+        """End it at once, if it has not ended."""
+        if self.exit_code is None:
+            with contextlib.suppress(LaunchError):
+                self._server.send(("signal", self.pid, int(signal.SIGKILL)))
+
+    def how_it_ended(self) -> str:
+        """For people; once it has ended."""
+        if self._refused:
+            return f"before it began ({os.strerror(self._refused)})"
+        code = self.exit_code or 0
+        return f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+
+    def close(self) -> None:
+        """Forget it; after its end."""
+        os.close(self._pipe)
+
+    def _read(self) -> int | None:
+        data = os.read(self._pipe, 8)
+        return int.from_bytes(data, sys.byteorder, signed=True) if data else None
+
+
+class _Connection:
+    """The coordinator's end of the fork server's socket."""
+
+    def __init__(self) -> None:
+        """Start a fork server; it gets ready while the caller goes on."""
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._lock = threading.Lock()
+        with theirs:
+            boot = _BOOT.format(path=sys.path, descriptor=theirs.fileno())
+            self._server = subprocess.Popen(
+                [sys.executable, "-c", boot],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is the coordinator's to handle
+            )
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be used."""
+        return self._server.poll() is None
+
+    def send(self, message: tuple[object, ...], files: Iterable[int] = ()) -> None:
+        """Raises LaunchError if the fork server has ended."""
+        data = pickle.dumps(message)
+        try:
+            with self._lock:
+                socket.send_fds(self._socket, [data], list(files))
+        except (BrokenPipeError, ConnectionResetError):
+            raise LaunchError("the fork server has ended") from None
+
+    def close(self, patience_s: float) -> None:
+        """Let go of it, and wait for its end for so long."""
+        self._socket.close()
+        if patience_s:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._server.wait(patience_s)
+
+
+_connection: _Connection | None = None
+_lock = threading.Lock()
+_held: set[tuple[str, str]] = set()
+
+
+def _connected() -> _Connection:
+    global _connection  # noqa: PLW0603 - one fork server per process
+    with _lock:
+        if _connection is None or not _connection.alive:
+            _connection = _Connection()
+            for held in _held:
+                _connection.send(("hold", *held))
+        return _connection
+
+
+def _after_fork() -> None:
+    global _connection, _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+    if _connection is not None:
+        _connection.close(0)
+        _connection = None
+        _held.clear()
+
+
+def _at_exit() -> None:
+    if _connection is not None:
+        _connection.close(EXIT_PATIENCE_S)
+
+
+atexit.register(_at_exit)
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def launch(target: Callable[[S], None], spec: S, name: str) -> Process:
+    """Start a process that runs `target(spec)`; `target` is a module's function, `spec` can be pickled.
+
+    Returns at once. Raises LaunchError if the fork server is killed meanwhile.
+    """
+    server = _connected()
+    read, write = os.pipe2(os.O_CLOEXEC)
     try:
-        yield
+        server.send(("start", name, pickle.dumps((target, spec))), [write])
+    except LaunchError:
+        os.close(read)
+        raise
     finally:
-        sys.modules["__main__"] = main
+        os.close(write)
+    return Process(name, read, server)
 
 
-def launch(target: Callable[[S], None], spec: S, name: str) -> BaseProcess:
-    """Start a process that runs `target(spec)`; `target` is a module's function, `spec` can be pickled."""
-    process = _context().Process(target=target, args=(spec,), name=name, daemon=True)
-    with _LOCK, _without_main():
-        process.start()
-    return process
+def hold(segment: str, directory: str) -> None:
+    """Have a segment and a directory removed when this process ends, however it ends. Call before making them."""
+    connection = _connected()
+    _held.add((segment, directory))
+    connection.send(("hold", segment, directory))
+
+
+def drop(segment: str, directory: str) -> None:
+    """They have been removed."""
+    _held.discard((segment, directory))
+    if _connection is not None:
+        with contextlib.suppress(LaunchError):
+            _connection.send(("drop", segment, directory))
+
+
+def wait(processes: Iterable[Process | int], timeout_s: float | None) -> set[Process | int]:
+    """Those processes that have ended, and those file descriptors that are readable; waits for one."""
+    poll = select.poll()
+    by_file = {p if isinstance(p, int) else p.fileno(): p for p in processes}
+    for file in by_file:
+        poll.register(file, select.POLLIN)
+    ready = poll.poll(None if timeout_s is None else max(0, timeout_s) * 1000)
+    return {by_file[file] for file, _ in ready}

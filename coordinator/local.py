@@ -15,6 +15,9 @@ from coordinator.machine import Machine
 from coordinator.spec import VmSpec
 from coordinator.vm import VirtualMachine
 
+PATIENCE_S = 120.0
+"""How long a client waits for its own coordinator, which is slow only where the host is."""
+
 
 @contextmanager
 def local_coordinator(create: Callable[[VmSpec], Machine] = VirtualMachine) -> Iterator[ControlClient]:
@@ -26,7 +29,7 @@ def local_coordinator(create: Callable[[VmSpec], Machine] = VirtualMachine) -> I
             thread = threading.Thread(target=server.serve, name="control-server")
             thread.start()
             try:
-                with ControlClient(endpoint) as client:
+                with ControlClient(endpoint, PATIENCE_S) as client:
                     client.list_vms()  # now it is connected
                     shutil.rmtree(directory)  # so that nothing is left even if this process is killed
                     yield client

@@ -4,7 +4,7 @@ The JSON form is for other programs and keeps its shape: keys are added, never r
 `format` stays 1.
 
     {"format": 1, "run": name, "ok": bool, "vms": [VM, ...]}
-    VM      {"name", "policy", "isa": ISA string, "seed", "ok", "ending", "exit_code" or null,
+    VM      {"name", "policy", "tier", "isa": ISA string, "seed", "ok", "ending", "exit_code" or null,
              "hart" that brought the end about or null, "detail", "wall_s", "console": text,
              "harts": [HART...], "hot": [HOT...], "checks": [CHECK...]}
     HART    {"hart", "ending", "pc", "x": [32 numbers], "instret", "wall_s", "traps_taken",
@@ -65,6 +65,7 @@ def _vm(outcome: Outcome) -> dict[str, object]:
     return {
         "name": outcome.name,
         "policy": outcome.vm.policy,
+        "tier": outcome.vm.tier,
         "isa": outcome.isa,
         "seed": outcome.vm.seed,
         "ok": outcome.verdict.ok,

@@ -1,15 +1,16 @@
-"""Where hartstorm keeps files: what it ships, and the user's cache. Creates nothing."""
+"""Where hartstorm keeps what it ships: configurations and what guests are built with. Reads and creates nothing."""
 
 from __future__ import annotations
 
 from pathlib import Path
-
-from hart.jit.cache import default_directory as cache_directory
-
-__all__ = ["CONFIGS", "GUEST_LIBRARY", "cache_directory"]
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 """The run configurations and guests that come with hartstorm."""
 
 GUEST_LIBRARY = CONFIGS / "guests" / "lib"
 """Start code, linker script and header for C guests."""
+
+
+def shipped_configs() -> dict[str, Path]:
+    """The run configurations that come with hartstorm, by name."""
+    return {file.stem: file for file in sorted(CONFIGS.rglob("*.toml"))}

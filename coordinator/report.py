@@ -54,7 +54,7 @@ def _vm(outcome: Outcome, name: str, *, several: bool, plain: bool) -> Iterator[
     harts = "1 hart" if vm.harts == 1 else f"{vm.harts} harts"
     chosen = policy(vm.policy)
     wrong = "" if chosen.correct else f" (WRONG on purpose: {chosen.summary})"
-    yield Text(f"{title}: {harts}, policy {vm.policy}{wrong}, seed {vm.seed}", "bold")
+    yield Text(f"{title}: {harts}, policy {vm.policy}{wrong}, tier {vm.tier}, seed {vm.seed}", "bold")
     yield Text(outcome.isa, "dim")
     yield from _harts(result.harts, plain)
     yield from _sc_failures(result.harts, plain)

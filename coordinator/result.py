@@ -41,7 +41,7 @@ class TrapReport:
     tval: int
     pc: int
     instruction: str
-    """The disassembled instruction at pc, or why it could not be read."""
+    """The disassembled instruction at pc, with what it needs where the VM lacks that, or why it could not be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ from coordinator.host import HostModel
 from coordinator.outcome import Outcome
 from coordinator.result import VmResult
 from coordinator.spec import VmSpec, WatchSettings
+from coordinator.vcpu import host_for
 from hart.image import Image
-from hart.isa.extensions import REGISTRY, implemented
+from hart.isa.extensions import implemented
 
 POLL_S = 0.02
 """How often the runner looks whether a VM has ended."""
@@ -39,7 +40,6 @@ def vm_spec(name: str, vm: Vm, file_suffix: str = "") -> VmSpec:
         harts=vm.harts,
         ram_bytes=vm.memory,
         policy=vm.policy,
-        tier=vm.tier,
         reservation_set_size_exp=vm.reservation.reservation_set_size_exp,
         require_exact_reservation_addr=vm.reservation.require_exact_reservation_addr,
         invalidate_on_same_hart_store=vm.reservation.invalidate_on_same_hart_store,
@@ -48,28 +48,47 @@ def vm_spec(name: str, vm: Vm, file_suffix: str = "") -> VmSpec:
         seed=vm.seed,
         max_instructions=vm.limits.max_instructions,
         timeout_s=vm.limits.timeout_s,
-        record_order=_suffixed(vm.record.order, file_suffix),
-        trace=_suffixed(vm.record.trace, file_suffix),
+        record_order=_recorded(vm.record.order, file_suffix),
+        trace=_recorded(vm.record.trace, file_suffix),
+        tier=vm.tier,
         environment=vm.environment,
         on_hart_death=vm.on_hart_death,
         on_bus_death=vm.on_bus_death,
         watch=WatchSettings(hot_addresses=vm.record.hot_addresses),
-        host=_host(vm),
+        host=HostModel(
+            extensions=host_for(vm.extensions, implemented(vm.reservation.reservation_set_size_exp))
+        ),
     )
 
 
-def _host(vm: Vm) -> HostModel:
-    """A host without those extensions that the VM lacks and that no ISA_EXT register can switch off."""
-    offered = implemented(vm.reservation.reservation_set_size_exp)
-    on = vm.extensions
-    return HostModel(extensions=frozenset(e for e in offered if e in on or REGISTRY[e].kvm is not None))
+def _recorded(file: str | None, suffix: str) -> str | None:
+    """Where the VM's processes write: absolute, for they and their coordinator may have another current directory."""
+    if file is None:
+        return None
+    path = Path(file).absolute()
+    return str(path.with_name(f"{path.stem}-{suffix}{path.suffix}") if suffix else path)
 
 
-def _suffixed(file: str | None, suffix: str) -> str | None:
-    if file is None or not suffix:
-        return file
-    path = Path(file)
-    return str(path.with_name(f"{path.stem}-{suffix}{path.suffix}"))
+def create(config: Run, images: Mapping[str, Image], client: ControlClient) -> dict[str, RemoteVm]:
+    """Make every VM of `config`, by name, with its extensions set and its program loaded. All or none.
+
+    Raises:
+        RefusedByServer: the coordinator cannot give what the configuration asks for.
+
+    """
+    vms: dict[str, RemoteVm] = {}
+    several = len(config.vms) > 1
+    try:
+        for name, vm in config.vms.items():
+            vms[name] = client.create_vm(vm_spec(name, vm, name if several else ""))
+            for hart in range(vm.harts):
+                vms[name].set_extensions(hart, vm.extensions)
+            vms[name].load_image(images[name])
+    except BaseException:
+        for made in vms.values():
+            made.destroy()
+        raise
+    return vms
 
 
 def run(
@@ -86,14 +105,8 @@ def run(
         RefusedByServer: the coordinator cannot give what the configuration asks for.
 
     """
-    vms: dict[str, RemoteVm] = {}
-    several = len(config.vms) > 1
+    vms = create(config, images, client)
     try:
-        for name, vm in config.vms.items():
-            vms[name] = client.create_vm(vm_spec(name, vm, name if several else ""))
-            for hart in range(vm.harts):
-                vms[name].set_extensions(hart, vm.extensions)
-            vms[name].load_image(images[name])
         for loaded in vms.values():
             loaded.run()
         results = _wait(config, vms, report)

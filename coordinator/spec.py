@@ -17,8 +17,23 @@ from hart.spelling import nearest
 
 MAX_HARTS = 1024
 
-Tier = Literal["auto", "interpreter", "t1", "t2"]
-"""Which execution tiers a VM uses."""
+TierName = Literal["auto", "interpreter", "t1", "t2"]
+"""How hot code is run: by the interpreter, by native code of one tier, or (`auto`) by all that the policy allows."""
+
+
+def tier_problem(tier: TierName, policy: str) -> str | None:
+    """Why a VM of that policy cannot run in that tier, or None if it can. The policy must exist."""
+    if tier in ("auto", "interpreter") or policies.policy(policy).lowering is not None:
+        return None
+    return f"policy {policy!r} has no native code, which {tier} needs; allowed with it: auto, interpreter"
+
+
+def order_problem(policy: str) -> str | None:
+    """Why the order of a VM of that policy cannot be recorded, or None if it can. The policy must exist."""
+    if policies.policy(policy).total_order:
+        return None
+    allowed = ", ".join(name for name in policies.NAMES if policies.policy(name).total_order)
+    return f"policy {policy!r} has no total order to record; policies that have one: {allowed}"
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -57,7 +72,7 @@ class VmSpec:
         timeout_s: wall-clock limit of a run in seconds; None for no limit.
         record_order: file for the order in which the policy performs accesses, or None.
         trace: file for the instruction trace, or None.
-        tier: which execution tiers to use: `auto`, `interpreter`, `t1` or `t2`.
+        tier: which execution tiers to use; a traced VM is interpreted whatever it says.
         cache: directory of the object cache; None for the user's.
         environment: guest environment, a module under `hart/environments/`.
         on_hart_death: what happens to the VM when a hart's process dies.
@@ -84,7 +99,7 @@ class VmSpec:
     timeout_s: Annotated[float, Field(gt=0)] | None = None
     record_order: str | None = None
     trace: str | None = None
-    tier: Tier = "auto"
+    tier: TierName = "auto"
     cache: str | None = None
     environment: Annotated[str, Field(max_length=64)] = "bare"
     on_hart_death: Literal["stop", "continue"] = "stop"
@@ -99,6 +114,10 @@ class VmSpec:
             name = getattr(self, key)
             if name not in names:
                 raise ValueError(f"{key} = {name!r}{nearest(name, names)}; there are {', '.join(names)}")
+        if problem := tier_problem(self.tier, self.policy):
+            raise ValueError(f"tier = {self.tier!r}: {problem}")
+        if self.record_order is not None and (problem := order_problem(self.policy)):
+            raise ValueError(f"record_order = {self.record_order!r}: {problem}")
         return self
 
     @model_validator(mode="after")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hart.isa.csrs import NUMBERS
+from hart.isa.extensions import misa
 
 MSTATUS_MIE = 1 << 3
 MSTATUS_MPIE = 1 << 7
@@ -44,8 +45,8 @@ class NoSuchCsr(Exception):
 class CsrFile:
     """The CSRs of one hart. Values are unsigned 64-bit."""
 
-    def __init__(self, hart: int, misa: int, instruction_alignment: int, counters: Counters) -> None:
-        """`instruction_alignment` is 2 with compressed instructions, else 4; it shapes mepc."""
+    def __init__(self, hart: int, extensions: frozenset[str], counters: Counters) -> None:
+        """`extensions`, bundles resolved, shape misa and mepc and say which counters there are."""
         self.mstatus = MSTATUS_MPP_M
         self.mtvec = 0
         self.mtvec_written = False
@@ -58,20 +59,21 @@ class CsrFile:
         self.mcycle_offset = 0
         self.minstret_offset = 0
         self.mhartid = hart
-        self.misa = misa
-        self.epc_mask = _ALL & ~(instruction_alignment - 1)
+        self.misa = misa(extensions)
+        self.epc_mask = _ALL & ~(1 if "Zca" in extensions else 3)
         self.counters = counters
+        self._rows = {n: row for n, row in _ROWS.items() if n not in _OWNERS or _OWNERS[n] in extensions}
 
     def read(self, number: int) -> int:
         """Value of register `number`; raises NoSuchCsr."""
-        row = _ROWS.get(number)
+        row = self._rows.get(number)
         if row is None:
             raise NoSuchCsr(number)
         return row.read(self)
 
     def write(self, number: int, value: int) -> None:
         """Write what the register's fields allow; raises NoSuchCsr, also for read-only numbers."""
-        row = _ROWS.get(number)
+        row = self._rows.get(number)
         if row is None or number >> 10 == 3:
             raise NoSuchCsr(number)
         row.write(self, value)
@@ -163,3 +165,9 @@ _ROWS: dict[int, _Register] = {
     NUMBERS[name]: row
     for name, row in (*_TABLE.items(), *((name, _Register(_zero, _ignore)) for name in _READ_AS_ZERO))
 }
+
+_OWNERS: dict[int, str] = {
+    **{NUMBERS[name]: "Zicntr" for name in ("cycle", "time", "instret")},
+    **{NUMBERS[f"hpmcounter{i}"]: "Zihpm" for i in range(3, 32)},
+}
+"""Registers that exist with an extension only."""

@@ -6,6 +6,9 @@ instructions and says why it stopped.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from bus.access import AmoOp, Fault, MemoryFault, Order
 from bus.layout import Hart
 from bus.port import MemoryPort
@@ -24,13 +27,13 @@ from hart.csr import (
     NoSuchCsr,
 )
 from hart.isa.decoder import Decoder
-from hart.isa.extensions import misa
+from hart.isa.instruction import Instruction, instruction_at
 from hart.isa.integers import IntegerArithmetic
-from hart.isa.row import Meaning
+from hart.isa.window import fused_sc
 
 _MASK = (1 << 64) - 1
-Entry = tuple[Meaning, tuple[int, ...], int]
-"""A decoded instruction: what it does, to what, and its length."""
+Entry = tuple[Callable[[], None], int]
+"""A decoded instruction: what it does, bound to the machine and its operands, and the address that follows it."""
 
 _INTERRUPTS = (
     Cause.MACHINE_EXTERNAL_INTERRUPT,
@@ -103,7 +106,7 @@ class Interpreter(IntegerArithmetic):
         self, hart: int, extensions: frozenset[str], port: MemoryPort, page: Words, clint: Clint
     ) -> None:
         """`extensions` are decoder names, bundles resolved (`hart.isa.extensions.effective`)."""
-        self.x: list[int] | memoryview = [0] * 32
+        self._use_registers([0] * 32)
         self.at = 0
         self.instret = 0
         self.traps = 0
@@ -114,9 +117,11 @@ class Interpreter(IntegerArithmetic):
         self._page = page
         self._decoder = Decoder(extensions)
         self._decoded: dict[int, Entry] = {}
+        self._windows: dict[int, bool] = {}
+        """Whether the LR at an address can be fused."""
         self._alignment = 2 if "Zca" in extensions else 4
         self._misaligned_traps = "Zicclsm" not in extensions
-        self.csrs = CsrFile(hart, misa(extensions), self._alignment, self)
+        self.csrs = CsrFile(hart, extensions, self)
         self._here = 0
         self._following = 0
 
@@ -138,9 +143,8 @@ class Interpreter(IntegerArithmetic):
         try:
             for _ in range(count):
                 self._here = pc
-                entry = entries.get(pc) or self._decode(pc)
-                self._following = pc + entry[2] & _MASK
-                entry[0](self, *entry[1])
+                execute, self._following = entries.get(pc) or self._decode(pc)
+                execute()
                 pc = self._following
                 self.instret += 1
             self.at = pc
@@ -173,7 +177,7 @@ class Interpreter(IntegerArithmetic):
         decoded = self._decoder.decode(bits)
         if decoded is None:
             raise Trap(Cause.ILLEGAL_INSTRUCTION, bits)
-        entry = (decoded.row.meaning, decoded.arguments, decoded.length)
+        entry = (partial(decoded.row.meaning, self, *decoded.arguments), pc + decoded.length & _MASK)
         self._decoded[pc] = entry
         return entry
 
@@ -225,9 +229,11 @@ class Interpreter(IntegerArithmetic):
 
     # Registers and pc
 
-    def get(self, register: int) -> int:
+    def _use_registers(self, x: list[int] | memoryview) -> None:
+        """Keep the registers in `x`."""
+        self.x = x
+        self.get: Callable[[int], int] = x.__getitem__
         """See `Algebra.get`."""
-        return self.x[register]
 
     def set(self, register: int, value: int) -> None:
         """See `Algebra.set`."""
@@ -240,7 +246,7 @@ class Interpreter(IntegerArithmetic):
 
     def next_pc(self) -> int:
         """See `Algebra.next_pc`; valid before a jump as after it."""
-        return self._here + self._decoded[self._here][2] & _MASK
+        return self._decoded[self._here][1]
 
     # Memory
 
@@ -278,9 +284,26 @@ class Interpreter(IntegerArithmetic):
     def load_reserved(self, address: int, size: int, order: Order) -> int:
         """See `Algebra.load_reserved`."""
         try:
-            return self.port.load_reserved(address, size, order)
+            return self.port.load_reserved(address, size, order, self._fusable())
         except MemoryFault as fault:
             raise _load_trap(fault) from None
+
+    def _fusable(self) -> bool:
+        """Whether the current LR reaches its SC by register arithmetic alone."""
+        known = self._windows.get(self._here)
+        if known is None:
+            lr = self._instruction(self._here)
+            known = self._windows[self._here] = lr is not None and fused_sc(self._instruction, lr) is not None
+        return known
+
+    def _instruction(self, pc: int) -> Instruction | None:
+        return instruction_at(self._decoder, self._code, pc)
+
+    def _code(self, pc: int) -> int | None:
+        try:
+            return self.instruction_bits(pc)
+        except Trap:
+            return None
 
     def store_conditional(self, address: int, size: int, value: int, order: Order) -> int:
         """See `Algebra.store_conditional`."""
@@ -323,6 +346,7 @@ class Interpreter(IntegerArithmetic):
     def fence_i(self) -> None:
         """See `Algebra.fence_i`."""
         self._decoded.clear()
+        self._windows.clear()
 
     # Control transfer
 

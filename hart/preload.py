@@ -14,12 +14,14 @@ import hart.process
 import hart.trace
 from bus.native import host_atomics
 from bus.policies import NAMES, policy
+from bus.policies.inline import preload
 
 __all__ = ["bus", "hart"]
 
 for _name in NAMES:
     policy(_name)
 host_atomics()
+preload()
 # Objects that live forever need no collector; leaving them alone keeps their pages shared.
 gc.collect()
 gc.freeze()

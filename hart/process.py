@@ -7,7 +7,6 @@ Executes no instruction itself.
 from __future__ import annotations
 
 import os
-import signal
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ from bus.native import host_atomics
 from bus.policies import PortContext, Reservations, policy
 from bus.ring import RingWriter
 from bus.segment import Segment
-from bus.server import remove_traces
 from hart.clint import Clint
 from hart.environments import environment
 from hart.interpreter import (
@@ -37,6 +35,7 @@ from hart.jit.service import SharedCompiler
 from hart.tiers import TieredInterpreter
 from hart.trace import TracedInterpreter
 
+_MASK = (1 << 64) - 1
 HEARTBEAT_NS = 20_000_000
 STO_TIMEOUT_S = 50e-6
 """How long WRS.STO stalls at most: some tens of cache misses (manual, "Zawrs")."""
@@ -119,7 +118,6 @@ class HartRunner:
             stack.callback(self._console.release)
         environment(spec.environment).attach(self.machine, segment, spec.symbols, self._print)
         self._load_registers()
-        self._parent = os.getppid()
         self._parked = False
 
     def run(self) -> HartEnding:
@@ -137,10 +135,8 @@ class HartRunner:
             page[Hart.TRAP_CAUSE] = trap.cause
             page[Hart.TRAP_TVAL] = trap.tval & (1 << 64) - 1
             ending = HartEnding.TRAP
-        except BusLost:
-            if os.getppid() != self._parent:
-                raise
-            ending = HartEnding.STOPPED
+        except BusLost:  # it was waiting when the run was stopped
+            ending = self._when_stopped()
         self._save()
         page[Hart.WALL_NS] = time.monotonic_ns() - start
         page[Hart.ENDING] = ending
@@ -174,11 +170,8 @@ class HartRunner:
             except Spinning:
                 os.sched_yield()
             except GuestExit as end:
-                if (
-                    self._compare_exchange(self._header.address(Header.EXIT_TICKET), 0, 1 + self._spec.hart)
-                    == 0
-                ):
-                    self._header[Header.EXIT_VALUE] = end.code
+                self._page[Hart.EXIT_CODE] = end.code & _MASK
+                self._compare_exchange(self._header.address(Header.EXIT_TICKET), 0, 1 + self._spec.hart)
                 raise _Stopped(HartEnding.EXIT) from None
 
     def _answer_bell(self) -> bool:
@@ -187,24 +180,28 @@ class HartRunner:
         if bits & Doorbell.QUIESCE:
             self._link.post(Kind.QUIESCENT, self._header[Header.QUIESCE_EPOCH])
         if bits & Doorbell.STOP:
-            raise _Stopped(HartEnding.PARKED if self._parked else HartEnding.STOPPED)
-        if bits & Doorbell.PAUSE and self._page[Hart.PAUSE]:
-            self._pause()
-            return True
-        return False
+            raise _Stopped(self._when_stopped())
+        if not self._page[Hart.PAUSE] or self._page[Hart.STATUS] == HartStatus.PAUSED:
+            return False
+        self._pause()
+        return True
+
+    def _when_stopped(self) -> HartEnding:
+        return HartEnding.PARKED if self._parked else HartEnding.STOPPED
 
     def _pause(self) -> None:
+        """Stand at this safepoint; the registers in the page count, for they may be changed meanwhile."""
         page = self._page
         self._save()
         page[Hart.STATUS] = HartStatus.PAUSED
-        while page[Hart.PAUSE]:
-            wait_unless_rung(page, self._spec.hart, self._link, None, reservation=False)
-            if page[Hart.DOORBELL] & ~Doorbell.PAUSE:
+        try:
+            while number := page[Hart.PAUSE]:
+                page[Hart.PAUSED] = number
+                wait_unless_rung(page, self._spec.hart, self._link, None, reservation=False)
                 self._answer_bell()
-            else:
-                self._exchange(self._bell, 0)
-        self._load_registers()
-        page[Hart.STATUS] = HartStatus.RUNNING
+        finally:
+            self._load_registers()
+            page[Hart.STATUS] = HartStatus.RUNNING
 
     def _load_registers(self) -> None:
         self.machine.at = self._page[Hart.PC]
@@ -223,8 +220,6 @@ class HartRunner:
         self._page[Hart.HEARTBEAT_NS] = now
         self._page[Hart.PC] = self.machine.at
         self._page[Hart.INSTRET] = self.machine.instret
-        if os.getppid() != self._parent:
-            raise BusLost("the coordinator is gone")
 
     def _until_timer(self) -> float | None:
         """Seconds until the timer interrupt, if one can come; None if not."""
@@ -251,27 +246,20 @@ class HartRunner:
             self._console.write(data, self._output_is_lost)
 
     def _output_is_lost(self) -> bool:
-        return bool(self._page[Hart.DOORBELL] & Doorbell.STOP) or os.getppid() != self._parent
+        return bool(self._page[Hart.DOORBELL] & Doorbell.STOP)
 
 
 def run(spec: HartSpec) -> None:
     """The hart process's main function."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to handle
-    parent = os.getppid()
     segment = Segment.attach(spec.segment)
-    link = BusLink(
-        spec.endpoint,
-        spec.token,
-        segment,
-        lambda: os.getppid() != parent or bool(segment.harts[spec.hart][Hart.DOORBELL] & Doorbell.STOP),
-    )
+    page = segment.harts[spec.hart]
+    link = BusLink(spec.endpoint, spec.token, segment, lambda: bool(page[Hart.DOORBELL] & Doorbell.STOP))
     try:
         link.join()
         with ExitStack() as stack:
             HartRunner(spec, segment, link, stack).run()
-        link.post(Kind.LEAVE)
+        link.call(Kind.LEAVE)
     except BusLost:
-        if os.getppid() != parent:
-            remove_traces(spec.segment, spec.directory)
+        pass  # the run is over
     finally:
         link.close()

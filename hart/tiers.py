@@ -33,11 +33,11 @@ class _NativeBegins(Exception):
     """T0 came to an instruction where native code begins; it has not executed it."""
 
 
-def _stop(machine: object) -> None:
+def _stop() -> None:
     raise _NativeBegins
 
 
-_STOP: Entry = (_stop, (), 0)
+_STOP: Entry = (_stop, 0)
 """Stands in T0's decoded code where native code begins."""
 
 
@@ -72,10 +72,10 @@ class TieredInterpreter(Interpreter):
     ) -> None:
         """`warm` are the tiers to use, in the order in which a region gets them; the first after so many jumps."""
         super().__init__(hart, extensions, port, segment.harts[hart], clint)
-        self.engine = Engine(segment, hart)
+        self.engine = Engine(segment, hart, port.support)
         self.slice = FIRST_SLICE
         self._context = self.engine.context
-        self.x = self._context[Word.X : Word.X + 32]
+        self._use_registers(self._context[Word.X : Word.X + 32])
         self._entries = self.engine.entries
         self._asked: dict[int, int] = {}
         """Best tier asked for, by entry."""
@@ -100,6 +100,7 @@ class TieredInterpreter(Interpreter):
                 self._interpret(min(left, INTERPRETED_SLICE))
                 now = time.monotonic_ns()
                 continue
+            self.port.forget_fused()
             self.at = enter(native, left)
             executed = left - context[Word.FUEL]
             self.instret += executed

@@ -5,13 +5,14 @@ Owns the direct link between a hart and its arbiter. Starts nothing, so that tho
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from bus.doorbell import Ringer
-from bus.layout import Geometry, Hart, HartEnding, Header
+from bus.layout import Geometry, Hart, HartEnding
 from bus.messages import Kind
 from bus.policies import Arbiter, ArbiterContext, PortContext, Reservations, policy
 from bus.quiescence import Quiescence
@@ -34,22 +35,29 @@ class Refused(Exception):
     """The arbiter refused a request: a hart must never cause that."""
 
 
+class _NobodyRuns(Quiescence):
+    """No hart runs while the arbiter works, so every hart is always quiescent."""
+
+    def runs(self, hart: int) -> None:
+        """It does not: see above."""
+
+
 class DirectLink:
     """Stands for `bus.link.BusLink`: each call is executed by the arbiter at once."""
 
     def __init__(self, segment: Segment, reservations: Reservations, policy_name: str = "serial") -> None:
-        """Make the arbiter; no hart runs while it works, so every hart is always quiescent."""
+        """Make the arbiter."""
         self._answer: list[int] = []
         self._id = 0
         self._arbiter: Arbiter | None = policy(policy_name).arbiter(
             ArbiterContext(
                 segment=segment,
                 reservations=reservations,
-                quiescence=Quiescence(segment),
+                quiescence=_NobodyRuns(segment),
                 answer=self._answered,
                 refuse=self._refused,
                 reservation_lost=lambda hart: None,
-                record=None,
+                log=None,
             )
         )
         self.hart = 0
@@ -91,6 +99,7 @@ def segment_with(image: Image | None, harts: int = 1, ram_bytes: int = 1 << 20) 
             environment("bare").load(segment, image)
         yield segment
     finally:
+        gc.collect()  # an interpreter and what it has decoded refer to each other, and to views of the segment
         segment.close()
 
 
@@ -145,7 +154,7 @@ def run(
         page = segment.harts[0]
         return Outcome(
             ending=ending,
-            exit_code=segment.header[Header.EXIT_VALUE],
+            exit_code=page[Hart.EXIT_CODE],
             pc=page[Hart.PC],
             x=tuple(page[Hart.X + i] for i in range(32)),
             instret=page[Hart.INSTRET],
@@ -185,7 +194,7 @@ def machine(
         port = policy(policy_name).port(context)
         clint = Clint(segment, Ringer(segment, link))  # type: ignore[arg-type]
         if tiers:
-            compiler = region_compiler(segment, decoded, policy_name, None)
+            compiler = region_compiler(segment, decoded, policy_name, reservations, None)
             local = LocalCompiler(lambda entry, tier: compiler.compile(entry, tier, time.monotonic)[1])
             hart: Interpreter = TieredInterpreter(0, decoded, port, segment, clint, local, tiers, warm_after)
         else:

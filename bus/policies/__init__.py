@@ -1,6 +1,6 @@
 """Coherence policies: who performs an atomic, and how order is decided. One file each, chosen by name.
 
-Owns the interface between the bus process and a policy, and the list of policies.
+Owns the interface between the bus process and a policy. A policy's module defines POLICY.
 """
 
 from __future__ import annotations
@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import Protocol
 
 from bus.link import BusLink
 from bus.lowering import Lowering
+from bus.order_log import OrderLog
 from bus.port import MemoryPort
 from bus.quiescence import Quiescence
 from bus.segment import Segment
@@ -39,37 +41,31 @@ class Reservations:
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class OrderRecord:
-    """One transaction as the total order has it. `before` and `after` are the values of the `size` bytes."""
-
-    hart: int
-    kind: int
-    address: int
-    size: int
-    order: int
-    before: int
-    after: int
-    failure: int
+class Refused(Exception):
+    """A request that cannot be executed; the text goes back to its sender."""
 
 
 class Arbiter(Protocol):
     """A policy's half in the bus process. Every method returns soon; answers may be given later."""
 
     def handle(self, hart: int, request: list[int]) -> None:
-        """Execute a transaction of `hart`, now or later, and answer it through the context."""
+        """Execute a transaction of `hart`, now or later, and answer or refuse it through the context.
+
+        One that is not answered before it returns must have been announced to the context's quiescence: `rests`
+        now, `runs` before the answer.
+        """
 
     def holds_reservation(self, hart: int) -> bool:
         """Whether the hart has a valid reservation."""
 
     def external_write(self, address: int, size: int, value: int) -> None:
-        """Write for someone who is no hart; raises MemoryFault outside RAM."""
+        """Write for someone who is no hart; raises Refused for a write that cannot be."""
 
     def hart_gone(self, hart: int) -> None:
         """Forget a hart whose process ended or that left."""
 
-    def statistics(self) -> list[tuple[int, ...]]:
-        """Hot addresses: (address, hart, AtomicKind, count)."""
+    def statistics(self, addresses: int) -> list[tuple[int, ...]]:
+        """The `addresses` most used ones: (address, hart, AtomicKind, count), since this bus process started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +76,7 @@ class ArbiterContext:
         answer: answer(hart, request id, values...) sends status OK.
         refuse: refuse(hart, request id, text) sends an error.
         reservation_lost: called with a hart when it loses its reservation.
-        record: takes each transaction in order, or None if nobody wants it.
+        log: takes each transaction in order, or None if nobody wants it.
 
     """
 
@@ -90,7 +86,7 @@ class ArbiterContext:
     answer: Callable[..., None]
     refuse: Callable[[int, int, str], None]
     reservation_lost: Callable[[int], None]
-    record: Callable[[OrderRecord], None] | None
+    log: OrderLog | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +110,8 @@ class Policy:
             wherever it appears.
         port: makes a hart's memory port.
         arbiter: makes the bus process's half.
-        lowering: its accesses in native code, or None if all code is interpreted.
+        total_order: whether all transactions have one order, which can be recorded.
+        lowering: makes its accesses' native form, or None if all code is interpreted.
 
     """
 
@@ -123,10 +120,12 @@ class Policy:
     correct: bool
     port: Callable[[PortContext], MemoryPort]
     arbiter: Callable[[ArbiterContext], Arbiter]
-    lowering: Lowering | None = None
+    lowering: Callable[[Reservations], Lowering] | None = None
+    total_order: bool = False
 
 
-NAMES = ("serial",)
+NAMES = tuple(sorted(module.name for module in iter_modules(__path__)))
+"""Every policy: each module of this package is one."""
 
 
 def policy(name: str) -> Policy:

@@ -8,29 +8,34 @@ A granule's word says who writes it. UNTRACKED: harts store directly, as one hos
 writes it, and a hart's plain store is a transaction too. The first atomic on a granule makes it tracked: the arbiter
 sets PENDING (harts send their stores from now on), waits for quiescence (no direct store is in flight any more, see
 `bus.quiescence`), sets TRACKED and then executes. A granule never goes back. Loads, except LR, read RAM directly
-under every state.
+under every state. With an order log, every granule is tracked from the start, so that the log is complete.
 
 Why the rules of the architecture page hold
 ===========================================
 1. (SC fails if another hart's store lies between.) LR makes its granule tracked before it reads, so from then on
    each store to the granule passes through `_apply`, which ends every other hart's reservation of it. Values are not
    looked at. A store decided before tracking was complete has happened before LR read (quiescence).
-2. (Every SC ends the reservation.) `_execute` ends it for each SC it executes, whatever the outcome; the range check
-   is against the reserved granule of the latest LR.
+2. (Every SC ends the reservation.) `_apply` ends it for each SC that is executed, whatever the outcome; the range
+   check is against the reserved granule of the latest LR.
 3. (AMO and SC are indivisible.) Their granules are tracked, so between the arbiter's read and its write nobody else
    writes; 16-byte values are written by one host store. A hart's load sees the old value or the new one.
 4. (One order per granule.) All writes of a tracked granule are made by one process, one after the other, in the
-   order of `record`. Writes before tracking are ordered by the hosts' cache coherence, and all before those after.
+   order of the log. Writes before tracking are ordered by the host's cache coherence, and all before those after.
 5. (Progress.) Answers are given in the order of arrival. A constrained LR/SC loop fails only if another hart's
-   transaction wrote the granule, so some hart progresses; ZeroMQ's ROUTER takes from its peers in turn, so each
-   hart's requests are served as long as it sends any.
+   transaction wrote the granule, which is what the manual's eventuality rule asks for; ZeroMQ's ROUTER takes from
+   its peers in turn, so each hart's requests are served as long as it sends any.
 6. (Death.) A hart holds nothing: a dead hart's request has been executed as a whole or not at all. For the death of
-   the arbiter itself: before memory changes, the hart's page holds the complete transaction (INTENT); afterwards it
-   holds the answer (DONE). One transaction is in the works at a time. A new arbiter first repeats the one in phase
-   INTENT, if there is one: `_apply` sets memory and reservations to values that do not depend on how far the first
-   attempt got, and no one else can have written the granule since. Then each hart repeats its open request (see
-   `bus.link`): one that is DONE is answered from the page, any other has had no effect and is executed.
-   Phase, fields and memory are written by one thread and outlive it in the shared mapping, in program order.
+   the arbiter itself, the hart's page is a journal, and one transaction is in the works at a time:
+
+   a. phase EMPTY, so that the words beside do not count; then the words: the whole transaction and its answer;
+   b. phase INTENT; then `_apply`: memory, then reservations;
+   c. phase DONE; then the answer is sent.
+
+   A new arbiter finds at most one page in phase INTENT and applies it again. That is harmless: `_apply` sets memory
+   and reservations to values that do not depend on how far the first attempt got, and nobody else has written the
+   granule since. In phase EMPTY nothing has happened. Then each hart repeats its open request (see `bus.link`): if
+   it is the one in the page and DONE, it is answered from there; any other has had no effect and is executed.
+   Journal and memory are written by one thread, in program order, and outlive it in the shared mapping.
 7. (Causes.) The reason is kept where the reservation was, in the hart page, and travels in the answer to the SC.
 """
 
@@ -38,42 +43,55 @@ from __future__ import annotations
 
 import random
 import struct
-from collections import Counter
+from array import array
 
-from bus.access import AmoOp, AtomicKind, MemoryFault, Order, ScFailure, combine
+from bus.access import AmoOp, AtomicKind, Order, ScFailure, combine
 from bus.doorbell import wait_unless_rung
-from bus.layout import PAGE_EXP, WORD, GranuleState, Hart, PageState, TransactionPhase
+from bus.heat import Heat
+from bus.layout import PAGE_EXP, WORD, GranuleState, Hart, Header, PageState, TransactionPhase
 from bus.lowering import AccessEmitter, Value, page_byte, plain_load, plain_store
 from bus.messages import Kind
 from bus.native import host_atomics
-from bus.policies import ArbiterContext, OrderRecord, Policy, PortContext
+from bus.order_log import OrderLog, OrderRecord
+from bus.policies import ArbiterContext, Policy, PortContext, Refused, Reservations
 
 _MASK = (1 << 64) - 1
-_TRANSACTION = struct.Struct("8Q")  # TXN_ID to TXN_RESULT_HIGH, native order: one host store per word
+_TRANSACTION = struct.Struct("8Q")  # TXN_ID to TXN_RESULT_HIGH
 assert _TRANSACTION.size == (Hart.TXN_RESULT_HIGH + 1 - Hart.TXN_ID) * WORD
-_SIZES = {
-    Kind.LR: (4, 8),
-    Kind.SC: (4, 8),
-    Kind.AMO: (1, 2, 4, 8),
-    Kind.CAS: (1, 2, 4, 8, 16),
-    Kind.STORE: (1, 2, 4, 8),
-}
+
+# Looking up a member of an enumeration costs more than the use that is made of it on the hot path.
+_LR, _SC, _AMO = int(Kind.LR), int(Kind.SC), int(Kind.AMO)
+_CAS, _STORE, _END_RESERVATION = int(Kind.CAS), int(Kind.STORE), int(Kind.END_RESERVATION)
+_COUNT_LR, _COUNT_SC = int(Hart.ATOMICS + AtomicKind.LR), int(Hart.ATOMICS + AtomicKind.SC)
+_COUNT_AMO, _COUNT_CAS = int(Hart.ATOMICS + AtomicKind.AMO), int(Hart.ATOMICS + AtomicKind.CAS)
+_UNTRACKED, _PENDING, _TRACKED = map(int, GranuleState)
+_EMPTY, _INTENT, _DONE = map(int, TransactionPhase)
+_TXN_PHASE = int(Hart.TXN_PHASE)
+_TXN_OFFSET = Hart.TXN_ID * WORD
+_RESERVATION = int(Hart.RESERVATION)
+_TRANSACTIONS = int(Header.BUS_TRANSACTIONS)
+
+_RESERVABLE = (4, 8)
+_PLAIN = (1, 2, 4, 8)
+_SWAPPABLE = (1, 2, 4, 8, 16)
+_OPERATIONS = tuple(AmoOp)
+_LAST_OP = len(_OPERATIONS) - 1
+_LAST_ORDER = int(Order.AQRL)
+_HEAT_AMO = int(AtomicKind.AMO)
+_RESULTS = {_LR: 1, _SC: 1, _AMO: 1, _CAS: 2, _STORE: 0, _END_RESERVATION: 0}
+"""How many values an answer has."""
 _BREAKS = {
-    Kind.SC: ScFailure.OTHER_SC,
-    Kind.AMO: ScFailure.OTHER_AMO,
-    Kind.CAS: ScFailure.OTHER_AMO,
-    Kind.STORE: ScFailure.OTHER_STORE,
-}
-_COUNTED = {
-    Kind.LR: AtomicKind.LR,
-    Kind.SC: AtomicKind.SC,
-    Kind.AMO: AtomicKind.AMO,
-    Kind.CAS: AtomicKind.CAS,
+    _SC: ScFailure.OTHER_SC,
+    _AMO: ScFailure.OTHER_AMO,
+    _CAS: ScFailure.OTHER_AMO,
+    _STORE: ScFailure.OTHER_STORE,
 }
 
 
 class SerialPort:
     """A hart's memory port under `serial`."""
+
+    support = 0
 
     def __init__(self, context: PortContext) -> None:
         """Attach to the VM's memory; the link must have joined."""
@@ -85,7 +103,8 @@ class SerialPort:
         self._call = context.link.call
         self._link = context.link
         self._hart = context.hart
-        self._page = segment.harts[context.hart]
+        self._page = segment.harts[context.hart].view
+        self._words = segment.harts[context.hart]
         self._fence = host_atomics().fence
         self._ends_on_trap = context.reservations.invalidate_on_trap
 
@@ -94,7 +113,7 @@ class SerialPort:
         if not order:
             return self._memory.load(address, size)
         self._memory.aligned_offset(address, size)
-        self._count(AtomicKind.LOAD_ACQUIRE)
+        self._page[Hart.ATOMICS + AtomicKind.LOAD_ACQUIRE] += 1
         # RCsc: after every earlier release store of this hart, before every later access.
         self._fence()
         value = self._memory.load(address, size)
@@ -105,7 +124,7 @@ class SerialPort:
         """Write an untracked granule directly, any other by the bus."""
         if order:
             self._memory.aligned_offset(address, size)
-            self._count(AtomicKind.STORE_RELEASE)
+            self._page[Hart.ATOMICS + AtomicKind.STORE_RELEASE] += 1
             self._fence()
         offset = self._memory.offset(address, size)
         first = offset >> self._exp
@@ -119,27 +138,27 @@ class SerialPort:
 
     def _store_by_parts(self, address: int, size: int, value: int, order: Order) -> None:
         if not address & (size - 1):
-            self._call(Kind.STORE, address, size, value & ((1 << 8 * size) - 1), order)
+            self._call(_STORE, address, size, value & ((1 << 8 * size) - 1), order)
             return
         # A misaligned store need not be atomic: bytes go each their granule's way.
         for i in range(size):
             byte = value >> 8 * i & 0xFF
             if self._granules[(address - self._base + i) >> self._exp]:
-                self._call(Kind.STORE, address + i, 1, byte, order)
+                self._call(_STORE, address + i, 1, byte, order)
             else:
                 self._memory.store(address + i, 1, byte)
 
-    def load_reserved(self, address: int, size: int, order: Order) -> int:
+    def load_reserved(self, address: int, size: int, order: Order, fusable: bool = False) -> int:
         """One transaction."""
         self._memory.aligned_offset(address, size)
-        self._count(AtomicKind.LR)
-        return self._call(Kind.LR, address, size, order)[0]
+        self._page[_COUNT_LR] += 1
+        return self._call(_LR, address, size, order)[0]
 
     def store_conditional(self, address: int, size: int, value: int, order: Order) -> bool:
         """One transaction, also if it will fail; counts the reason."""
         self._memory.aligned_offset(address, size)
-        self._count(AtomicKind.SC)
-        failure = self._call(Kind.SC, address, size, value & ((1 << 8 * size) - 1), order)[0]
+        self._page[_COUNT_SC] += 1
+        failure = self._call(_SC, address, size, value & ((1 << 8 * size) - 1), order)[0]
         if failure:
             self._page[Hart.SC_FAILURES + (failure & 0xFF) - 1] += 1
         return not failure
@@ -147,18 +166,18 @@ class SerialPort:
     def amo(self, op: AmoOp, address: int, size: int, operand: int, order: Order) -> int:
         """One transaction."""
         self._memory.aligned_offset(address, size)
-        self._count(AtomicKind.AMO)
-        return self._call(Kind.AMO, op, address, size, operand & ((1 << 8 * size) - 1), order)[0]
+        self._page[_COUNT_AMO] += 1
+        return self._call(_AMO, op, address, size, operand & ((1 << 8 * size) - 1), order)[0]
 
     def compare_and_swap(self, address: int, size: int, expected: int, desired: int, order: Order) -> int:
         """One transaction."""
         self._memory.aligned_offset(address, size)
-        self._count(AtomicKind.CAS)
+        self._page[_COUNT_CAS] += 1
         mask = (1 << 8 * size) - 1
         expected &= mask
         desired &= mask
         low, high = self._call(
-            Kind.CAS, address, size, expected & _MASK, expected >> 64, desired & _MASK, desired >> 64, order
+            _CAS, address, size, expected & _MASK, expected >> 64, desired & _MASK, desired >> 64, order
         )
         return high << 64 | low
 
@@ -173,15 +192,15 @@ class SerialPort:
     def wait_on_reservation(self, timeout_s: float | None) -> None:
         """Wait at the bus, which knows when the reservation is lost."""
         if self._page[Hart.RESERVATION]:
-            wait_unless_rung(self._page, self._hart, self._link, timeout_s, reservation=True)
+            wait_unless_rung(self._words, self._hart, self._link, timeout_s, reservation=True)
+
+    def forget_fused(self) -> None:
+        """Nothing is fused here."""
 
     def end_reservation(self, trap: bool) -> None:
         """One transaction, if there is a reservation to end."""
         if (self._ends_on_trap or not trap) and self._page[Hart.RESERVATION]:
-            self._call(Kind.END_RESERVATION, ScFailure.TRAP)
-
-    def _count(self, kind: AtomicKind) -> None:
-        self._page[Hart.ATOMICS + kind] += 1
+            self._call(_END_RESERVATION, ScFailure.TRAP)
 
 
 class SerialArbiter:
@@ -191,134 +210,216 @@ class SerialArbiter:
         """Take over the segment as it is: new, or left behind by a bus process that died."""
         segment = context.segment
         self._context = context
+        self._answer = context.answer
         self._rules = context.reservations
-        self._memory = segment.memory
+        self._log = context.log
+        self._base = segment.memory.base
+        self._ram_bytes = segment.memory.size
+        self._views = segment.memory.views
         self._ram_address = segment.address + segment.geometry.ram_offset
         self._granules = segment.granules.view
         self._page_map = segment.page_map
         self._exp = segment.geometry.granule_exp
+        self._header = segment.header.view
         self._pages = tuple(hart.view for hart in segment.harts)
-        self._bytes = tuple(hart.view.cast("B") for hart in segment.harts)
         self._store_pair = host_atomics().store_pair
         self._reserved: dict[int, set[int]] = {}
         """Harts by the granule that they have reserved; mirrors RESERVATION in their pages."""
         self._deferred: dict[int, list[tuple[int, list[int]]]] = {}
         """Transactions that wait until a PENDING granule is TRACKED."""
-        self._open: dict[int, int] = {}
-        """Id of the deferred request by hart."""
-        self._heat: Counter[tuple[int, int, int]] = Counter()
+        self._heat = Heat(len(self._pages))
         for hart, page in enumerate(self._pages):
-            if page[Hart.RESERVATION]:
-                self._reserved.setdefault(page[Hart.RESERVATION] - 1, set()).add(hart)
-        for hart, page in enumerate(self._pages):
-            if page[Hart.TXN_PHASE] == TransactionPhase.INTENT:
-                words = (Hart.TXN_KIND, Hart.TXN_ADDRESS, Hart.TXN_SIZE, Hart.TXN_LOW, Hart.TXN_HIGH)
-                self._apply(hart, *(page[w] for w in words))
-                page[Hart.TXN_PHASE] = TransactionPhase.DONE
+            if page[_RESERVATION]:
+                self._reserved.setdefault(page[_RESERVATION] - 1, set()).add(hart)
+        self._execute = {
+            _LR: self._load_reserved,
+            _SC: self._store_conditional,
+            _AMO: self._amo,
+            _CAS: self._compare_and_swap,
+            _STORE: self._store,
+            _END_RESERVATION: self._end_reservation,
+        }
+        self._answered = [self._recover(hart) for hart in range(len(self._pages))]
+        """By hart, the id of the request whose answer an earlier bus process left in the page; 0 for none."""
+        if self._log is not None:
+            self._recover_log(self._log)
+            self._track_everything()
+
+    # Taking over
+
+    def _recover(self, hart: int) -> int:
+        """Finish the hart's transaction if one was in the works; the id of the one in its page, or 0."""
+        page = self._pages[hart]
+        if page[_TXN_PHASE] == _INTENT:
+            words = (Hart.TXN_KIND, Hart.TXN_ADDRESS, Hart.TXN_SIZE, Hart.TXN_LOW, Hart.TXN_HIGH)
+            self._apply(hart, *(page[w] for w in words))
+            page[_TXN_PHASE] = _DONE
+        return page[Hart.TXN_ID] if page[_TXN_PHASE] == _DONE else 0
+
+    def _recover_log(self, log: OrderLog) -> None:
+        """Make the log end with the last transaction that began."""
+        last = log.last
+        if last is None:
+            return
+        if last.hart == len(self._pages):
+            self._write_from_outside(last.address, last.size, last.after)
+        elif last.request != self._answered[last.hart]:
+            log.drop_last()
+
+    def _track_everything(self) -> None:
+        for page in range(len(self._page_map)):
+            self._page_map[page] |= PageState.TRACKED
+        tracked = array("Q", [_TRACKED]) * 512
+        for start in range(0, len(self._granules), len(tracked)):
+            stop = min(start + len(tracked), len(self._granules))
+            self._granules[start:stop] = memoryview(tracked)[: stop - start]
 
     # Requests
 
     def handle(self, hart: int, request: list[int]) -> None:
         """Execute a transaction, or put it off until its granules are tracked."""
-        kind, request_id = request[0], request[1]
-        page = self._pages[hart]
-        if request_id <= page[Hart.TXN_ID]:
-            if request_id == page[Hart.TXN_ID] and page[Hart.TXN_PHASE] == TransactionPhase.DONE:
-                self._answer(hart, page)
-            return
-        if kind == Kind.END_RESERVATION:
-            self._commit(hart, request_id, kind, 0, 0, request[2], 0, 0, 0)
-            return
-        if kind == Kind.AMO:
-            op, address, size = request[2], request[3], request[4]
-            if op not in AmoOp._value2member_map_:
-                self._context.refuse(hart, request_id, f"AMO operation {op} is not one of 0 to {max(AmoOp)}")
-                return
-        else:
-            address, size = request[2], request[3]
-        if size not in _SIZES[Kind(kind)]:
-            allowed = ", ".join(map(str, _SIZES[Kind(kind)]))
-            self._context.refuse(hart, request_id, f"size {size} is not one of {allowed}")
+        if request[1] == self._answered[hart]:
+            self._answer_again(hart)
             return
         try:
-            offset = self._memory.aligned_offset(address, size)
-        except MemoryFault as fault:
-            self._context.refuse(hart, request_id, str(fault))
+            self._execute[request[0]](hart, request)
+        except Refused as refused:
+            self._context.refuse(hart, request[1], str(refused))
+
+    def _load_reserved(self, hart: int, request: list[int]) -> None:
+        _, request_id, address, size, order = request
+        offset = self._locate(address, size, _RESERVABLE, order)
+        if self._granules[offset >> self._exp] != _TRACKED:
+            self._track(offset >> self._exp, hart, request)
             return
-        granule = offset >> self._exp
-        end = offset + size - 1 >> self._exp  # only AMOCAS.Q on 8-byte granules has more than one
-        for touched in range(granule, end + 1):
-            if self._granules[touched] != GranuleState.TRACKED:
-                self._track(touched, hart, request)
+        value = self._views[size][offset // size]
+        if self._log is not None:
+            self._log.append(OrderRecord(hart, request_id, _LR, address, size, order, value, value))
+        self._heat.count(hart, AtomicKind.LR, address)
+        self._commit(hart, request_id, _LR, address, 0, size, 0, value, 0)
+        self._answer(hart, request_id, value)
+
+    def _store_conditional(self, hart: int, request: list[int]) -> None:
+        _, request_id, address, size, value, order = request
+        offset = self._locate(address, size, _RESERVABLE, order, value)
+        if self._granules[offset >> self._exp] != _TRACKED:
+            self._track(offset >> self._exp, hart, request)
+            return
+        failure = self._sc_failure(hart, address, size, offset >> self._exp)
+        if self._log is not None:
+            old = self._views[size][offset // size]
+            self._log.append(
+                OrderRecord(
+                    hart, request_id, _SC, address, size, order, old, old if failure else value, failure
+                )
+            )
+        self._heat.count(hart, AtomicKind.SC, address)
+        self._commit(hart, request_id, _SC, address, 0 if failure else size, value, 0, failure, 0)
+        self._answer(hart, request_id, failure)
+
+    def _amo(self, hart: int, request: list[int]) -> None:
+        _, request_id, op, address, size, operand, order = request
+        offset = self._locate(address, size, _PLAIN, order, operand)
+        if op > _LAST_OP:
+            raise Refused(f"AMO operation {op} is not one of 0 to {_LAST_OP}")
+        if self._granules[offset >> self._exp] != _TRACKED:
+            self._track(offset >> self._exp, hart, request)
+            return
+        old = self._views[size][offset // size]
+        new = combine(_OPERATIONS[op], old, operand, size)
+        if self._log is not None:
+            self._log.append(OrderRecord(hart, request_id, _AMO, address, size, order, old, new))
+        self._heat.count(hart, _HEAT_AMO, address)
+        self._commit(hart, request_id, _AMO, address, size, new, 0, old, 0)
+        self._answer(hart, request_id, old)
+
+    def _compare_and_swap(self, hart: int, request: list[int]) -> None:
+        _, request_id, address, size, expected, expected_high, desired, desired_high, order = request
+        expected |= expected_high << 64
+        desired |= desired_high << 64
+        offset = self._locate(address, size, _SWAPPABLE, order, expected | desired)
+        # Two granules only for 16 bytes of 8-byte granules.
+        for granule in range(offset >> self._exp, (offset + size - 1 >> self._exp) + 1):
+            if self._granules[granule] != _TRACKED:
+                self._track(granule, hart, request)
                 return
-        self._execute(hart, request, address, size, granule)
+        if size == 16:
+            words = self._views[8]
+            old, old_high = words[offset >> 3], words[(offset >> 3) + 1]
+        else:
+            old, old_high = self._views[size][offset // size], 0
+        before = old | old_high << 64
+        matches = before == expected
+        if self._log is not None:
+            after = desired if matches else before
+            self._log.append(OrderRecord(hart, request_id, _CAS, address, size, order, before, after))
+        self._heat.count(hart, AtomicKind.CAS, address)
+        self._commit(
+            hart,
+            request_id,
+            _CAS,
+            address,
+            size if matches else 0,
+            desired & _MASK,
+            desired_high,
+            old,
+            old_high,
+        )
+        self._answer(hart, request_id, old, old_high)
+
+    def _store(self, hart: int, request: list[int]) -> None:
+        _, request_id, address, size, value, order = request
+        offset = self._locate(address, size, _PLAIN, order, value)
+        if self._granules[offset >> self._exp] != _TRACKED:
+            self._track(offset >> self._exp, hart, request)
+            return
+        if self._log is not None:
+            old = self._views[size][offset // size]
+            self._log.append(OrderRecord(hart, request_id, _STORE, address, size, order, old, value))
+        self._commit(hart, request_id, _STORE, address, size, value, 0, 0, 0)
+        self._answer(hart, request_id)
+
+    def _end_reservation(self, hart: int, request: list[int]) -> None:
+        _, request_id, failure = request
+        if failure >= len(ScFailure):
+            raise Refused(f"cause {failure} is not one of 0 to {len(ScFailure) - 1}")
+        self._commit(hart, request_id, _END_RESERVATION, 0, 0, failure, 0, 0, 0)
+        self._answer(hart, request_id)
+
+    def _locate(self, address: int, size: int, sizes: tuple[int, ...], order: int, value: int = 0) -> int:
+        """The offset in RAM of an access; raises Refused for one that no hart can make."""
+        offset = address - self._base
+        if size not in sizes:
+            raise Refused(f"size {size} is not one of {', '.join(map(str, sizes))}")
+        if not 0 <= offset <= self._ram_bytes - size:
+            raise Refused(f"{size} bytes at {address:#x} do not lie in RAM")
+        if offset & (size - 1):
+            raise Refused(f"{address:#x} is not a multiple of {size}")
+        if value >> 8 * size:
+            raise Refused(f"value {value:#x} has more than {size} bytes")
+        if order > _LAST_ORDER:
+            raise Refused(f"order {order} is not one of 0 to {_LAST_ORDER}")
+        return offset
 
     def _track(self, granule: int, hart: int, request: list[int]) -> None:
         """Put `request` off until `granule` is tracked, and have that done."""
-        if self._open.get(hart) == request[1]:
+        self._context.quiescence.rests(hart)
+        waiting = self._deferred.get(granule)
+        if waiting is not None:
+            waiting.append((hart, request))
             return
-        self._open[hart] = request[1]
-        waiting = self._deferred.setdefault(granule, [])
-        waiting.append((hart, request))
-        if len(waiting) > 1:
-            return
+        self._deferred[granule] = [(hart, request)]
         # Native code asks the page map alone, so it comes first: rule 1 holds for it by the same quiescence.
         self._page_map[granule << self._exp >> PAGE_EXP] |= PageState.TRACKED
-        self._granules[granule] = GranuleState.PENDING
+        self._granules[granule] = _PENDING
 
         def tracked() -> None:
-            self._granules[granule] = GranuleState.TRACKED
+            self._granules[granule] = _TRACKED
             for waiter, deferred in self._deferred.pop(granule):
-                self._open.pop(waiter, None)
+                self._context.quiescence.runs(waiter)
                 self.handle(waiter, deferred)
 
         self._context.quiescence.begin(tracked)
-
-    def _execute(self, hart: int, request: list[int], address: int, size: int, granule: int) -> None:
-        kind, request_id = request[0], request[1]
-        write_size = low = high = result = result_high = failure = 0
-        if kind == Kind.AMO:
-            operand, order = request[5], request[6]
-            result = self._memory.load(address, size)
-            low = combine(AmoOp(request[2]), result, operand, size)
-            write_size = size
-        elif kind == Kind.SC:
-            order = request[5]
-            failure = self._sc_failure(hart, request_id, address, size, granule)
-            result = failure
-            if not failure:
-                write_size, low = size, request[4]
-        elif kind == Kind.LR:
-            order = request[4]
-            result = self._memory.load(address, size)
-            low = size
-        elif kind == Kind.CAS:
-            order = request[8]
-            result = self._memory.load(address, min(size, 8))
-            if size == 16:
-                result_high = self._memory.load(address + 8, 8)
-            if result == request[4] and result_high == request[5]:
-                write_size, low, high = size, request[6], request[7]
-        else:
-            order = request[5] if kind == Kind.STORE else 0
-            write_size, low = size, request[4]
-        if self._context.record is not None:
-            before = result if kind in (Kind.LR, Kind.AMO, Kind.CAS) else self._memory.load(address, size)
-            self._context.record(
-                OrderRecord(
-                    hart,
-                    kind,
-                    address,
-                    size,
-                    order,
-                    before | result_high << 64,
-                    (low | high << 64) if write_size else before | result_high << 64,
-                    failure,
-                )
-            )
-        if kind in _COUNTED:
-            self._heat[address, hart, _COUNTED[Kind(kind)]] += 1
-        self._commit(hart, request_id, kind, address, write_size, low, high, result, result_high)
 
     def _commit(
         self,
@@ -332,77 +433,69 @@ class SerialArbiter:
         result: int,
         result_high: int,
     ) -> None:
-        """Journal, apply, answer: rule 6."""
+        """Journal and apply: rule 6. `size` is that of the write, 0 for none."""
         page = self._pages[hart]
-        page[Hart.TXN_PHASE] = TransactionPhase.EMPTY
+        page[_TXN_PHASE] = _EMPTY
         _TRANSACTION.pack_into(
-            self._bytes[hart],
-            Hart.TXN_ID * WORD,
-            request_id,
-            kind,
-            address,
-            size,
-            low,
-            high,
-            result,
-            result_high,
+            page, _TXN_OFFSET, request_id, kind, address, size, low, high, result, result_high
         )
-        page[Hart.TXN_PHASE] = TransactionPhase.INTENT
+        page[_TXN_PHASE] = _INTENT
         self._apply(hart, kind, address, size, low, high)
-        page[Hart.TXN_PHASE] = TransactionPhase.DONE
-        self._answer(hart, page)
+        page[_TXN_PHASE] = _DONE
+        self._header[_TRANSACTIONS] += 1
 
-    def _answer(self, hart: int, page: memoryview) -> None:
+    def _answer_again(self, hart: int) -> None:
+        """Answer from the page what an earlier bus process executed."""
+        page = self._pages[hart]
         kind = page[Hart.TXN_KIND]
-        if kind == Kind.CAS:
-            self._context.answer(hart, page[Hart.TXN_ID], page[Hart.TXN_RESULT], page[Hart.TXN_RESULT_HIGH])
-        else:
-            self._context.answer(hart, page[Hart.TXN_ID], page[Hart.TXN_RESULT])
+        values = (page[Hart.TXN_RESULT], page[Hart.TXN_RESULT_HIGH])
+        self._answer(hart, page[Hart.TXN_ID], *values[: _RESULTS[kind]])
 
     # State changes. Each may be repeated after a crash: the outcome does not depend on how far it got before.
 
     def _apply(self, hart: int, kind: int, address: int, size: int, low: int, high: int) -> None:
-        if size == 16:
-            self._store_pair(self._ram_address + address - self._memory.base, low, high)
-        elif size:
-            self._memory.store(address, size, low)
-        if size and self._reserved:
-            offset = address - self._memory.base
-            cause = _BREAKS[Kind(kind)]
-            for granule in range(offset >> self._exp, (offset + size - 1 >> self._exp) + 1):
-                self._break(granule, cause, hart)
-        if kind == Kind.LR:
+        if size:
+            offset = address - self._base
+            if size == 16:
+                self._store_pair(self._ram_address + offset, low, high)
+            else:
+                self._views[size][offset // size] = low
+            if self._reserved:
+                self._break(offset, size, _BREAKS[kind], hart)
+        if kind == _LR:
             self._reserve(hart, address, low)
-        elif kind == Kind.SC:
+        elif kind == _SC:
             self._lose(hart, ScFailure.NO_RESERVATION, hart)
-        elif kind == Kind.END_RESERVATION:
-            self._lose(hart, ScFailure(low), hart)
+        elif kind == _END_RESERVATION:
+            self._lose(hart, low, hart)
 
-    def _break(self, granule: int, cause: ScFailure, writer: int) -> None:
-        for hart in tuple(self._reserved.get(granule, ())):
-            if hart != writer:
-                self._lose(hart, cause, writer)
-                self._context.reservation_lost(hart)
-            elif self._rules.invalidate_on_same_hart_store:
-                self._lose(hart, ScFailure.OWN_STORE, writer)
+    def _break(self, offset: int, size: int, cause: ScFailure, writer: int) -> None:
+        """End the reservations that a write touches; `writer` is the number of harts for one from outside."""
+        for granule in range(offset >> self._exp, (offset + size - 1 >> self._exp) + 1):
+            for hart in tuple(self._reserved.get(granule, ())):
+                if hart != writer:
+                    self._lose(hart, cause, writer)
+                    self._context.reservation_lost(hart)
+                elif self._rules.invalidate_on_same_hart_store:
+                    self._lose(hart, ScFailure.OWN_STORE, writer)
 
     def _reserve(self, hart: int, address: int, size: int) -> None:
         self._forget(hart)
         page = self._pages[hart]
-        granule = address - self._memory.base >> self._exp
+        granule = address - self._base >> self._exp
         self._reserved.setdefault(granule, set()).add(hart)
         page[Hart.RESERVATION_ADDRESS] = address
         page[Hart.RESERVATION_SIZE] = size
-        page[Hart.RESERVATION] = 1 + granule
+        page[_RESERVATION] = 1 + granule
 
-    def _lose(self, hart: int, cause: ScFailure, by: int) -> None:
+    def _lose(self, hart: int, cause: int, by: int) -> None:
         self._forget(hart)
         page = self._pages[hart]
         page[Hart.RESERVATION_LOST] = 1 + cause | by << 8
-        page[Hart.RESERVATION] = 0
+        page[_RESERVATION] = 0
 
     def _forget(self, hart: int) -> None:
-        reserved = self._pages[hart][Hart.RESERVATION]
+        reserved = self._pages[hart][_RESERVATION]
         if reserved:
             holders = self._reserved.get(reserved - 1)
             if holders is not None:
@@ -410,50 +503,65 @@ class SerialArbiter:
                 if not holders:
                     del self._reserved[reserved - 1]
 
-    def _sc_failure(self, hart: int, request_id: int, address: int, size: int, granule: int) -> int:
+    def _sc_failure(self, hart: int, address: int, size: int, granule: int) -> int:
         """0 if the SC may write, else 1 + ScFailure | hart << 8."""
         page = self._pages[hart]
-        reserved = page[Hart.RESERVATION]
+        reserved = page[_RESERVATION]
         if not reserved:
             return page[Hart.RESERVATION_LOST] or 1 + ScFailure.NO_RESERVATION | hart << 8
         if reserved - 1 != granule:
             return 1 + ScFailure.GRANULE_MISMATCH | hart << 8
-        exact = page[Hart.RESERVATION_ADDRESS] == address and page[Hart.RESERVATION_SIZE] == size
-        if self._rules.require_exact_reservation_addr and not exact:
+        rules = self._rules
+        if rules.require_exact_reservation_addr and (
+            page[Hart.RESERVATION_ADDRESS] != address or page[Hart.RESERVATION_SIZE] != size
+        ):
             return 1 + ScFailure.ADDRESS_MISMATCH | hart << 8
-        probability = self._rules.spurious_sc_failure
-        # Decided by the request, not by a running generator, so that a repeated request decides alike.
-        if probability and random.Random(f"{self._rules.seed}/{hart}/{request_id}").random() < probability:
-            return 1 + ScFailure.INJECTED | hart << 8
+        if rules.spurious_sc_failure:
+            # Decided by which SC of the hart it is: alike in each run, and when the request is repeated.
+            attempt = page[_COUNT_SC]
+            if random.Random(f"{rules.seed}/{hart}/{attempt}").random() < rules.spurious_sc_failure:
+                return 1 + ScFailure.INJECTED | hart << 8
         return 0
 
     # Housekeeping
 
     def external_write(self, address: int, size: int, value: int) -> None:
-        """A write from outside: ends reservations first, so that a crash in between cannot leave a stale one."""
-        offset = self._memory.offset(address, size)
-        for granule in range(offset >> self._exp, (offset + size - 1 >> self._exp) + 1):
-            self._break(granule, ScFailure.EXTERNAL_WRITE, len(self._pages))
-        self._memory.store(address, size, value)
+        """A write from outside; raises Refused for one that cannot be."""
+        offset = self._locate(address, size, _PLAIN, Order.NONE, value)
+        if self._log is not None:
+            old = self._views[size][offset // size]
+            self._log.append(
+                OrderRecord(len(self._pages), 0, Kind.EXTERNAL_WRITE, address, size, Order.NONE, old, value)
+            )
+        self._write_from_outside(address, size, value)
+
+    def _write_from_outside(self, address: int, size: int, value: int) -> None:
+        # Reservations first, so that a crash in between cannot leave one that should be gone.
+        offset = address - self._base
+        self._break(offset, size, ScFailure.EXTERNAL_WRITE, len(self._pages))
+        self._views[size][offset // size] = value
 
     def holds_reservation(self, hart: int) -> bool:
         """Whether the hart has a valid reservation."""
-        return self._pages[hart][Hart.RESERVATION] != 0
+        return self._pages[hart][_RESERVATION] != 0
 
     def hart_gone(self, hart: int) -> None:
         """Drop its reservation and whatever it asked for."""
         self._forget(hart)
-        self._pages[hart][Hart.RESERVATION] = 0
+        self._pages[hart][_RESERVATION] = 0
         for granule, waiting in self._deferred.items():
             self._deferred[granule] = [w for w in waiting if w[0] != hart]
 
-    def statistics(self) -> list[tuple[int, ...]]:
-        """Hot addresses, hottest rows first."""
-        return [(*key, count) for key, count in self._heat.most_common()]
+    def statistics(self, addresses: int) -> list[tuple[int, ...]]:
+        """See `Arbiter.statistics`."""
+        return self._heat.hottest(addresses)
 
 
 class SerialLowering:
     """Loads, and stores to pages without a tracked granule, are native; all else is the interpreter's."""
+
+    def __init__(self, reservations: Reservations) -> None:
+        """The arbiter alone cares how reservations behave."""
 
     def load(self, e: AccessEmitter, offset: Value, size: int, order: Order) -> str | None:
         """Rule 3; ordered loads are rare here, and counted by the port."""
@@ -475,10 +583,14 @@ class SerialLowering:
     ) -> None:
         """A transaction."""
 
-    def load_reserved(self, e: AccessEmitter, offset: Value, size: int, order: Order) -> None:
+    def load_reserved(
+        self, e: AccessEmitter, offset: Value, size: int, order: Order, fused: str | None
+    ) -> None:
         """A transaction."""
 
-    def store_conditional(self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order) -> None:
+    def store_conditional(
+        self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order, fused: str | None
+    ) -> None:
         """A transaction."""
 
 
@@ -488,5 +600,6 @@ POLICY = Policy(
     correct=True,
     port=SerialPort,
     arbiter=SerialArbiter,
-    lowering=SerialLowering(),
+    lowering=SerialLowering,
+    total_order=True,
 )

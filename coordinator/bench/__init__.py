@@ -1,1 +1,4 @@
-"""Benchmarks: what hartstorm's parts do in a second, beside what others do on the same host in the same run."""
+"""Measurements of hartstorm itself, each beside what it can be compared with in the same run.
+
+Every figure is a median of interleaved repetitions, because machines are shared and clocks vary.
+"""

@@ -21,6 +21,7 @@ from coordinator.spec import VmSpec
 from coordinator.vm import VirtualMachine
 from hart.elf import write_elf
 from hart.image import Image
+from hart.jit.cache import default_directory
 
 SOURCES = paths.CONFIGS / "guests" / "kernels"
 KERNELS = (
@@ -89,7 +90,7 @@ def build(name: str, directory: Path, repetitions: int) -> Built:
 
 
 def _zig(name: str, output: Path, *options: str) -> None:
-    cache = str(paths.cache_directory() / "zig")
+    cache = str(default_directory() / "zig")
     environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
     sources = [str(SOURCES / "host-main.c"), str(SOURCES / f"{name}.c")]
     command = [

@@ -1,27 +1,28 @@
-"""`hartstorm cache`: what the cache of compiled guest code holds, and emptying it."""
+"""`hartstorm cache`: what the user's cache of compiled guest code holds, and emptying it."""
 
 from __future__ import annotations
 
 import typer
 
-app = typer.Typer(help="The cache of compiled guest code.", no_args_is_help=True)
+app = typer.Typer(help="Look at or empty the cache of compiled guest code.", no_args_is_help=True)
 
 
 @app.command()
 def info() -> None:
-    """Print where the cache is, how many regions it holds and how large they are."""
-    from coordinator.paths import cache_directory
-    from hart.jit.cache import ObjectCache
+    """Print where compiled guest code is kept, in how many entries and bytes."""
+    from coordinator.report import plain_table, stdout_console
+    from hart.jit.cache import ObjectCache, default_directory
 
-    cache = ObjectCache(cache_directory())
-    sizes = [path.stat().st_size for path in cache.entries()]
-    typer.echo(f"{cache.directory}: {len(sizes)} regions, {sum(sizes) / 1024:.0f} KiB")
+    cache = ObjectCache(default_directory())
+    table = plain_table(["directory", "entries", "bytes"])
+    table.add_row(str(cache.directory), f"{len(cache.entries()):,}", f"{cache.size():,}")
+    stdout_console().print(table)
 
 
 @app.command()
 def clear() -> None:
-    """Remove every region; running VMs compile anew what they need next."""
-    from coordinator.paths import cache_directory
-    from hart.jit.cache import ObjectCache
+    """Remove all compiled guest code; running VMs keep what they have loaded, later runs compile anew."""
+    from hart.jit.cache import ObjectCache, default_directory
 
-    typer.echo(f"removed {ObjectCache(cache_directory()).clear()} regions")
+    cache = ObjectCache(default_directory())
+    typer.echo(f"{cache.clear():,} entries removed from {cache.directory}")

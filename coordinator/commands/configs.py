@@ -14,27 +14,24 @@ app = typer.Typer(help="List, check and explain run configurations.", no_args_is
 
 @app.command("list")
 def list_configs() -> None:
-    """Print the configurations that come with hartstorm: name, what it shows, file."""
+    """Print the configurations that come with hartstorm, and where their files are."""
     from coordinator import paths
     from coordinator.config import load
     from coordinator.report import plain_table, stdout_console
 
-    table = plain_table(["name", "shows", "file"])
+    table = plain_table(["name", "shows"])
+    table.columns[1].no_wrap = False  # a name must be whole to be of use
     with config_errors():
-        for file in sorted(paths.CONFIGS.rglob("*.toml")):
+        for file in paths.shipped_configs().values():
             run = load(file).run
-            table.add_row(run.name, run.description, str(_from_here(file)))
+            table.add_row(run.name, run.description)
     stdout_console().print(table)
-
-
-def _from_here(file: Path) -> Path:
-    """The path a user can paste: relative where the file lies below the current directory."""
-    return file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+    typer.echo(f"\n`hartstorm run NAME` runs one; their files are below {paths.CONFIGS}")
 
 
 @app.command()
 def check(
-    files: Annotated[list[Path], typer.Argument(help="Run configurations.")],
+    files: Annotated[list[Path], typer.Argument(help="Run configurations: files, or names from `list`.")],
     build: Annotated[bool, typer.Option(help="Build the guests too, and look their symbols up.")] = True,
 ) -> None:
     """Check configurations without running them; prints every problem and exits with 2 if there is one."""
@@ -66,7 +63,9 @@ def schema() -> None:
 
 
 @app.command()
-def show(file: Annotated[Path, typer.Argument(help="A run configuration.")]) -> None:
+def show(
+    file: Annotated[Path, typer.Argument(help="A run configuration: a file, or a name from `list`.")],
+) -> None:
     """Print a configuration as it will run: VMs merged, defaults filled in, as JSON."""
     from coordinator.config import load
 

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 def run(
     files: Annotated[
-        list[Path], typer.Argument(help="Run configurations (.toml), ELF programs, or .S or .c sources.")
+        list[Path],
+        typer.Argument(
+            help="Run configurations (.toml files, or names from `hartstorm configs list`), ELF programs, or .S or .c "
+            "sources."
+        ),
     ],
     harts: Annotated[int | None, typer.Option(help="Number of harts.")] = None,
     isa: Annotated[str | None, typer.Option(help="ISA string, e.g. rv64imac_zacas.")] = None,
@@ -57,10 +61,10 @@ def run(
 
 
 def _prepare(file: Path, overrides: Overrides) -> tuple[Config, dict[str, Image]]:
-    from coordinator.config import for_program, load
+    from coordinator.config import open_run
     from coordinator.guest import build_all
 
-    config = (load if file.suffix == ".toml" else for_program)(file, overrides)
+    config = open_run(file, overrides)
     return config, build_all(config)
 
 

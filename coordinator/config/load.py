@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 from coordinator.config import places
 from coordinator.config.errors import ConfigError, Problem
 from coordinator.config.model import PROGRAM_KEYS, Run
+from coordinator.paths import shipped_configs
 from hart.spelling import nearest
 
 KeyPath = places.KeyPath
@@ -97,13 +98,43 @@ _OPTION_PATHS: dict[str, tuple[str, ...]] = {
 assert set(_OPTION_PATHS) == {f.name for f in fields(Overrides)}
 
 
+def open_run(path: Path, overrides: Overrides = Overrides()) -> Config:
+    """The configuration that `path` names: one in a file, one that comes along, or a program by itself.
+
+    Raises:
+        ConfigError: as `load` and `for_program`.
+
+    """
+    path = _find(path)
+    return (load if path.suffix == ".toml" else for_program)(path, overrides)
+
+
+def _find(path: Path) -> Path:
+    """The file that `path` means: itself or, where it is no file but a bare name, the shipped configuration so called.
+
+    Raises:
+        ConfigError: a bare name that nothing has; offers the nearest.
+
+    """
+    if path.exists() or path.suffix or len(path.parts) != 1:
+        return path
+    shipped = shipped_configs()
+    if path.name not in shipped:
+        hint = nearest(path.name, shipped) or "; 'hartstorm configs list' shows them"
+        raise ConfigError(
+            str(path), [Problem("", f"neither a file nor a configuration that comes along{hint}")]
+        )
+    return shipped[path.name]
+
+
 def load(path: Path, overrides: Overrides = Overrides()) -> Config:
-    """Read and check the run configuration at `path`.
+    """Read and check the run configuration at `path`, or the one that comes along by that name.
 
     Raises:
         ConfigError: it cannot be read, is not TOML, or does not fit the model; lists every problem.
 
     """
+    path = _find(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

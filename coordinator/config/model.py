@@ -16,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    ValidationInfo,
     WithJsonSchema,
     create_model,
     field_validator,
@@ -29,7 +30,7 @@ from bus.access import ScFailure
 from coordinator import expression
 from coordinator.config.units import format_size, parse_size
 from coordinator.result import Ending
-from coordinator.spec import Tier
+from coordinator.spec import TierName, order_problem, tier_problem
 from hart import causes, environments
 from hart.isa import extensions, isa_string
 from hart.isa.registers import NUMBERS as REGISTERS
@@ -255,7 +256,8 @@ class Limits(_Table):
 
 
 class Record(_Table):
-    """What to keep of the run. With several VMs each file name gets the VM's name before its suffix."""
+    """What to keep of the run. Paths start at the current directory. With several VMs each file name gets the VM's
+    name before its suffix."""
 
     order: str | None = None
     """File for the order in which the policy performed accesses. Default: none."""
@@ -441,9 +443,10 @@ class Vm(_Table):
     """Size of guest RAM, a multiple of 4KiB; RAM starts at 0x80000000. Default `16MiB`."""
     policy: PolicyName = "serial"
     """Coherence policy, by name. Default `serial`."""
-    tier: Tier = "auto"
-    """How code is executed: `interpreter`, `t1` or `t2` (native, quickly or well compiled), or `auto`, each in its
-    time. Default `auto`."""
+    tier: TierName = "auto"
+    """How code is run that proves hot: `interpreter` as all code is at first, `t1` native code that is quick to
+    compile, `t2` native code that is quick to run, `auto` by t1, then by t2. A traced VM is interpreted whatever
+    this says. Default `auto`."""
     environment: EnvironmentName = "bare"
     """What the guest finds around it. `bare`: M-mode, HTIF, CLINT. Default `bare`."""
     on_hart_death: Literal["stop", "continue"] = "stop"
@@ -471,6 +474,21 @@ class Vm(_Table):
         if not 0 < size <= 1 << 40 or size % PAGE:
             raise ValueError(f"{format_size(size)} is not a multiple of 4KiB from 4KiB to 1024GiB")
         return size
+
+    @field_validator("tier")
+    @classmethod
+    def _tier_of_the_policy(cls, tier: TierName, info: ValidationInfo) -> TierName:
+        if "policy" in info.data and (problem := tier_problem(tier, info.data["policy"])):
+            raise ValueError(problem)
+        return tier
+
+    @field_validator("record")
+    @classmethod
+    def _order_of_the_policy(cls, record: Record, info: ValidationInfo) -> Record:
+        wanted = record.order is not None and "policy" in info.data
+        if wanted and (problem := order_problem(info.data["policy"])):
+            raise ValueError(f"order: {problem}")
+        return record
 
     @property
     def extensions(self) -> frozenset[str]:

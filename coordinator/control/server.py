@@ -47,6 +47,8 @@ _SEND_QUEUE = 256
 _RECEIVE_QUEUE = 16
 """Requests taken in from one client ahead of the one that is served; the rest wait on its side."""
 _MAX_WAITERS_PER_CLIENT = 1_000
+_LONGEST_WAIT_S = 0.5
+"""A signal that arrives just before a wait is handled only after it, so no wait is for ever."""
 _WATCH_INTERVAL_S = 0.005
 """However many requests come, running VMs are asked no more often than this whether they have ended."""
 
@@ -209,11 +211,11 @@ class ControlServer:
             socket.setsockopt(zmq.HEARTBEAT_IVL, _HANDSHAKE_MS)
             socket.bind(place)
 
-    def _timeout_ms(self) -> int | None:
+    def _timeout_ms(self) -> int:
         running = [vm for vm in self.hypervisor.vms if vm.machine.state is MachineState.RUNNING]
         waits = [vm.machine.spec.watch.poll_interval_s for vm in running]
         waits += [max(0.0, w.deadline - self._clock()) for w in self._waiters]
-        return int(min(waits) * 1000) + 1 if waits else None
+        return int(min((_LONGEST_WAIT_S, *waits)) * 1000) + 1
 
     # Requests
 

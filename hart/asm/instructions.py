@@ -14,7 +14,7 @@ from hart.asm.context import Context
 from hart.asm.diagnostics import Problem
 from hart.asm.isa_options import short_isa
 from hart.asm.layout import relocate
-from hart.asm.pseudo import INVERSE, PSEUDO, Pseudo
+from hart.asm.pseudo import INVERSE, LABELLED, PSEUDO, REGISTER_ATOMS, Pseudo, bind, fill, statements
 from hart.asm.sections import Bytes, Code, Instruction, Reference, Relocation
 from hart.asm.source import split_operands
 from hart.isa import BY_MNEMONIC, BY_NAME
@@ -25,9 +25,6 @@ from hart.spelling import nearest
 
 _RELOCATIONS = {r.value: r for r in Relocation if r.value.startswith("%") and " " not in r.value}
 _RELOCATION = re.compile(r"(%\w+)\s*\((.*)\)", re.DOTALL)
-_WORD = re.compile(r"[A-Za-z_]\w*")
-_REGISTER_ATOMS = frozenset({"rd", "rs1", "rs2"})
-_LABELLED = re.compile(r"hi:\s*(.*)", re.DOTALL)
 
 
 class _Unknown(Exception):
@@ -88,7 +85,7 @@ def _no_form(context: Context, forms: tuple[Pseudo, ...], operands: list[str]) -
     fitting = [t for t in templates if len(t) == len(operands)]
     for operand, text in zip(fitting[0], operands, strict=True) if len(fitting) == 1 else ():
         kind = operand.value.text if operand.value else ""
-        if kind in _REGISTER_ATOMS and text not in REGISTERS:
+        if kind in REGISTER_ATOMS and text not in REGISTERS:
             return Problem(f"{name}: {text!r} is not an integer register{nearest(text, REGISTERS)}")
         if kind == "constant":
             try:
@@ -103,48 +100,22 @@ def _no_form(context: Context, forms: tuple[Pseudo, ...], operands: list[str]) -
 
 
 def _match(context: Context, pseudo: Pseudo, operands: list[str]) -> dict[str, str] | None:
-    """The text for every name in the form of a pseudo-instruction, or None if the operands do not have the
-    form."""
-    template = parse_template(pseudo.operands)
-    if len(template) != len(operands):
-        return None
-    bound: dict[str, str] = {}
-    for operand, text in zip(template, operands, strict=True):
-        value, base = split_base(text) if operand.base else (text, None)
-        if operand.base:
-            if base is None or base not in REGISTERS:
-                return None
-            bound[operand.base.text] = base
-        if operand.value is None:
-            continue
-        name = operand.value.text
-        if (name in _REGISTER_ATOMS) != (value in REGISTERS):
+    def constant(text: str) -> int | None:
+        try:
+            return context.constant(text)
+        except Problem:
             return None
-        if operand.base is None and split_base(value)[1] in REGISTERS:
-            return None
-        if name == "constant" or (name == "number" and not value.startswith("%")):
-            try:
-                known = context.constant(value)
-            except Problem:
-                return None
-            value = str(known) if name == "constant" else value
-        bound[name] = value or "0"
-    return bound
+
+    return bind(pseudo, operands, constant)
 
 
 def _expand(context: Context, pseudo: Pseudo, bound: Mapping[str, str]) -> None:
-    if not isinstance(pseudo.expansion, str):
-        text = pseudo.expansion(bound["rd"], int(bound["constant"]))
-        names: dict[str, str] = {}
-    else:
-        text, names = pseudo.expansion, dict(bound)
-    for part in text.split(";"):
-        line = part.strip()
-        if labelled := _LABELLED.fullmatch(line):
+    names = dict(bound)
+    for line in statements(pseudo, bound):
+        labelled = LABELLED.fullmatch(line)
+        if labelled:
             names["hi"] = context.unit.fresh(context.unit.section.here())
-            line = labelled[1]
-        mnemonic, _, rest = line.partition(" ")
-        rest = _WORD.sub(lambda m: names.get(m[0], m[0]), rest)
+        mnemonic, rest = fill(labelled[1] if labelled else line, names)
         if mnemonic.startswith("."):
             context.datum(rest, int(mnemonic[1]))
         else:

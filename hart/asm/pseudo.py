@@ -8,8 +8,12 @@ the instruction that a later %pcrel_lo(hi) belongs to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+from hart.isa.registers import NUMBERS as REGISTERS
+from hart.isa.syntax import parse_template, split_base
 
 Expansion = str | Callable[[str, int], str]
 """Statements separated by `;`, or a function that makes them from the register and the constant."""
@@ -211,3 +215,60 @@ INVERSE: dict[str, str] = {
     **{inverse: name for name, inverse in pairs.items()},
 }
 """The branch taken when the other is not: a branch that does not reach becomes its inverse around a jump."""
+
+
+# Use
+
+REGISTER_ATOMS = frozenset({"rd", "rs1", "rs2"})
+"""Names in a form that stand for registers."""
+
+LABELLED = re.compile(r"hi:\s*(.*)", re.DOTALL)
+"""A statement of an expansion that a later one refers to."""
+
+_WORD = re.compile(r"[A-Za-z_]\w*")
+
+
+def bind(
+    pseudo: Pseudo, operands: Sequence[str], constant: Callable[[str], int | None]
+) -> dict[str, str] | None:
+    """The text for every name in the form of a pseudo-instruction, or None if the operands do not have the form.
+
+    `constant` gives the value of an expression, or None where it has none yet.
+    """
+    template = parse_template(pseudo.operands)
+    if len(template) != len(operands):
+        return None
+    bound: dict[str, str] = {}
+    for operand, text in zip(template, operands, strict=True):
+        value, base = split_base(text) if operand.base else (text, None)
+        if operand.base:
+            if base is None or base not in REGISTERS:
+                return None
+            bound[operand.base.text] = base
+        if operand.value is None:
+            continue
+        name = operand.value.text
+        if (name in REGISTER_ATOMS) != (value in REGISTERS):
+            return None
+        if operand.base is None and split_base(value)[1] in REGISTERS:
+            return None
+        if name == "constant" or (name == "number" and not value.startswith("%")):
+            known = constant(value)
+            if known is None:
+                return None
+            value = str(known) if name == "constant" else value
+        bound[name] = value or "0"
+    return bound
+
+
+def statements(pseudo: Pseudo, bound: Mapping[str, str]) -> list[str]:
+    """The statements of the expansion, its names not yet filled in."""
+    made = pseudo.expansion
+    text = made if isinstance(made, str) else made(bound["rd"], int(bound["constant"]))
+    return [part.strip() for part in text.split(";")]
+
+
+def fill(statement: str, names: Mapping[str, str]) -> tuple[str, str]:
+    """Mnemonic and operands of a statement, the names in the operands replaced."""
+    mnemonic, _, rest = statement.partition(" ")
+    return mnemonic, _WORD.sub(lambda m: names.get(m[0], m[0]), rest)

@@ -1,6 +1,6 @@
 """Guest environments: what a guest finds at its start and whom it talks to. One file each, chosen by name.
 
-Owns the interface and the list of environments.
+Owns the interface. An environment's module defines ENVIRONMENT.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import Protocol
 
 from bus.segment import Segment
@@ -48,7 +49,8 @@ class LoadError(Exception):
     """A program that does not fit this VM; says what and where."""
 
 
-NAMES = ("bare",)
+NAMES = tuple(sorted(module.name for module in iter_modules(__path__)))
+"""Every environment: each module of this package is one."""
 
 
 def environment(name: str) -> Environment:

@@ -26,6 +26,7 @@ from hart.interpreter import GuestExit, Interpreter
 _A0, _A1 = 10, 11
 _SYS_WRITE, _SYS_EXIT = 64, 93
 _ENOSYS = -38
+_EBADF = -9
 _EFAULT = -14
 _MAX_WRITE = 1 << 20
 
@@ -100,7 +101,9 @@ class _Htif:
         if number == _SYS_EXIT:
             raise GuestExit(a0)
         result = _ENOSYS
-        if number == _SYS_WRITE and a0 in (1, 2):
+        if number == _SYS_WRITE and a0 not in (1, 2):
+            result = _EBADF
+        elif number == _SYS_WRITE:
             try:
                 data = bytes(port.load(a1 + i, 1) for i in range(min(a2, _MAX_WRITE)))
             except MemoryFault:

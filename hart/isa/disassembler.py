@@ -39,6 +39,18 @@ def disassemble(
     return f"{name} {operands}" if operands else name
 
 
+def describe(word: int, pc: int, *, decoder: Decoder, symbolize: Symbolize | None = None) -> str:
+    """As `disassemble`, but an instruction of an extension that `decoder` lacks is written out, with what it needs.
+
+    For reports: `amoadd.b zero, t1, (s1): needs Zabha`.
+    """
+    known = _ALL.decode(word) if decoder.decode(word) is None else None
+    if known is None:
+        return disassemble(word, pc, decoder=decoder, symbolize=symbolize)
+    missing = " and ".join(e for e in known.row.extensions if e not in decoder.extensions)
+    return f"{disassemble(word, pc, symbolize=symbolize)}: needs {missing}"
+
+
 def _data(word: int, length: int) -> str:
     return f".{length}byte {word:#0{2 + 2 * length}x}"
 

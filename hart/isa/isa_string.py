@@ -24,9 +24,11 @@ ISA_BASE = "rv64i"
 
 _BASE_2_0 = ("Zicsr", "Zifencei", "Zicntr", "Zihpm")
 _G = ("I", "M", "A", "F", "D", "Zicsr", "Zifencei")
-_LETTER_ORDER = "iemafdqlcbkjtpvnsuh"
+_LETTER_ORDER = "iemafdqlcbkjtpvnhsu"
+"""The privilege modes come last: an s with another letter than u after it would begin a long name."""
 
 _LETTER = re.compile(r"([a-z])(?:(\d+)(?:p(\d+))?)?")
+_LETTERS_FROM_S = re.compile(r"su?h?(?:_|$)")
 _VERSION = re.compile(r"\d+(?:p\d+)?$")
 
 
@@ -144,9 +146,9 @@ def _read(text: str) -> dict[str, tuple[int, int] | None]:
 
 
 def _begins_long_name(low: str, at: int) -> bool:
-    # "su" is two letters, as old device trees write it; any other s begins a long name.
+    # "su" and "suh" are letters, as old device trees write them; any other s before a letter begins a long name.
     if low[at] == "s":
-        return low[at + 1 : at + 2].isalpha() and low[at + 1 :] != "u" and not low.startswith("su_", at)
+        return low[at + 1 : at + 2].isalpha() and _LETTERS_FROM_S.match(low, at) is None
     return low[at] in "zx"
 
 

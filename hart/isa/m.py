@@ -1,4 +1,7 @@
-"""M, integer multiplication and division (unprivileged manual, chapter "M")."""
+"""M and Zmmul, integer multiplication and division (unprivileged manual, chapters "M" and "Zmmul").
+
+M brings Zmmul, which owns the multiplications.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from hart.isa.row import Table
 from hart.isa.rv64i import binary
 
 TABLE = Table("M")
+
+_OWNER = {"mul": ("Zmmul",), "div": ("M",), "rem": ("M",)}
 
 
 # The word forms widen their operands, so that the 32-bit overflow -2**31 / -1 needs no case of its own.
@@ -47,7 +52,12 @@ for _name, _funct3, _op in (
     ("rem", "110", lambda m, a, b: m.rem(a, b)),
     ("remu", "111", lambda m, a, b: m.remu(a, b)),
 ):
-    TABLE.add(f"{_name} rd, rs1, rs2", f"0000001 rs2 rs1 {_funct3} rd 0110011", binary(_op))
+    TABLE.add(
+        f"{_name} rd, rs1, rs2",
+        f"0000001 rs2 rs1 {_funct3} rd 0110011",
+        binary(_op),
+        extensions=_OWNER[_name[:3]],
+    )
 
 for _name, _funct3, _op in (
     ("mulw", "000", mulw),
@@ -56,4 +66,9 @@ for _name, _funct3, _op in (
     ("remw", "110", remw),
     ("remuw", "111", remuw),
 ):
-    TABLE.add(f"{_name} rd, rs1, rs2", f"0000001 rs2 rs1 {_funct3} rd 0111011", binary(_op))
+    TABLE.add(
+        f"{_name} rd, rs1, rs2",
+        f"0000001 rs2 rs1 {_funct3} rd 0111011",
+        binary(_op),
+        extensions=_OWNER[_name[:3]],
+    )

@@ -6,7 +6,7 @@ An entry is one file, `objects/<2 digits>/<key>`, written under another name and
 files and concurrent writers do no harm (they write the same). It begins with a magic and the SHA-256 of the rest; an
 entry that does not agree, or that another version wrote, is removed and counts as absent. The key is the SHA-256 of
 everything that the object depends on: guest code with its addresses, where the region ends, VM geometry, extensions,
-policy, tier, engine sources, LLVM and host CPU.
+policy, tier, engine version, LLVM and host CPU.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _DIGEST = 32
 
 
 def default_directory() -> Path:
-    """The user's cache for hartstorm, by the XDG base directory specification: relative paths do not count."""
+    """The user's cache for hartstorm, by the XDG base directory specification."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "hartstorm"
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "hartstorm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +64,11 @@ class ObjectCache:
 
     def __init__(self, directory: Path) -> None:
         """Nothing is created until something is stored."""
-        self.directory = directory
-        self._objects = directory / "objects"
+        self.directory = directory / "objects"
 
     def path(self, key: str) -> Path:
         """Where the entry of that key is or would be."""
-        return self._objects / key[:2] / key
+        return self.directory / key[:2] / key
 
     def load(self, key: str) -> CompiledRegion | None:
         """The entry, or None if there is none that is whole and ours."""
@@ -118,7 +117,15 @@ class ObjectCache:
 
     def entries(self) -> list[Path]:
         """Every entry's file."""
-        return sorted(p for p in self._objects.glob("??/*") if len(p.name) == 64)
+        return sorted(p for p in self.directory.glob("??/*") if len(p.name) == 64)
+
+    def size(self) -> int:
+        """Bytes of all entries together."""
+        total = 0
+        for path in self.entries():
+            with contextlib.suppress(OSError):  # another process may have removed it
+                total += path.stat().st_size
+        return total
 
     def clear(self) -> int:
         """Remove every entry; how many there were."""

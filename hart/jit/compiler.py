@@ -7,39 +7,38 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
+from importlib.resources import files
 
-import bus
-import hart.isa
-import hart.jit
 from bus.access import MemoryFault
 from bus.lowering import Lowering
 from bus.memory import GuestMemory
+from bus.policies import Reservations
 from hart.isa.decoder import Decoder
 from hart.jit.cache import CompiledRegion, ObjectCache, key_of
 from hart.jit.codegen import Tier, compile_ir, host_identity
 from hart.jit.lowering import Geometry, lower
 from hart.jit.region import Region, discover
 
-LIMITS = {Tier.T1: 200, Tier.T2: 1200}
-"""Instructions in a region, by tier. T2 follows calls."""
-
 
 @cache
 def engine_identity() -> str:
-    """Digest of the sources that decide what a region compiles to: ISA, compiler, policies.
+    """What this engine compiles a region to, as a hash of the sources that decide it.
 
-    A version number would have to be raised by hand, and whoever forgets it runs yesterday's code.
+    A number to be raised by hand would be forgotten once, and then old objects meet new code.
     """
     digest = hashlib.sha256()
-    for package in (hart.isa, hart.jit, bus):
-        root = Path(package.__path__[0])
-        for source in sorted(root.rglob("*.py")):
-            digest.update(f"{source.relative_to(root)}\0".encode())
-            digest.update(source.read_bytes())
+    for package in ("bus", "bus.policies", "hart.isa", "hart.jit"):
+        folder = files(package)
+        for file in sorted(folder.iterdir(), key=lambda f: f.name):
+            if file.name.endswith(".py"):
+                digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+LIMITS = {Tier.T1: 200, Tier.T2: 1200}
+"""Instructions in a region, by tier. T2 follows calls."""
 
 
 @dataclass(slots=True)
@@ -59,7 +58,7 @@ class RegionCompiler:
         memory: guest RAM.
         decoder: for the VM's extensions.
         geometry: what compiled code assumes.
-        policy: name of the coherence policy, with its `lowering`.
+        policy: name of the coherence policy, with its `lowering` for these `reservations`.
         cache: where compiled regions are kept, or None.
 
     """
@@ -69,6 +68,7 @@ class RegionCompiler:
     geometry: Geometry
     policy: str
     lowering: Lowering
+    reservations: Reservations
     cache: ObjectCache | None
     counters: Counters = field(default_factory=Counters)
 
@@ -80,6 +80,7 @@ class RegionCompiler:
             engine_identity(),
             host_identity(),
             self.policy,
+            replace(self.reservations, seed=0),
             self.geometry,
             sorted(self.decoder.extensions),
             int(tier),

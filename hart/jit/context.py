@@ -29,8 +29,12 @@ class Word(IntEnum):
     """Host address of the hart's page."""
     REGION = 39
     """Out: entry of the region that returned."""
-    PC = 40
+    LASTS = 40
+    """Host address of the writer table."""
+    PC = 41
     """Private to compiled code."""
+    SUPPORT = 42
+    """Host address of the policy's table of functions; see `bus.lowering`."""
     COUNT = 64
 
 

@@ -29,7 +29,7 @@ USELESS_OBJECTS = 1000
 class Engine:
     """Native code of a hart. `enter(address, fuel)` runs the region that was loaded there."""
 
-    def __init__(self, segment: Segment, hart: int) -> None:
+    def __init__(self, segment: Segment, hart: int, support: int = 0) -> None:
         """No region yet."""
         geometry = segment.geometry
         self._memory: GuestMemory = segment.memory
@@ -45,6 +45,8 @@ class Engine:
         self.context[Word.RAM] = segment.address + geometry.ram_offset
         self.context[Word.PAGE_MAP] = segment.address + geometry.page_map_offset
         self.context[Word.GRANULES] = segment.address + geometry.granule_offset
+        self.context[Word.SUPPORT] = support
+        self.context[Word.LASTS] = segment.address + geometry.writer_offset
         self.context[Word.TABLE] = ctypes.addressof(ctypes.c_char.from_buffer(self._table_map))
         self.context[Word.PAGE] = segment.harts[hart].address(0)
         self._address = ctypes.addressof(self._words)

@@ -20,10 +20,11 @@ from dataclasses import dataclass
 
 from bus.access import AmoOp, Order
 from bus.lowering import Lowering, Value
+from hart.isa.instruction import Instruction
 from hart.isa.integers import IntegerArithmetic
 from hart.jit.accesses import AccessGroup, Extent, access_groups
 from hart.jit.context import Reason, Word
-from hart.jit.region import Block, Instruction, Region, is_return
+from hart.jit.region import Block, Region, fused_pairs, is_return
 
 _MASK = (1 << 64) - 1
 _INTEGERS = IntegerArithmetic()
@@ -84,6 +85,9 @@ class _Function:
         self._dirty: set[int] = set()
         self._flags: dict[str, str] = {}
         """i1 names by the i64 names that are their zero-extensions."""
+        self._slots: dict[str, int] = {}
+        self._pairs = fused_pairs(region)
+        """LR/SC pairs that can be fused: name of the pair by either address."""
         self._groups: dict[int, AccessGroup] = {}
         self._checks: set[AccessGroup] = set()
         """Groups of the block that have been checked."""
@@ -103,7 +107,6 @@ class _Function:
     def text(self) -> str:
         """The module."""
         head = [
-            _DECLARATIONS,
             f"define preserve_nonecc i64 @{self._name}(ptr %c, i64 %fuel) {{",
             "entry:",
             *self._state("pcv", Word.PC),
@@ -118,6 +121,8 @@ class _Function:
             ("table", Word.TABLE),
             ("page_map", Word.PAGE_MAP),
             ("granules", Word.GRANULES),
+            ("lasts", Word.LASTS),
+            ("support", Word.SUPPORT),
             ("page", Word.PAGE),
         ):
             head.append(f"  %{pointer}.p = getelementptr i64, ptr %c, i64 {int(word)}")
@@ -135,7 +140,18 @@ class _Function:
         head.append("  br label %refuel")
         for block in self._region.blocks.values():
             self._block(block)
-        return "\n".join([*head, *self._lines, *self._cold, *self._tail(), ""])
+        # Variables that lowerings asked for belong to the entry block, as the registers do.
+        at = head.index("entry:") + 1
+        head[at:at] = [f"  {name} = alloca i{bits}" for name, bits in self._slots.items()]
+        module = (
+            _DECLARATIONS,
+            *head,
+            *self._lines,
+            *self._cold,
+            *self._tail(),
+            "",
+        )
+        return "\n".join(module)
 
     def _state(self, name: str, word: int) -> list[str]:
         """`%name`, where a piece of the hart's state lives while the region runs, and `%name.p`, its context word."""
@@ -337,6 +353,11 @@ class _Function:
         go = self.label()
         self.line(f"br i1 {condition}, label %{self.interpret()}, label %{go}, !prof !2")
         self.begin(go)
+
+    def slot(self, name: str, bits: int) -> str:
+        """See `AccessEmitter.slot`."""
+        self._slots[f"%slot.{name}"] = bits
+        return f"%slot.{name}"
 
     # The algebra: values
 
@@ -605,12 +626,16 @@ class _Function:
     def load_reserved(self, address: Value, size: int, order: Order) -> Value:
         """See `Algebra.load_reserved`."""
         offset = self._checked(address, size)
-        return self._widen(self._policy.load_reserved(self, offset, size, order), size)
+        return self._widen(
+            self._policy.load_reserved(self, offset, size, order, self._pairs.get(self._at.pc)), size
+        )
 
     def store_conditional(self, address: Value, size: int, value: Value, order: Order) -> Value:
         """See `Algebra.store_conditional`."""
         offset = self._checked(address, size)
-        failed = self._policy.store_conditional(self, offset, size, self._narrow(value, size), order)
+        failed = self._policy.store_conditional(
+            self, offset, size, self._narrow(value, size), order, self._pairs.get(self._at.pc)
+        )
         if failed is None:
             raise _NotCompiled
         result = self.value(f"zext i1 {failed} to i64")

@@ -10,32 +10,15 @@ edge to an address that is not higher than its source: those edges carry the saf
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hart.isa.decoder import Decoded, Decoder
-from hart.isa.effects import Effects, MemoryEffect, Transfer, Wait, effects
-
-Fetch = Callable[[int], int | None]
-"""The 16 or 32 instruction bits at an address, or None where code cannot be fetched."""
+from hart.isa.decoder import Decoder
+from hart.isa.effects import MemoryEffect, Transfer
+from hart.isa.instruction import Fetch, Instruction, instruction_at
+from hart.isa.window import fused_sc
 
 LINKS = frozenset({1, 5})
 """ra and t0: the registers that calls link through (unprivileged manual, "Unconditional Jumps")."""
-
-
-@dataclass(frozen=True, slots=True)
-class Instruction:
-    """A decoded instruction at its address, with its effects. `native` if it can be compiled."""
-
-    pc: int
-    decoded: Decoded
-    effects: Effects
-    native: bool
-
-    @property
-    def next(self) -> int:
-        """Address of the instruction after it."""
-        return self.pc + self.decoded.length
 
 
 @dataclass(slots=True)
@@ -117,30 +100,6 @@ def is_forward(source: Block, target: int) -> bool:
     return bool(source.instructions) and target > source.instructions[-1].pc
 
 
-def instruction_effects(decoder: Decoder, fetch: Fetch, pc: int) -> Instruction | None:
-    """The instruction at `pc`, or None if there is none."""
-    bits = fetch(pc)
-    decoded = None if bits is None else decoder.decode(bits)
-    if decoded is None:
-        return None
-    found = _EFFECTS.get(decoded)
-    if found is None:
-        if len(_EFFECTS) > 1 << 16:
-            _EFFECTS.clear()
-        found = _EFFECTS[decoded] = effects(decoded)
-    native = not (
-        found.transfer in (Transfer.TRAP, Transfer.RETURN)
-        or found.csr_reads
-        or found.csr_writes
-        or found.wait is not Wait.NONE
-        or found.memory is MemoryEffect.FENCE_I
-    )
-    return Instruction(pc, decoded, found, native)
-
-
-_EFFECTS: dict[Decoded, Effects] = {}
-
-
 def discover(decoder: Decoder, fetch: Fetch, entry: int, limit: int, *, follow_calls: bool) -> Region:
     """The region that begins at `entry`, of at most about `limit` instructions.
 
@@ -165,7 +124,7 @@ def discover(decoder: Decoder, fetch: Fetch, entry: int, limit: int, *, follow_c
         starts[start] = run
         pc = start
         while pc not in owner and count < limit:
-            instruction = instruction_effects(decoder, fetch, pc)
+            instruction = instruction_at(decoder, fetch, pc)
             if instruction is None:
                 break
             run.append(instruction)
@@ -233,3 +192,28 @@ def _split(starts: dict[int, list[Instruction]], owner: dict[int, int], at: int)
     starts[old] = run[:index]
     for i in starts[at]:
         owner[i.pc] = at
+
+
+def fused_pairs(region: Region) -> dict[int, str]:
+    """LR/SC pairs of the region that can be fused: a name for the pair, by the address of its LR and of its SC.
+
+    Within the region nothing but that LR leads to the SC: the code between them is one chain of blocks, each of
+    which has the one before as its only predecessor.
+    """
+    at = {i.pc: i for block in region.blocks.values() for i in block.instructions}
+    predecessors: dict[int, int] = {}
+    for block in region.blocks.values():
+        for successor in block.successors:
+            predecessors[successor] = predecessors.get(successor, 0) + 1
+    entered = {region.entry, *region.returns}
+    pairs: dict[int, str] = {}
+    for i in at.values():
+        if i.effects.memory is not MemoryEffect.LOAD_RESERVED:
+            continue
+        sc = fused_sc(at.get, i)
+        if sc is None:
+            continue
+        between = [pc for pc in region.blocks if i.pc < pc <= sc]
+        if all(predecessors.get(pc) == 1 and pc not in entered for pc in between):
+            pairs[i.pc] = pairs[sc] = f"pair{i.pc:x}"
+    return pairs

@@ -21,7 +21,7 @@ import msgpack
 import zmq
 
 from bus.layout import Header
-from bus.policies import policy
+from bus.policies import Reservations, policy
 from bus.segment import Segment
 from hart.isa.decoder import Decoder
 from hart.jit.cache import CompiledRegion, ObjectCache
@@ -41,7 +41,7 @@ class ServiceSpec:
         segment: name of the VM's segment.
         directory: the VM's runtime directory; holds the socket and the index.
         extensions: what the decoder knows.
-        policy: name of the coherence policy.
+        policy: name of the coherence policy, with `reservations`.
         cache: directory of the object cache.
 
     """
@@ -50,6 +50,7 @@ class ServiceSpec:
     directory: str
     extensions: frozenset[str]
     policy: str
+    reservations: Reservations
     cache: str
 
 
@@ -58,7 +59,11 @@ def _endpoint(directory: str) -> str:
 
 
 def region_compiler(
-    segment: Segment, extensions: frozenset[str], policy_name: str, cache: Path | None
+    segment: Segment,
+    extensions: frozenset[str],
+    policy_name: str,
+    reservations: Reservations,
+    cache: Path | None,
 ) -> RegionCompiler:
     """A compiler for a VM; raises ValueError if the policy has no native form."""
     lowering = policy(policy_name).lowering
@@ -75,7 +80,8 @@ def region_compiler(
         Decoder(extensions),
         geometry,
         policy_name,
-        lowering,
+        lowering(reservations),
+        reservations,
         None if cache is None else ObjectCache(cache),
     )
 
@@ -85,7 +91,7 @@ def run(spec: ServiceSpec) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = os.getppid()
     segment = Segment.attach(spec.segment)
-    compiler = region_compiler(segment, spec.extensions, spec.policy, Path(spec.cache))
+    compiler = region_compiler(segment, spec.extensions, spec.policy, spec.reservations, Path(spec.cache))
     assert compiler.cache is not None
     socket = zmq.Context().socket(zmq.PULL)
     socket.bind(_endpoint(spec.directory))

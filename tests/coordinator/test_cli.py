@@ -51,7 +51,7 @@ def program(tmp_path):
 def test_a_run_that_meets_its_expectations(program):
     done = hartstorm("run", program(EXIT.replace("CODE", "0")), "--harts", 2)
     assert (done.exit_code, done.stderr) == (ExitCode.AS_EXPECTED, "")
-    assert "a: 2 harts, policy serial, seed 0" in done.stdout
+    assert "a: 2 harts, policy serial, tier auto, seed 0" in done.stdout
     assert done.stdout.rstrip().endswith("a: as expected (2 checks)")
 
 
@@ -65,6 +65,11 @@ def test_a_trap_names_hart_pc_and_instruction(program):
     done = hartstorm("run", program(TRAP))
     assert done.exit_code == ExitCode.NOT_AS_EXPECTED
     assert "hart 0: breakpoint at _start (ebreak)" in done.stdout
+
+
+def test_a_trap_names_the_extension_that_the_vm_lacks(program):
+    done = hartstorm("run", program(".globl _start\n_start: .word 0x000002af"), "--isa", "rv64i")
+    assert "hart 0: illegal instruction at _start (amoadd.b t0, zero, (zero): needs Zabha)" in done.stdout
 
 
 def test_the_watchdog_has_its_own_exit_code(program):
@@ -103,6 +108,26 @@ def test_trace_and_isa(program, tmp_path):
     assert list(tmp_path.glob("t*")) != []
 
 
+def test_a_tier(program, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    compiled = []
+    for tier in ("interpreter", "t1"):
+        done = hartstorm("run", program(SPIN), "--tier", tier, "--max-instructions", 1_000_000, "--json")
+        (vm,) = json.loads(done.stdout)["vms"]
+        assert (vm["tier"], vm["ending"], vm["harts"][0]["instret"]) == (tier, "instruction limit", 1_000_000)
+        compiled.append(hartstorm("cache", "info").stdout.splitlines()[1].split()[1])
+    assert compiled == ["0", "1"]  # only t1 compiled anything
+
+
+def test_a_shipped_configuration_by_name(program, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert hartstorm("run", "ebreak", "breakpoint").exit_code == ExitCode.USAGE_OR_CONFIG
+    done = hartstorm("run", "breakpoint")
+    assert (done.exit_code, done.stdout[:11]) == (ExitCode.AS_EXPECTED, "breakpoint:")
+    program(EXIT.replace("CODE", "3"), "breakpoint")  # a file of that name is what is meant
+    assert "not a valid ELF file" in hartstorm("run", "breakpoint").stderr
+
+
 def test_all_files_are_checked_before_any_runs(program):
     good, bad = program(EXIT.replace("CODE", "0")), program('name = "x"\n[vm]\nhart = 1', "b.toml")
     done = hartstorm("run", good, bad)
@@ -122,6 +147,19 @@ def test_all_files_are_checked_before_any_runs(program):
             "--isa = \"rv64q\": 'rv64q': an ISA string begins with rv64i or rv64g",
         ),
         (["run", QUICKSTART, "--isa", "rv64ima"], "amocas.d"),
+        (
+            ["run", QUICKSTART, "--tier", "t3"],
+            '--tier = "t3": is not allowed; allowed: auto, interpreter, t1, t2',
+        ),
+        (
+            ["run", "quikstart"],
+            "quikstart: neither a file nor a configuration that comes along; did you mean",
+        ),
+        (
+            ["run", "zzz"],
+            "zzz: neither a file nor a configuration that comes along; 'hartstorm configs list'",
+        ),
+        (["configs", "show", "quikstart"], "did you mean 'quickstart'?"),
         (["run", QUICKSTART, "--hart", "2"], "No such option"),
         (["run"], "Missing argument"),
         (["disasm", "xyz"], "'xyz': is neither a file nor an instruction word in hexadecimal"),
@@ -197,8 +235,8 @@ def test_disasm_programs(program, tmp_path):
 def test_configs_list_names_every_file():
     done = hartstorm("configs", "list")
     assert done.exit_code == 0
-    assert len(done.stdout.splitlines()) == 1 + len(list(paths.CONFIGS.rglob("*.toml")))
-    assert "quickstart" in done.stdout
+    names = [line.split()[0] for line in done.stdout.split("\n\n")[0].splitlines()[1:]]
+    assert sorted(names) == sorted(file.stem for file in paths.CONFIGS.rglob("*.toml"))
 
 
 def test_configs_check_reports_every_file(program):
@@ -213,6 +251,29 @@ def test_configs_schema_and_show():
     assert json.loads(hartstorm("configs", "schema").stdout)["title"] == "Run"
     shown = json.loads(hartstorm("configs", "show", QUICKSTART).stdout)
     assert shown["vms"]["vm"]["harts"] == 4
+
+
+def test_configs_by_name():
+    assert hartstorm("configs", "check", "quickstart").exit_code == ExitCode.AS_EXPECTED
+    assert (
+        hartstorm("configs", "show", "quickstart").stdout == hartstorm("configs", "show", QUICKSTART).stdout
+    )
+
+
+# cache
+
+
+def test_cache_info_and_clear(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    objects = tmp_path / "hartstorm" / "objects"
+    hartstorm("run", QUICKSTART, "--tier", "t1")
+    files = [file for file in objects.rglob("*") if file.is_file()]
+    assert files
+    total = sum(file.stat().st_size for file in files)
+    seen = hartstorm("cache", "info").stdout.splitlines()[1].split()
+    assert seen == [str(objects), f"{len(files):,}", f"{total:,}"]
+    assert hartstorm("cache", "clear").stdout == f"{len(files)} entries removed from {objects}\n"
+    assert hartstorm("cache", "info").stdout.splitlines()[1].split()[1:] == ["0", "0"]
 
 
 # the program itself

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from pydantic import ValidationError
 
+from bus.policies import serial
 from coordinator.config import ConfigError, Overrides, for_program, json_schema, load, loads
+from coordinator.monitor import TIERS
 from coordinator.result import Ending
+from coordinator.spec import TierName, VmSpec
 from hart.isa.extensions import implemented
 
 NOTHING = Overrides()
@@ -51,7 +57,7 @@ ONE_ERROR = [
     ("[vm]\nmemory = 5000", "f.toml:5: vm.memory = 5000: 5000B is not a multiple of 4KiB from 4KiB to 1024GiB"),
     (
         '[vm]\npolicy = "seriel"',
-        "f.toml:5: vm.policy = \"seriel\": is not allowed; did you mean 'serial'?; allowed: serial",
+        "f.toml:5: vm.policy = \"seriel\": is not allowed; did you mean 'serial'?; allowed: inline, serial",
     ),
     (
         "[vm.limits]\ntimeout = 3",
@@ -110,7 +116,7 @@ ONE_ERROR = [
         "[vm.expect.sc_failures]\nother_stor = 1",
         "f.toml:4: vm.expect.sc_failures: no SC failure cause 'other_stor'; did you mean 'other_store'?; allowed: "
         "no_reservation, other_store, other_sc, other_amo, own_store, granule_mismatch, address_mismatch, trap, "
-        "external_write, page_transition, bus_restart, injected",
+        "external_write, page_transition, bus_restart, injected, value_changed",
     ),
     (
         '[vm.expect]\nconsole.matches = "("',
@@ -217,7 +223,7 @@ def test_overrides_reach_every_vm():
 def test_a_bad_override_is_blamed_on_its_option():
     assert errors(MINIMAL, Overrides(harts=0, policy="x")) == [
         "f.toml: --harts = 0: must be at least 1",
-        'f.toml: --policy = "x": is not allowed; allowed: serial',
+        'f.toml: --policy = "x": is not allowed; allowed: inline, serial',
     ]
 
 
@@ -270,3 +276,22 @@ def test_schema_documents_every_key():
     assert "null" not in json.dumps(
         [t.get("default") for t in schema["$defs"]["Vm"]["properties"].values() if "default" in t]
     )
+
+
+def tiered(name):
+    return f'name = "x"\n[vm]\nguest.source = ["a.S"]\ntier = "{name}"\n'
+
+
+def test_native_tiers_need_a_policy_with_native_code(monkeypatch):
+    assert only_vm(tiered("t2")).tier == "t2"
+    monkeypatch.setattr(serial, "POLICY", replace(serial.POLICY, lowering=None))
+    for allowed in get_args(TierName)[:2]:
+        assert only_vm(tiered(allowed)).tier == allowed
+    message = "policy 'serial' has no native code, which t2 needs; allowed with it: auto, interpreter"
+    assert errors(tiered("t2")) == [f'f.toml:4: vm.tier = "t2": {message}']
+    with pytest.raises(ValidationError, match="has no native code"):
+        VmSpec(name="a", harts=1, tier="t1")
+
+
+def test_every_tier_has_a_name():
+    assert tuple(TIERS) == get_args(TierName)

@@ -10,7 +10,6 @@ import pytest
 from coordinator import guest
 from coordinator.config import ConfigError, loads
 from coordinator.guest import build_all, compiler_arguments
-from coordinator.paths import CONFIGS, cache_directory
 from hart.elf import write_elf
 from hart.isa import EXTENSIONS
 from hart.isa.decoder import Decoder, instruction_length
@@ -149,12 +148,3 @@ def test_c_errors_are_the_compiler_s(sources):
 def test_c_that_does_not_fit(sources):
     (sources / "a.c").write_text("char big[1 << 20];\n" + MAIN.replace("hart == harts", "big[hart]"))
     assert "do not fit into guest memory" in problem(sources, 'guest.c = ["a.c"]')
-
-
-def test_the_cache_follows_the_xdg_specification(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_directory() == tmp_path / "hartstorm"
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # the specification says to ignore it
-    monkeypatch.setenv("HOME", "/home/someone")
-    assert cache_directory() == Path("/home/someone/.cache/hartstorm")
-    assert (CONFIGS / "quickstart.toml").is_file()

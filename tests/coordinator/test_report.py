@@ -37,7 +37,7 @@ def test_plain_report():
     assert (
         stripped(printed(outcome(keys)))
         == """\
-demo: 2 harts, policy serial, seed 0
+demo: 2 harts, policy serial, tier auto, seed 0
 rv64ima_zicntr_zicsr_zifencei_zihpm_zmmul_zaamo_zalrsc
 harts
 hart  ending  instructions  MIPS  wall s  traps  LR  SC    AMO   SC failed

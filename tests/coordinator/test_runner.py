@@ -144,8 +144,8 @@ def test_the_spec_says_what_the_config_says():
         spurious_sc_failure=0.25,
         max_instructions=10,
         timeout_s=2.5,
-        record_order="out/order-one.bin",
-        trace="trace-one",
+        record_order=str(Path.cwd() / "out/order-one.bin"),
+        trace=str(Path.cwd() / "trace-one"),
         on_hart_death="continue",
         on_bus_death="restart",
         watch=spec.watch,
@@ -153,7 +153,7 @@ def test_the_spec_says_what_the_config_says():
     )
     assert spec.watch.hot_addresses == 3
     assert "Zicclsm" not in spec.host.extensions
-    assert vm_spec("one", vm).record_order == "out/order.bin"
+    assert vm_spec("one", vm).record_order == str(Path.cwd() / "out/order.bin")
 
 
 def test_no_key_is_forgotten_on_the_way_to_the_spec():

@@ -102,7 +102,20 @@ def _normal(lines: Sequence[str], end: str) -> list[str]:
 
 
 def shrink(program: Program, fails: Callable[[Program], bool]) -> Program:
-    """A failing program of which no single item can be removed (Zeller's ddmin over the items)."""
+    """A failing program of which no single item can be removed, and that starts with zeros where they do."""
+    smallest = replace(program, items=_fewest(program, fails))
+    zeros = replace(smallest, data=bytes(len(program.data)))
+    if fails(zeros):
+        smallest = zeros
+    for i in range(len(program.registers)):
+        registers = (*smallest.registers[:i], 0, *smallest.registers[i + 1 :])
+        if smallest.registers[i] and fails(replace(smallest, registers=registers)):
+            smallest = replace(smallest, registers=registers)
+    return smallest
+
+
+def _fewest(program: Program, fails: Callable[[Program], bool]) -> tuple[Item, ...]:
+    """Zeller's ddmin over the items."""
     items = list(program.items)
     parts = 2
     while len(items) > 1:
@@ -116,4 +129,4 @@ def shrink(program: Program, fails: Callable[[Program], bool]) -> Program:
             if size == 1:
                 break
             parts = min(2 * parts, len(items))
-    return replace(program, items=tuple(items))
+    return tuple(items)

@@ -12,6 +12,7 @@ What is left out, because the two machines may differ as the manual allows, stan
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -152,6 +153,10 @@ def words(code: bytes) -> Iterator[int]:
         at += length
 
 
+_END_RESERVATION = constant(5, DATA + 448) + encode("sc.w", rd=6, rs1=5, rs2=0)
+"""An SC, which fails: no LR goes there."""
+
+
 class Generator:
     """An endless stream of items for one model. All choices come from `seed`."""
 
@@ -266,8 +271,9 @@ class Generator:
         if what.wait is Wait.INTERRUPT:
             return self._with_interrupt(code)
         if what.wait is Wait.RESERVATION:
-            # Without a reservation, which any SC ends, neither machine waits.
-            return constant(5, DATA + 448) + encode("sc.w", rd=6, rs1=5, rs2=0) + code
+            return _END_RESERVATION + code  # without one, neither machine waits
+        if "csr" in fields:
+            code += encode("csrrs", rd=self._register(), csr=fields["csr"], rs1=0)  # what was written
         return self._operands(what) + code
 
     def _operands(self, what: Effects) -> bytes:
@@ -339,9 +345,13 @@ class Generator:
         return setup + encode("csrrw", rd=0, csr=NUMBERS["mepc"], rs1=register) + code + filler
 
     def _with_interrupt(self, code: bytes) -> bytes:
-        """A pending software interrupt ends the wait; mstatus.MIE is off, so it is not taken."""
+        """A pending software interrupt ends the wait; mstatus.MIE is off, so it is not taken.
+
+        Spike loses a reservation there, so it is ended first.
+        """
         return (
-            encode("csrrci", rd=0, csr=NUMBERS["mstatus"], zimm=8)
+            _END_RESERVATION
+            + encode("csrrci", rd=0, csr=NUMBERS["mstatus"], zimm=8)
             + constant(5, _CLINT_MSIP)
             + encode("addi", rd=6, rs1=0, imm=1)
             + encode("sw", rs1=5, rs2=6)
@@ -398,7 +408,7 @@ class Generator:
         code = constant(base, address) + encode(f"lr.{size}", rd=others[0], rs1=base, order=order())
         between = self._random.randrange(6)
         if between == 1:
-            code += encode("sd", rs1=base, rs2=others[1])
+            code += encode(f"s{size}", rs1=base, rs2=others[1])
         elif between == 2:
             code += encode("amoadd.w", rd=others[1], rs1=base, rs2=others[2], order=order())
         elif between == 3:
@@ -445,6 +455,10 @@ class Generator:
 
 
 # The frame
+
+
+HANDLER_READS_MCAUSE = RAM + 8
+"""Where the handler's second instruction stands: behind the jump over it and the read of mtval."""
 
 
 def _handler(compressed: bool) -> bytes:
@@ -502,9 +516,9 @@ class Program:
         lines = [f"# isa {self.model.isa}", ".option norelax", ".globl _start, tohost, fromhost", "_start:"]
         lines += [f"    {disassemble(word)}" for word in words(self.code())]
         lines += [f".org {DATA - RAM:#x}"]
-        lines += [
-            f"    .dword {int.from_bytes(self.data[i : i + 8], 'little'):#x}" for i in range(0, DATA_BYTES, 8)
-        ]
+        if any(self.data):
+            values = struct.unpack(f"<{DATA_BYTES // 8}Q", self.data)
+            lines += [f"    .dword {value:#x}" for value in values]
         lines += [f".org {TOHOST - RAM:#x}", "tohost: .dword 0", "fromhost: .dword 0"]
         return "\n".join(lines) + "\n"
 

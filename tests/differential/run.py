@@ -9,7 +9,7 @@ from pathlib import Path
 from hart.isa.decoder import Decoder
 from tests.differential.comparison import MAX_INSTRUCTIONS, Difference, Pair, first_difference, shrink
 from tests.differential.control_flow import flow_program, shrink_all
-from tests.differential.generator import MODELS, Program, program
+from tests.differential.generator import HANDLER_READS_MCAUSE, MODELS, Program, program
 from tests.differential.tiers import TIERS, TierDifference, tier_difference, tier_states
 
 ITEMS = 250
@@ -24,7 +24,8 @@ class Report:
         rows: how often each row retired on both machines.
         compared: instructions retired on both, set-up and handler included.
         items: random items among them.
-        traps: instructions that trapped on both.
+        programs: how many programs that took.
+        causes: how often each mcause reached the handler.
 
     """
 
@@ -69,7 +70,7 @@ def compare(spike: Path, seed: int, instructions: int) -> Report:
             decoded = decoder.decode(int(line.split("(0x", 1)[1].split(")", 1)[0], 16))
             assert decoded is not None
             report.rows[decoded.row.name] += 1
-            if decoded.row.name == "csrrs" and decoded.fields["csr"] == 0x342 and decoded.fields["rd"] == 31:
+            if f" {HANDLER_READS_MCAUSE:#018x} " in line:
                 report.causes[int(line.split()[-1], 16)] += 1
     return report
 

@@ -56,7 +56,10 @@ def test_shrinking_keeps_what_the_failure_needs():
     def fails(candidate):
         return all(item in candidate.items for item in needed)
 
-    assert shrink(replace(made, items=tuple(items)), fails).items == needed
+    smallest = shrink(replace(made, items=tuple(items)), fails)
+    assert smallest.items == needed
+    assert not any(smallest.registers)
+    assert not any(smallest.data)
 
 
 def test_a_difference_names_the_line_and_what_led_to_it():

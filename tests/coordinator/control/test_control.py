@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -411,3 +412,16 @@ def test_a_req_socket_is_served_too(served: Serving):
         assert socket.poll(5000)
         assert msgpack.unpackb(socket.recv()) == [1, 3, 0, {"vms": []}]
     context.term()
+
+
+def test_a_stop_whose_wake_up_is_lost(tmp_path: Path):
+    """A signal's handler may run late: see `serve`; nothing else happens in the meantime."""
+    with ControlServer(lambda spec: None, f"ipc://{tmp_path}/private/control") as server:
+        thread = threading.Thread(target=server.serve)
+        thread.start()
+        server._stopping = True
+        thread.join(5)
+        ended = not thread.is_alive()
+        server.stop()
+        thread.join()
+    assert ended

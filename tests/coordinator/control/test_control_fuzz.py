@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
 import socket as plain_socket
+import statistics
+import time
 
 import msgpack
+import pytest
 import zmq
-from control_serving import Serving
+from control_serving import Serving, serving
 
 from coordinator.control.messages import (
     VERBS,
@@ -150,6 +155,61 @@ def test_a_client_that_never_reads_hurts_nobody(served: Serving):
         assert vm.get_memory(0x8000_0000, 4) == bytes(4)
     deaf.close()
     context.term()
+
+
+SOAK_S = 60
+CLIENTS = 200
+
+
+@pytest.mark.soak
+def test_a_minute_of_fuzz_from_two_hundred_clients_at_once():
+    """Random bytes, mutated messages, wrong keys, half-open peers; an authorised client's p99 stays under 50 ms."""
+    r = random.Random(1)
+    files = set(os.listdir("/proc/self/fd"))
+    with serving() as served, served.connect("alice") as alice:
+        host, port = served.tcp.removeprefix("tcp://").split(":")
+        context = zmq.Context()
+        attackers = [_attacker(context, served, n) for n in range(CLIENTS)]
+        vm = alice.create_vm(VmSpec(name="witness", harts=1, ram_bytes=4096))
+        with served.connect() as local:
+            local.create_vm(VmSpec(name="victim", harts=1, ram_bytes=4096))
+        times, half_open = [], []
+        end = time.monotonic() + SOAK_S
+        while time.monotonic() < end:
+            for attacker in r.sample(attackers, 5):
+                with contextlib.suppress(zmq.Again):  # one with a wrong key gets nowhere, and fills up
+                    attacker.send(messages(r), zmq.NOBLOCK)
+                with contextlib.suppress(zmq.Again):
+                    attacker.recv_multipart(zmq.NOBLOCK)
+            if r.random() < 0.05:
+                half_open.append(plain_socket.create_connection((host, int(port))))
+                half_open[-1].sendall(r.randbytes(r.randrange(64)))
+            while len(half_open) > CLIENTS:
+                half_open.pop(0).close()
+            begin = time.perf_counter()
+            vm.get_one_reg(0, "core.a0")
+            times.append(time.perf_counter() - begin)
+        for peer in half_open:
+            peer.close()
+        context.destroy(linger=0)
+    p99 = statistics.quantiles(times, n=100)[-1]
+    print(f"{len(times)} requests served meanwhile, p99 {1000 * p99:.1f} ms")
+    assert p99 < 0.05
+    assert set(os.listdir("/proc/self/fd")) <= files
+
+
+def _attacker(context: zmq.Context, served: Serving, n: int) -> zmq.Socket:
+    socket = context.socket(zmq.DEALER)
+    socket.setsockopt(zmq.LINGER, 0)
+    if n % 2:
+        socket.connect(served.endpoint)
+        return socket
+    public, secret = served.keys["bob"] if n % 4 else zmq.curve_keypair()
+    socket.setsockopt(zmq.CURVE_SERVERKEY, served.server_key)
+    socket.setsockopt(zmq.CURVE_PUBLICKEY, public)
+    socket.setsockopt(zmq.CURVE_SECRETKEY, secret)
+    socket.connect(served.tcp)
+    return socket
 
 
 def test_samples_cover_bodies_of_each_shape():

@@ -129,7 +129,8 @@ def test_every_word_of_the_amo_opcode() -> None:
         ("Zalrsc", "sc.d a0, a1, (a2)"),
         ("Zalasr", "lw.aq a0, (a2)"),
         ("Zawrs", "wrs.sto"),
-        ("M", "mulw a0, a1, a2"),
+        ("Zmmul", "mulw a0, a1, a2"),
+        ("M", "remuw a0, a1, a2"),
         ("Zca", "c.li a0, 1"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hart.isa.extensions import REGISTRY, implemented, requirements, unmet
@@ -32,6 +32,9 @@ MAC = {"M", "Zmmul", "A", "Zaamo", "Zalrsc", "C", "Zca"}
         ("rv64i_zic64b", BASE | {"Zic64b"}),
         ("rv64ib", BASE | {"B", "Zba", "Zbb", "Zbs"}),
         ("rv64imasu", BASE | MAC - {"C", "Zca"} | {"S", "U"}),
+        ("rv64imasuh", BASE | MAC - {"C", "Zca"} | {"S", "U", "H"}),
+        ("rv64imasuh_sstc", BASE | MAC - {"C", "Zca"} | {"S", "U", "H", "Sstc"}),
+        ("rv64imasstc", BASE | MAC - {"C", "Zca"} | {"Sstc"}),
         ("rv64imasu_sstc", BASE | MAC - {"C", "Zca"} | {"S", "U", "Sstc"}),
         ("rv64i_svinval_ssaia", BASE | {"Svinval", "Ssaia"}),
         ("rv64gc", BASE | MAC | {"F", "D", "Zcd"}),
@@ -94,6 +97,8 @@ def sound_sets() -> st.SearchStrategy[frozenset[str]]:
 
 
 @given(sound_sets())
+@example(frozenset({"I", "S", "U", "H"}))
+@settings(max_examples=300)
 def test_printing_and_parsing_give_the_set_back(extensions: frozenset[str]):
     assert unmet(extensions) == []
     assert parse(format_isa(extensions)) == extensions

@@ -96,4 +96,5 @@ def test_extensions_of_the_table() -> None:
     assert BY_NAME["amocas.b"].extensions == BY_NAME["amocas.h"].extensions == ("Zabha", "Zacas")
     assert BY_NAME["mret"].extensions == BY_NAME["wfi"].extensions == ()
     assert BY_NAME["pause"].refines == "fence"
-    assert BY_NAME["mul"].extensions == ("M",)
+    assert BY_NAME["mul"].extensions == ("Zmmul",)  # which M brings
+    assert BY_NAME["divw"].extensions == ("M",)

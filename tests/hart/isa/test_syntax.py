@@ -7,7 +7,7 @@ from samples import ALL, encode, number, random_values
 
 from hart.isa import BY_MNEMONIC, BY_NAME, ROWS
 from hart.isa.csrs import NAMES, NUMBERS
-from hart.isa.disassembler import disassemble
+from hart.isa.disassembler import describe, disassemble
 from hart.isa.row import Row
 from hart.isa.syntax import OperandError, format_operands, mnemonic, parse_operands, spellings
 
@@ -174,3 +174,17 @@ def test_csr_table() -> None:
              "mhpmcounter3": 0xB03, "hpmcounter31": 0xC1F, "mnstatus": 0x744, "tdata3": 0x7A3}  # fmt: skip
     assert {name: NUMBERS[name] for name in known} == known
     assert "pmpcfg1" not in NUMBERS
+
+
+@pytest.mark.parametrize(
+    ("word", "missing", "text"),
+    [
+        (0x06C5A52F, {"Zaamo"}, "amoadd.w.aqrl a0, a2, (a1): needs Zaamo"),
+        (0x28B6_052F, {"Zabha", "Zacas"}, "amocas.b a0, a1, (a2): needs Zabha and Zacas"),
+        (0x28B6_052F, {"Zabha"}, "amocas.b a0, a1, (a2): needs Zabha"),
+        (0x28B6_052F, set(), "amocas.b a0, a1, (a2)"),
+        (0xFFFF_FFFF, {"Zabha"}, ".4byte 0xffffffff"),
+    ],
+)
+def test_reports_say_what_an_instruction_needs(word: int, missing: set[str], text: str) -> None:
+    assert describe(word, 0, decoder=type(ALL)(ALL.extensions - missing)) == text

@@ -6,15 +6,16 @@ import random
 
 import pytest
 
+from bus.policies import Reservations
 from hart.interpreter import Interpreter
 from hart.isa import ROWS
 from hart.isa.decoder import Decoder
 from hart.isa.disassembler import disassemble
 from hart.isa.effects import MemoryEffect, Transfer
+from hart.isa.instruction import instruction_at
 from hart.jit.codegen import Tier
 from hart.jit.context import Reason, Word
 from hart.jit.engine import Engine
-from hart.jit.region import instruction_effects
 from hart.jit.service import region_compiler
 from tests import local_hart
 from tests.differential.generator import EDGES
@@ -27,7 +28,7 @@ DECODER = Decoder(ALL)
 
 
 def _instruction(word: int):
-    return instruction_effects(DECODER, lambda pc: word, RAM)
+    return instruction_at(DECODER, lambda pc: word, RAM)
 
 
 def _random_word(row, choose: random.Random) -> int:
@@ -78,7 +79,7 @@ def test_rows_agree_with_the_interpreter(tier):
     with local_hart.machine(extensions=ALL, ram_bytes=1 << 16) as machine:
         hart, memory = machine.hart, machine.segment.memory
         assert type(hart) is Interpreter
-        compiler = region_compiler(machine.segment, ALL, "serial", None)
+        compiler = region_compiler(machine.segment, ALL, "serial", Reservations(), None)
         engine = Engine(machine.segment, 0)
         at = RAM
         for words in _batches(int(tier)):

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hart.jit.cache import MAGIC, CompiledRegion, ObjectCache, key_of
+from bus.policies import Reservations
+from hart.jit.cache import MAGIC, CompiledRegion, ObjectCache, default_directory, key_of
 from hart.jit.codegen import Tier
 from hart.jit.service import region_compiler
 from tests.hart.jit.native_code import ALL, T1, running
@@ -97,7 +98,7 @@ def _compile(
     tmp_path, source: str = SOURCE, *, extensions=ALL, tier=Tier.T1, policy: str = "serial", **changes
 ):
     with running(source, T1) as machine:
-        compiler = region_compiler(machine.segment, extensions, policy, tmp_path)
+        compiler = region_compiler(machine.segment, extensions, policy, Reservations(), tmp_path)
         compiler.geometry = replace(compiler.geometry, **changes)
         key, region = compiler.compile(RAM, tier, lambda: 0.0)
         if not compiler.cache.path(key).exists():
@@ -126,3 +127,26 @@ def test_another_engine_or_host_has_another_key(tmp_path, monkeypatch, name):
     before = _compile(tmp_path)[0]
     monkeypatch.setattr(f"hart.jit.compiler.{name}", lambda: "another")
     assert _compile(tmp_path)[0] != before
+
+
+def test_the_directory_follows_the_xdg_specification(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_directory() == tmp_path / "hartstorm"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # the specification says to ignore it
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert default_directory() == Path("/home/someone/.cache/hartstorm")
+
+
+def test_store_load_count_clear(tmp_path):
+    cache = ObjectCache(tmp_path)
+    assert (cache.entries(), cache.size(), cache.clear()) == ([], 0, 0)
+    keys = [key_of("region", n) for n in range(3)]
+    files = [cache.store(key, REGION) for key in keys]
+    (tmp_path / "zig").mkdir()  # what else lies in the user's cache is not the object cache's
+    assert cache.load(keys[0]) == REGION
+    assert cache.load(key_of("region", 3)) is None
+    assert cache.entries() == sorted(files)
+    assert cache.size() == sum(file.stat().st_size for file in files)
+    assert cache.clear() == 3
+    assert (cache.entries(), cache.size(), cache.load(keys[0])) == ([], 0, None)
+    assert (tmp_path / "zig").is_dir()

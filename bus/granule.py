@@ -1,0 +1,387 @@
+"""The granule-word protocol in LLVM IR: tracked stores, AMOs, LR and SC as native functions.
+
+Owns the bits of the word and the functions; `bus.policies.inline` argues why they are right and when they are used.
+They are compiled once in a process; compiled guest code finds them in a table of function pointers, in SUPPORT order.
+
+Parameters ("place"): `%page` the hart's page, `%granules` and `%lasts` the granule and the writer table, `%ram`, and
+`%offset` of the access in RAM. Functions that may have to give up return i1 `ok` beside their
+value; when they give up they have changed nothing but versions.
+"""
+
+from __future__ import annotations
+
+import platform
+
+from bus.access import AmoOp, ScFailure
+from bus.layout import WORD, Hart
+
+LOCK = 1
+"""An SC is between its check and its release."""
+WRITER = 2
+"""One shared writer; the field has 15 bits."""
+WRITERS = 0xFFFE
+VERSION = 1 << 16
+"""One write, or an attempt at one."""
+SPINS = 200
+"""Looks at a word that is held before giving up: some microseconds, longer than any holder that runs needs."""
+
+AMO_INSTRUCTION = {
+    AmoOp.SWAP: "xchg",
+    AmoOp.ADD: "add",
+    AmoOp.XOR: "xor",
+    AmoOp.AND: "and",
+    AmoOp.OR: "or",
+    AmoOp.MIN: "min",
+    AmoOp.MAX: "max",
+    AmoOp.MINU: "umin",
+    AmoOp.MAXU: "umax",
+}
+
+_X86 = platform.machine() in ("x86_64", "AMD64")
+_PAUSE = "call void @llvm.x86.sse2.pause()" if _X86 else "call void @llvm.aarch64.hint(i32 1)"
+_DECLARE_PAUSE = "declare void @llvm.x86.sse2.pause()" if _X86 else "declare void @llvm.aarch64.hint(i32)"
+
+
+def _word(name: str, index: int) -> str:
+    return f"  %{name} = getelementptr i8, ptr %page, i64 {index * WORD}\n"
+
+
+def _locate(exp: int) -> str:
+    return f"""
+{_word("held.p", Hart.HELD)}
+  %g = lshr i64 %offset, {exp}
+  %held = add i64 %g, 1
+  %word = getelementptr i64, ptr %granules, i64 %g
+  %last = getelementptr i64, ptr %lasts, i64 %g
+"""
+
+
+def _enter(cause: ScFailure, suffix: str = "") -> str:
+    operands = ", ".join(
+        f"{t} %{n}{suffix}" for t, n in (("ptr", "held.p"), ("ptr", "word"), ("ptr", "last"), ("i64", "held"))
+    )
+    return f"  %in{suffix} = call i1 @granule_enter(ptr %page, {operands}, i64 {cause})\n"
+
+
+_LEAVE = "  call void @granule_leave(ptr %held.p, ptr %word)\n"
+
+
+_PLACE = "ptr %page, ptr %granules, ptr %lasts, ptr %ram, i64 %offset"
+
+
+def enter(own_store_breaks: bool) -> str:
+    """`enter`: become a shared writer of a granule; `leave`: stop being one."""
+    own = (
+        f"""
+{_word("lost.p", Hart.RESERVATION_LOST)}
+  store i64 {1 + ScFailure.OWN_STORE}, ptr %lost.p
+  store i64 0, ptr %r.p
+  ret i1 true
+"""
+        if own_store_breaks
+        else f"""
+{_word("v.p", Hart.RESERVATION_VERSION)}
+  %v = load i64, ptr %v.p
+  %unbroken = icmp eq i64 %v, %old
+  br i1 %unbroken, label %follow, label %in
+follow:
+  %next = add i64 %old, {VERSION}
+  store i64 %next, ptr %v.p
+  br label %in
+"""
+    )
+    return f"""
+{_DECLARE_PAUSE}
+define internal i1 @granule_enter(ptr %page, ptr %held.p, ptr %word, ptr %last, i64 %held, i64 %kind) noinline {{
+{_word("number.p", Hart.NUMBER)}
+{_word("r.p", Hart.RESERVATION)}
+  store volatile i64 %held, ptr %held.p
+  %number = load i64, ptr %number.p
+  %hart = shl i64 %number, 8
+  %who = or i64 %hart, %kind
+  %old = atomicrmw volatile add ptr %word, i64 {VERSION + WRITER} seq_cst
+  store atomic volatile i64 %who, ptr %last monotonic, align 8
+  %lock = and i64 %old, {LOCK}
+  %free = icmp eq i64 %lock, 0
+  br i1 %free, label %entered, label %spin
+spin:
+  %n = phi i64 [ 0, %0 ], [ %m, %again ]
+  %m = add i64 %n, 1
+  %now = load atomic volatile i64, ptr %word acquire, align 8
+  %now.lock = and i64 %now, {LOCK}
+  %now.free = icmp eq i64 %now.lock, 0
+  br i1 %now.free, label %entered, label %wait
+wait:
+  {_PAUSE}
+  %tired = icmp ugt i64 %m, {SPINS}
+  br i1 %tired, label %back, label %again
+again:
+  br label %spin
+back:
+  %undone = atomicrmw volatile sub ptr %word, i64 {WRITER} seq_cst
+  store volatile i64 0, ptr %held.p
+  ret i1 false
+entered:
+  %r = load i64, ptr %r.p
+  %mine = icmp eq i64 %r, %held
+  br i1 %mine, label %own, label %in
+own:
+{own}
+in:
+  ret i1 true
+}}
+define internal void @granule_leave(ptr %held.p, ptr %word) {{
+  %old = atomicrmw volatile sub ptr %word, i64 {WRITER} seq_cst
+  store volatile i64 0, ptr %held.p
+  ret void
+}}
+"""
+
+
+_PLACE = "ptr %page, ptr %granules, ptr %lasts, ptr %ram, i64 %offset"
+
+
+def tracked_store(size: int, exp: int) -> str:
+    """`i1 @tracked_store_N(place, value)`."""
+    bits = 8 * size
+    return f"""
+define i1 @tracked_store_{bits}({_PLACE}, i{bits} %value) cold noinline {{
+{_locate(exp)}
+{_enter(ScFailure.OTHER_STORE)}
+  br i1 %in, label %act, label %no
+act:
+  %p = getelementptr i8, ptr %ram, i64 %offset
+  store atomic volatile i{bits} %value, ptr %p release, align {size}
+{_LEAVE}
+  ret i1 true
+no:
+  ret i1 false
+}}
+"""
+
+
+def tracked_amo(op: AmoOp, size: int, exp: int) -> str:
+    """`{iN, i1} @tracked_<op>_N(place, operand)`."""
+    bits = 8 * size
+    return f"""
+define {{i{bits}, i1}} @tracked_{op.name.lower()}_{bits}({_PLACE}, i{bits} %value) cold noinline {{
+{_locate(exp)}
+{_enter(ScFailure.OTHER_AMO)}
+  br i1 %in, label %act, label %no
+act:
+  %p = getelementptr i8, ptr %ram, i64 %offset
+  %old = atomicrmw volatile {AMO_INSTRUCTION[op]} ptr %p, i{bits} %value seq_cst, align {size}
+{_LEAVE}
+{_give(bits, "%old")}
+no:
+  ret {{i{bits}, i1}} zeroinitializer
+}}
+"""
+
+
+def tracked_cas(size: int, exp: int) -> str:
+    """`{iN, i1} @tracked_cas_N(place, expected, desired)`.
+
+    One that sees at a glance that it will not match is a load, and ends no reservation (16 bytes have no glance).
+    """
+    bits = 8 * size
+    glance = f"""
+  %q = getelementptr i8, ptr %ram, i64 %offset
+  %seen = load atomic volatile i{bits}, ptr %q seq_cst, align {size}
+  %hopeless = icmp ne i{bits} %seen, %expected
+  br i1 %hopeless, label %other, label %enter
+other:
+{_give(bits, "%seen", ".o")}
+enter:
+"""
+    spans = size > 1 << exp
+    second = f"""
+second:
+{_word("held.p2", Hart.HELD_TOO)}
+  %g2 = add i64 %g, 1
+  %held2 = add i64 %held, 1
+  %word2 = getelementptr i64, ptr %granules, i64 %g2
+  %last2 = getelementptr i64, ptr %lasts, i64 %g2
+{_enter(ScFailure.OTHER_AMO, "2")}
+  br i1 %in2, label %act, label %undo
+undo:
+{_LEAVE}
+  br label %no
+"""
+    return f"""
+define {{i{bits}, i1}} @tracked_cas_{bits}({_PLACE}, i{bits} %expected, i{bits} %desired) cold noinline {{
+{_locate(exp)}
+{glance if size < 16 else ""}
+{_enter(ScFailure.OTHER_AMO)}
+  br i1 %in, label %{"second" if spans else "act"}, label %no
+{second if spans else ""}
+act:
+  %p = getelementptr i8, ptr %ram, i64 %offset
+  %pair = cmpxchg volatile ptr %p, i{bits} %expected, i{bits} %desired seq_cst seq_cst, align {size}
+  %old = extractvalue {{i{bits}, i1}} %pair, 0
+{"  call void @granule_leave(ptr %held.p2, ptr %word2)" if spans else ""}
+{_LEAVE}
+{_give(bits, "%old")}
+no:
+  ret {{i{bits}, i1}} zeroinitializer
+}}
+"""
+
+
+def _give(bits: int, value: str, suffix: str = "") -> str:
+    return f"""
+  %give{suffix} = insertvalue {{i{bits}, i1}} {{i{bits} poison, i1 true}}, i{bits} {value}, 0
+  ret {{i{bits}, i1}} %give{suffix}
+"""
+
+
+def tracked_lr(size: int, exp: int) -> str:
+    """`{iN, i1} @tracked_lr_N(place)`: reads between two looks at a free word that has not changed."""
+    bits = 8 * size
+    return f"""
+define {{i{bits}, i1}} @tracked_lr_{bits}({_PLACE}) noinline {{
+{_locate(exp)}
+{_word("r.p", Hart.RESERVATION)}
+{_word("a.p", Hart.RESERVATION_ADDRESS)}
+{_word("s.p", Hart.RESERVATION_SIZE)}
+{_word("v.p", Hart.RESERVATION_VERSION)}
+  %p = getelementptr i8, ptr %ram, i64 %offset
+  br label %look
+look:
+  %n = phi i64 [ 0, %0 ], [ %m, %again ]
+  %m = add i64 %n, 1
+  %w = load atomic volatile i64, ptr %word acquire, align 8
+  %busy = and i64 %w, {LOCK | WRITERS}
+  %free = icmp eq i64 %busy, 0
+  br i1 %free, label %read, label %wait
+read:
+  %data = load atomic volatile i{bits}, ptr %p acquire, align {size}
+  %w2 = load atomic volatile i64, ptr %word acquire, align 8
+  %same = icmp eq i64 %w, %w2
+  br i1 %same, label %done, label %wait
+wait:
+  {_PAUSE}
+  %tired = icmp ugt i64 %m, {SPINS}
+  br i1 %tired, label %no, label %again
+again:
+  br label %look
+done:
+  store i64 %offset, ptr %a.p
+  store i64 {size}, ptr %s.p
+  store i64 %w, ptr %v.p
+  store i64 %held, ptr %r.p
+{_give(bits, "%data")}
+no:
+  ret {{i{bits}, i1}} zeroinitializer
+}}
+"""
+
+
+def sc_failed() -> str:
+    """`void @sc_failed(page, cause)`: count a failure."""
+    return f"""
+define void @sc_failed(ptr %page, i64 %cause) cold {{
+  %i = add i64 %cause, {int(Hart.SC_FAILURES)}
+  %p = getelementptr i64, ptr %page, i64 %i
+  %old = load i64, ptr %p
+  %new = add i64 %old, 1
+  store i64 %new, ptr %p
+  ret void
+}}
+"""
+
+
+def tracked_sc(size: int, exp: int, exact: bool) -> str:
+    """`i1 @tracked_sc_N(place, value, none)`: whether it failed; `none` is the cause if nothing is reserved."""
+    bits = 8 * size
+    exactly = f"""
+{_word("a.p", Hart.RESERVATION_ADDRESS)}
+{_word("s.p", Hart.RESERVATION_SIZE)}
+  %a = load i64, ptr %a.p
+  %s = load i64, ptr %s.p
+  %a.same = icmp eq i64 %a, %offset
+  %s.same = icmp eq i64 %s, {size}
+  %exact = and i1 %a.same, %s.same
+  br i1 %exact, label %try, label %inexact
+inexact:
+  call void @sc_failed(ptr %page, i64 {ScFailure.ADDRESS_MISMATCH})
+  ret i1 true
+"""
+    return f"""
+define i1 @tracked_sc_{bits}({_PLACE}, i{bits} %value, i64 %none) noinline {{
+{_locate(exp)}
+{_word("r.p", Hart.RESERVATION)}
+{_word("v.p", Hart.RESERVATION_VERSION)}
+{_word("number.p", Hart.NUMBER)}
+{_word("lost.p", Hart.RESERVATION_LOST)}
+  %r = load i64, ptr %r.p
+  store i64 0, ptr %r.p
+  %any = icmp ne i64 %r, 0
+  br i1 %any, label %reserved, label %nothing
+nothing:
+  %lost = load i64, ptr %lost.p
+  store i64 0, ptr %lost.p
+  %known = icmp ne i64 %lost, 0
+  %lost.cause = sub i64 %lost, 1
+  %cause0 = select i1 %known, i64 %lost.cause, i64 %none
+  call void @sc_failed(ptr %page, i64 %cause0)
+  ret i1 true
+reserved:
+  %here = icmp eq i64 %r, %held
+  br i1 %here, label %{"check" if exact else "try"}, label %elsewhere
+elsewhere:
+  call void @sc_failed(ptr %page, i64 {ScFailure.GRANULE_MISMATCH})
+  ret i1 true
+{"check:" + exactly if exact else ""}
+try:
+  %v = load i64, ptr %v.p
+  store volatile i64 %held, ptr %held.p
+  %locked = or i64 %v, {LOCK}
+  %pair = cmpxchg volatile ptr %word, i64 %v, i64 %locked seq_cst seq_cst
+  %got = extractvalue {{i64, i1}} %pair, 1
+  br i1 %got, label %write, label %broken
+broken:
+  store volatile i64 0, ptr %held.p
+  %who = load atomic volatile i64, ptr %last monotonic, align 8
+  %cause = and i64 %who, 255
+  call void @sc_failed(ptr %page, i64 %cause)
+  ret i1 true
+write:
+  %p = getelementptr i8, ptr %ram, i64 %offset
+  %number = load i64, ptr %number.p
+  %hart = shl i64 %number, 8
+  %me = or i64 %hart, {ScFailure.OTHER_SC}
+  store atomic volatile i64 %me, ptr %last monotonic, align 8
+  store atomic volatile i{bits} %value, ptr %p release, align {size}
+  %release = atomicrmw volatile add ptr %word, i64 {VERSION - LOCK} seq_cst
+  store volatile i64 0, ptr %held.p
+  ret i1 false
+}}
+"""
+
+
+SUPPORT: tuple[str, ...] = (
+    *(f"tracked_store_{8 * size}" for size in (1, 2, 4, 8)),
+    *(f"tracked_{op.name.lower()}_{8 * size}" for op in AmoOp for size in (1, 2, 4, 8)),
+    *(f"tracked_cas_{8 * size}" for size in (1, 2, 4, 8, 16)),
+    *(f"tracked_lr_{8 * size}" for size in (4, 8)),
+    *(f"tracked_sc_{8 * size}" for size in (4, 8)),
+    "sc_failed",
+)
+"""The functions, in the order of the table."""
+
+
+def support_ir(exp: int, *, own_store_breaks: bool, exact: bool) -> str:
+    """A module's text with all of SUPPORT, for granules of 2**exp bytes."""
+    plain, reservable = (1, 2, 4, 8), (4, 8)
+    return "\n".join(
+        [
+            enter(own_store_breaks),
+            sc_failed(),
+            *(tracked_store(size, exp) for size in plain),
+            *(tracked_amo(op, size, exp) for op in AmoOp for size in plain),
+            *(tracked_cas(size, exp) for size in (*plain, 16)),
+            *(tracked_lr(size, exp) for size in reservable),
+            *(tracked_sc(size, exp, exact) for size in reservable),
+        ]
+    )

@@ -1,0 +1,780 @@
+"""`inline`: the hart's own native code performs every atomic, with host atomics; the bus arbitrates what that cannot.
+
+Owns the fast paths, and the argument that they keep the rules. For full speed.
+
+How it works
+============
+*Untracked pages* (page-map byte 0): stores are plain host stores and AMOs single host atomics, behind one test of the
+byte. An LR/SC pair with nothing but register arithmetic and forward exits between is *fused*: LR is a load that
+remembers its value, SC is one host compare-and-swap from that value.
+
+*Tracked pages*: each granule has a word `version | writers | lock` (`bus.granule`).
+
+- A store, AMO or AMOCAS *enters* as a shared writer: one fetch-and-add that raises version and writers together. If
+  it finds the lock it waits for the SC to finish (bounded; else it backs out). It acts, and *leaves*: writers falls.
+- LR waits for a word with no writer and no lock, reads the data, and sees that the word is still the same: its
+  reservation is that word.
+- SC is a compare-and-swap of the word from its reservation to the same with lock; if that succeeds it stores, and
+  releases with an addition that raises the version and drops the lock.
+
+A page becomes tracked at the first LR on it that is not fused: the hart asks the bus, which sets TRACKED and PENDING,
+waits for quiescence (`bus.quiescence`) and clears PENDING. While PENDING, stores already use the word, LRs wait.
+
+Why the rules of the architecture page hold
+===========================================
+On x86-64 host atomics are full barriers, loads and stores are TSO; on AArch64 read-modify-writes are acquire and
+release, the loads in LR acquire, the stores in SC and in writers release. Let W be a write by another hart.
+
+1. *Tracked.* W enters before it acts, and entering changes the word for good (versions only grow; 48 bits do not wrap
+   in practice: a write per nanosecond takes three days, and a wrap must hit within one LR/SC). If W entered before LR's
+   first look at the word, LR waited until it left, so W is ordered before LR's read. If W entered after the look, then
+   either LR's second look sees it and LR repeats, or W entered after LR read, and SC's compare fails whenever W
+   entered before it. If W enters after SC's compare it finds the lock and acts after SC's store (the release is
+   ordered after that store). So no W acts between LR's read and a successful SC. Values play no role.
+   W cannot have been decided while the page was untracked: LR ran after quiescence, and byte and store have no
+   safepoint between them.
+   *Fused.* The SC's compare-and-swap is one instant; if the value equals the one LR read, LR could as well have
+   read it at that instant: nothing between LR and SC looks at memory or at anything that other harts change, so no
+   execution can tell. Then nothing lies between, whatever happened before: A -> B -> A is harmless. If the page
+   has become tracked since, SC fails (PAGE_TRANSITION), because a host compare-and-swap would not be seen by words.
+   In the interpreter "nothing between" is checked as it runs: any memory access, fence or trap of the hart ends a
+   fused reservation. In native code it is proved from the instructions' effects before (`hart.isa.window`).
+2. SC clears RESERVATION in the hart's page before anything else; a fused LR clears it too, so that an earlier
+   reservation never outlives a later LR. The granule is compared before the word.
+3. Untracked: AMO, AMOCAS and fused SC are single host atomics on the data. Tracked: AMOs are host atomics on the data
+   as well, so they are indivisible against the other writers' stores; SC holds the lock, with no writer inside.
+   A page in transition has both kinds of writers, and neither needs the word to be indivisible against the other;
+   LR and SC, which do, wait until the transition is over.
+4. Each write is one host store or atomic to its bytes: the host's coherence order is the order. For tracked granules
+   it agrees with the order of versions as far as SCs are concerned.
+5. An SC fails only if some hart entered or took the lock since its LR, or changed the value: a store or another SC
+   got through, or an AMOCAS that matched when it looked. LR, loads and failed SCs change no word. Waiting is
+   bounded everywhere and then yields the host's processor, so with more harts than cores a descheduled holder runs.
+6. A fused SC and an untracked AMO are one host instruction: done or not. On tracked pages the hart's page names, from
+   before it enters until after it leaves, the granule it may hold (HELD). When a hart dies, the bus freezes the
+   page: it sets FROZEN and waits for quiescence. No live hart is then inside a word of the page, and none gets in:
+   each leaves the access to the interpreter, whose port waits at the bus. So the word's writers and lock are the dead
+   hart's: the bus clears them and raises the version, which at worst fails an SC. The one store of the dead hart's
+   write is done or not.
+   Waiting for a lock never blocks this: after its bounded wait a writer backs out and passes a safepoint.
+   If the bus dies, its successor finds TRACKED, PENDING and FROZEN in the page map and the dead harts' HELD, and does
+   those steps again; they do not depend on how far they got.
+7. A failed SC counts its cause in the hart's page: the writer table says what kind of write came last.
+
+Published alternatives: comparing values alone (QEMU) breaks rule 1; a table of store tests or last writers, hashed
+(Kristien et al., CGO 2021) costs each store a write; page protection costs a fault and stops the world for each LR.
+Here an untracked store pays a test of a byte that stays in the first-level cache, and most programs, whose LR/SC
+pairs all fuse, never track a page.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+from bus.access import AmoOp, AtomicKind, MemoryFault, Order, ScFailure
+from bus.granule import AMO_INSTRUCTION, LOCK, SUPPORT, VERSION, WRITER, WRITERS, support_ir
+from bus.layout import PAGE_EXP, Doorbell, Hart, PageState
+from bus.link import BusLost
+from bus.lowering import AccessEmitter, Value, count, full_fence, page_byte, plain_load, plain_store
+from bus.messages import Kind
+from bus.native import compile_module, host_atomics
+from bus.policies import ArbiterContext, Policy, PortContext, Refused, Reservations
+
+_AWAY = PageState.FROZEN | PageState.WATCHED
+_PLACE = "ptr %page, ptr %granules, ptr %lasts, ptr %ram"
+_MASK = (1 << 64) - 1
+
+
+class InlineLowering:
+    """The policy's accesses as IR; the port runs the same code."""
+
+    def __init__(self, reservations: Reservations, *, watching: bool = True) -> None:
+        """Code depends on how reservations behave; `watching` if WATCHED pages are left to the interpreter."""
+        self._rules = reservations
+        self._exp = reservations.reservation_set_size_exp
+        self._ignored = 0 if watching else int(PageState.WATCHED)
+
+    def load(self, e: AccessEmitter, offset: Value, size: int, order: Order) -> str | None:
+        """Loads look at no word."""
+        value = plain_load(e, offset, size, order)
+        if order:
+            count(e, AtomicKind.LOAD_ACQUIRE)
+        return value
+
+    def store(self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order) -> bool:
+        """A plain host store, or a shared writer."""
+        byte = self._byte(e, offset)
+        fast, slow, done = e.label(), e.label(), e.label()
+        self._if_untracked(e, byte, fast, slow)
+        plain_store(e, offset, size, value, order)
+        e.line(f"br label %{done}")
+        self._if_open(e, byte, slow)
+        function = self._support(e, f"tracked_store_{8 * size}")
+        ok = e.value(f"call i1 {function}({_PLACE}, i64 {offset}, i{8 * size} {value})")
+        e.line(f"br i1 {ok}, label %{done}, label %{e.interpret()}")
+        e.begin(done)
+        if order:
+            count(e, AtomicKind.STORE_RELEASE)
+        return True
+
+    def amo(
+        self, e: AccessEmitter, op: AmoOp, offset: Value, size: int, operand: str, order: Order
+    ) -> str | None:
+        """A host atomic, inside the granule where it is tracked."""
+        bits = 8 * size
+        pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
+        old = self._either(
+            e,
+            offset,
+            bits,
+            lambda: e.value(
+                f"atomicrmw volatile {AMO_INSTRUCTION[op]} ptr {pointer}, i{bits} {operand} seq_cst, align {size}"
+            ),
+            f"tracked_{op.name.lower()}_{bits}",
+            f"({_PLACE}, i64 {offset}, i{bits} {operand})",
+        )
+        count(e, AtomicKind.AMO)
+        return old
+
+    def compare_and_swap(
+        self, e: AccessEmitter, offset: Value, size: int, expected: str, desired: str, order: Order
+    ) -> str | None:
+        """A host compare-and-swap, inside the granule where it is tracked."""
+        bits = 8 * size
+        pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
+
+        def swap() -> str:
+            pair = e.value(
+                f"cmpxchg volatile ptr {pointer}, i{bits} {expected}, i{bits} {desired} seq_cst seq_cst, align {size}"
+            )
+            return e.value(f"extractvalue {{i{bits}, i1}} {pair}, 0")
+
+        old = self._either(
+            e,
+            offset,
+            bits,
+            swap,
+            f"tracked_cas_{bits}",
+            f"({_PLACE}, i64 {offset}, i{bits} {expected}, i{bits} {desired})",
+        )
+        count(e, AtomicKind.CAS)
+        return old
+
+    def load_reserved(
+        self, e: AccessEmitter, offset: Value, size: int, order: Order, fused: str | None
+    ) -> str | None:
+        """A remembered load where it is fused and the page untracked; else the word's version."""
+        bits = 8 * size
+        if order & Order.RL:
+            full_fence(e)
+        byte = self._byte(e, offset)
+        name, arguments = f"tracked_lr_{bits}", f"({_PLACE}, i64 {offset})"
+        if fused is None:
+            e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
+            value, _ = self._call(e, bits, name, arguments)
+            count(e, AtomicKind.LR)
+            return value
+        fast, slow, done = e.label(), e.label(), e.label()
+        self._if_untracked(e, byte, fast, slow)
+        pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
+        read = e.value(f"load atomic volatile i{bits}, ptr {pointer} acquire, align {size}")
+        e.line(f"store i{bits} {read}, ptr {e.slot(fused, bits)}")
+        reservation = e.value(f"getelementptr i64, ptr %page, i64 {int(Hart.RESERVATION)}")
+        e.line(f"store i64 0, ptr {reservation}")
+        e.line(f"br label %{done}")
+        e.begin(slow)
+        e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
+        tracked, last = self._call(e, bits, name, arguments)
+        e.line(f"br label %{done}")
+        e.begin(done)
+        value = e.value(f"phi i{bits} [ {read}, %{fast} ], [ {tracked}, %{last} ]")
+        count(e, AtomicKind.LR)
+        return value
+
+    def store_conditional(
+        self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order, fused: str | None
+    ) -> str | None:
+        """One compare-and-swap, of the data or of the word."""
+        if self._rules.spurious_sc_failure:
+            return None
+        bits = 8 * size
+        byte = self._byte(e, offset)
+        name = f"tracked_sc_{bits}"
+        arguments = f"({_PLACE}, i64 {offset}, i{bits} {value}, i64 "
+        if fused is None:
+            e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
+            failed = e.value(f"call i1 {self._support(e, name)}{arguments}{ScFailure.NO_RESERVATION})")
+            count(e, AtomicKind.SC)
+            return failed
+        fast, slow, done, lost = e.label(), e.label(), e.label(), e.label()
+        self._if_untracked(e, byte, fast, slow)
+        expected = e.value(f"load i{bits}, ptr {e.slot(fused, bits)}")
+        pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
+        pair = e.value(
+            f"cmpxchg volatile ptr {pointer}, i{bits} {expected}, i{bits} {value} seq_cst seq_cst, align {size}"
+        )
+        swapped = e.value(f"extractvalue {{i{bits}, i1}} {pair}, 1")
+        e.line(f"br i1 {swapped}, label %{done}, label %{lost}")
+        e.begin(lost)
+        e.line(f"call void {self._support(e, 'sc_failed')}(ptr %page, i64 {ScFailure.VALUE_CHANGED})")
+        e.line(f"br label %{done}")
+        go = self._if_open(e, byte, slow)
+        by_word = e.value(f"call i1 {self._support(e, name)}{arguments}{ScFailure.PAGE_TRANSITION})")
+        e.line(f"br label %{done}")
+        e.begin(done)
+        failed = e.value(f"phi i1 [ false, %{fast} ], [ true, %{lost} ], [ {by_word}, %{go} ]")
+        count(e, AtomicKind.SC)
+        return failed
+
+    def _byte(self, e: AccessEmitter, offset: Value) -> str:
+        byte = page_byte(e, offset)
+        return e.value(f"and i8 {byte}, {~self._ignored & 0xFF}") if self._ignored else byte
+
+    def _support(self, e: AccessEmitter, name: str) -> str:
+        """A function of `bus.granule`, by its place in the table."""
+        slot = e.value(f"getelementptr ptr, ptr %support, i64 {SUPPORT.index(name)}")
+        return e.value(f"load ptr, ptr {slot}")
+
+    def _if_untracked(self, e: AccessEmitter, byte: str, fast: str, slow: str) -> None:
+        untracked = e.value(f"icmp eq i8 {byte}, 0")
+        e.line(f"br i1 {untracked}, label %{fast}, label %{slow}, !prof !0")
+        e.begin(fast)
+
+    def _if_open(self, e: AccessEmitter, byte: str, slow: str) -> str:
+        """Begin `slow`; go on, in the block returned, unless the page is the interpreter's."""
+        e.begin(slow)
+        away = e.value(f"and i8 {byte}, {int(_AWAY)}")
+        go = e.label()
+        e.line(f"br i1 {e.value(f'icmp ne i8 {away}, 0')}, label %{e.interpret()}, label %{go}")
+        e.begin(go)
+        return go
+
+    def _call(self, e: AccessEmitter, bits: int, name: str, arguments: str) -> tuple[str, str]:
+        """The value of a function that may give up, and the block after it."""
+        pair = e.value(f"call {{i{bits}, i1}} {self._support(e, name)}{arguments}")
+        ok = e.value(f"extractvalue {{i{bits}, i1}} {pair}, 1")
+        value = e.value(f"extractvalue {{i{bits}, i1}} {pair}, 0")
+        after = e.label()
+        e.line(f"br i1 {ok}, label %{after}, label %{e.interpret()}")
+        e.begin(after)
+        return value, after
+
+    def _either(
+        self,
+        e: AccessEmitter,
+        offset: Value,
+        bits: int,
+        untracked: Callable[[], str],
+        name: str,
+        arguments: str,
+    ) -> str:
+        byte = self._byte(e, offset)
+        fast, slow, done = e.label(), e.label(), e.label()
+        self._if_untracked(e, byte, fast, slow)
+        direct = untracked()
+        e.line(f"br label %{done}")
+        self._if_open(e, byte, slow)
+        tracked, last = self._call(e, bits, name, arguments)
+        e.line(f"br label %{done}")
+        e.begin(done)
+        return e.value(f"phi i{bits} [ {direct}, %{fast} ], [ {tracked}, %{last} ]")
+
+
+class _Standalone:
+    """An emitter for one access as a C function: `i64 f(ptr context, i64 offset, i64 a, i64 b, i64 c, i64 d)`.
+
+    It returns 0, or 1 where compiled code would leave the access to the interpreter; values come back in the
+    context. So the interpreter's port and compiled code run the same lowering.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._counter = 0
+        self._slots: dict[str, str] = {}
+        self._head = [
+            f"define i64 @{name}(ptr %c, i64 %offset, i64 %a, i64 %b, i64 %c2, i64 %d) {{",
+            "entry:",
+        ]
+        for index, pointer in enumerate(_CONTEXT):
+            self._head.append(f"  %{pointer}.p = getelementptr i64, ptr %c, i64 {index}")
+            self._head.append(f"  %{pointer} = load ptr, ptr %{pointer}.p")
+        self._lines: list[str] = ["  br label %body", "body:"]
+
+    def text(self) -> str:
+        """The function; nothing may be emitted after."""
+        return "\n".join([*self._head, *self._lines, "  ret i64 0", "bail:", "  ret i64 1", "}", ""])
+
+    def value(self, text: str) -> str:
+        self._counter += 1
+        self._lines.append(f"  %v{self._counter} = {text}")
+        return f"%v{self._counter}"
+
+    def line(self, text: str) -> None:
+        self._lines.append("  " + text)
+
+    def label(self) -> str:
+        self._counter += 1
+        return f"l{self._counter}"
+
+    def begin(self, label: str) -> None:
+        self._lines.append(f"{label}:")
+
+    def interpret(self) -> str:
+        return "bail"
+
+    def unless(self, condition: str) -> None:
+        go = self.label()
+        self.line(f"br i1 {condition}, label %bail, label %{go}")
+        self.begin(go)
+
+    def slot(self, name: str, bits: int) -> str:
+        if name not in self._slots:
+            self._slots[name] = f"%slot.{name}"
+            self._head.append(f"  %slot.{name} = alloca i{bits}")
+        return self._slots[name]
+
+    def narrow(self, name: str, size: int) -> str:
+        """A parameter as an integer of `size` bytes."""
+        return name if size == 8 else self.value(f"trunc i64 {name} to i{8 * size}")
+
+    def wide(self, low: str, high: str) -> str:
+        """Two parameters as an i128."""
+        parts = [self.value(f"zext i64 {p} to i128") for p in (low, high)]
+        return self.value(f"or i128 {parts[0]}, {self.value(f'shl i128 {parts[1]}, 64')}")
+
+    def give(self, value: str | None, bits: int) -> None:
+        """Put a value into the context."""
+        assert value is not None
+        low = value
+        if bits == 128:
+            low = self.value(f"trunc i128 {value} to i64")
+            high = self.value(f"trunc i128 {self.value(f'lshr i128 {value}, 64')} to i64")
+            self.line(
+                f"store i64 {high}, ptr {self.value(f'getelementptr i64, ptr %c, i64 {len(_CONTEXT) + 1}')}"
+            )
+        elif bits < 64:
+            low = self.value(f"zext i{bits} {value} to i64")
+        self.line(f"store i64 {low}, ptr {self.value(f'getelementptr i64, ptr %c, i64 {len(_CONTEXT)}')}")
+
+
+_CONTEXT = ("page", "page_map", "granules", "lasts", "ram", "support")
+_Function = Callable[[int, int, int, int, int, int], int]
+_SLOT = "pair"
+
+
+class _Functions:
+    """The standalone accesses of one set of reservation rules, compiled; see `_Standalone`."""
+
+    def __init__(self, rules: Reservations) -> None:
+        # The port injects failures itself.
+        lowering = InlineLowering(replace(rules, spurious_sc_failure=0.0), watching=False)
+        pieces: list[str] = []
+        names: list[str] = []
+
+        def function(name: str, body: Callable[[_Standalone], None]) -> None:
+            e = _Standalone(name)
+            body(e)
+            names.append(name)
+            pieces.append(e.text())
+
+        order = Order.NONE
+        for size in (1, 2, 4, 8, 16):
+            bits = 8 * size
+            if size == 16:
+
+                def cas16(e: _Standalone) -> None:
+                    old = lowering.compare_and_swap(
+                        e, "%offset", 16, e.wide("%a", "%b"), e.wide("%c2", "%d"), order
+                    )
+                    e.give(old, 128)
+
+                function("cas16", cas16)
+                continue
+
+            def store(e: _Standalone, size: int = size) -> None:
+                lowering.store(e, "%offset", size, e.narrow("%a", size), order)
+
+            def cas(e: _Standalone, size: int = size, bits: int = bits) -> None:
+                expected, desired = e.narrow("%a", size), e.narrow("%c2", size)
+                e.give(lowering.compare_and_swap(e, "%offset", size, expected, desired, order), bits)
+
+            function(f"store{size}", store)
+            function(f"cas{size}", cas)
+            for op in AmoOp:
+
+                def amo(e: _Standalone, op: AmoOp = op, size: int = size, bits: int = bits) -> None:
+                    e.give(lowering.amo(e, op, "%offset", size, e.narrow("%a", size), order), bits)
+
+                function(f"amo{int(op)}.{size}", amo)
+            if size >= 4:
+
+                def lr(e: _Standalone, size: int = size, bits: int = bits) -> None:
+                    e.give(lowering.load_reserved(e, "%offset", size, order, None), bits)
+
+                def sc(e: _Standalone, size: int = size) -> None:
+                    failed = lowering.store_conditional(e, "%offset", size, e.narrow("%a", size), order, None)
+                    e.give(failed, 1)
+
+                def fused(e: _Standalone, size: int = size, bits: int = bits) -> None:
+                    e.line(f"store i{bits} {e.narrow('%b', size)}, ptr {e.slot(_SLOT, bits)}")
+                    failed = lowering.store_conditional(
+                        e, "%offset", size, e.narrow("%a", size), order, _SLOT
+                    )
+                    e.give(failed, 1)
+
+                function(f"lr{size}", lr)
+                function(f"sc{size}", sc)
+                function(f"fused{size}", fused)
+        text = support_ir(
+            rules.reservation_set_size_exp,
+            own_store_breaks=rules.invalidate_on_same_hart_store,
+            exact=rules.require_exact_reservation_addr,
+        )
+        self._engine = compile_module("\n".join([text, *pieces, _WEIGHTS]), 0)
+        self._table = (ctypes.c_uint64 * len(SUPPORT))(
+            *(self._engine.get_function_address(name) for name in SUPPORT)
+        )
+        self.support = ctypes.addressof(self._table)
+        """Host address of the table that compiled guest code calls through."""
+        prototype = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 7)
+        self.by_name: dict[str, _Function] = {
+            name: prototype(self._engine.get_function_address(name)) for name in names
+        }
+
+
+_WEIGHTS = """
+!0 = !{!"branch_weights", i32 2000, i32 1}
+!2 = !{!"branch_weights", i32 1, i32 2000}
+"""
+
+
+@cache
+def _functions(rules: Reservations) -> _Functions:
+    return _Functions(replace(rules, seed=0))
+
+
+def preload() -> None:
+    """Compile what ports with default rules need, so that forked harts find it ready."""
+    _functions(Reservations())
+
+
+class InlinePort:
+    """A hart's memory port under `inline`."""
+
+    def __init__(self, context: PortContext) -> None:
+        """Attach to the VM's memory; the link must have joined."""
+        segment, geometry = context.segment, context.segment.geometry
+        self._memory = segment.memory
+        self._base = segment.memory.base
+        self._page = segment.harts[context.hart]
+        self._page_map = segment.page_map
+        self._granules = segment.granules
+        self._exp = geometry.granule_exp
+        self._link = context.link
+        self._hart = context.hart
+        self._rules = context.reservations
+        functions = _functions(context.reservations)
+        self.support = functions.support
+        self._call = functions.by_name
+        self._words = (ctypes.c_uint64 * (len(_CONTEXT) + 2))(
+            self._page.address(0),
+            segment.address + geometry.page_map_offset,
+            segment.address + geometry.granule_offset,
+            segment.address + geometry.writer_offset,
+            segment.address + geometry.ram_offset,
+            self.support,
+        )
+        self._result = len(_CONTEXT)
+        self._at = ctypes.addressof(self._words)
+        self._fence = host_atomics().fence
+        self._fused: tuple[int, int, int] | None = None
+        """Address, size and value of a fused LR whose SC may follow."""
+        self._random = random.Random(f"{context.reservations.seed}/{context.hart}")
+
+    def forget_fused(self) -> None:
+        """Instructions have run that this port did not see."""
+        self._fused = None
+
+    # Accesses
+
+    def load(self, address: int, size: int, order: Order = Order.NONE) -> int:
+        """Read RAM directly."""
+        self._fused = None
+        if not order:
+            return self._memory.load(address, size)
+        self._memory.aligned_offset(address, size)
+        self._page[Hart.ATOMICS + AtomicKind.LOAD_ACQUIRE] += 1
+        self._fence()
+        value = self._memory.load(address, size)
+        self._fence()
+        return value
+
+    def store(self, address: int, size: int, value: int, order: Order = Order.NONE) -> None:
+        """Write directly, or as a shared writer."""
+        self._fused = None
+        if order:
+            self._memory.aligned_offset(address, size)
+            self._page[Hart.ATOMICS + AtomicKind.STORE_RELEASE] += 1
+            self._fence()
+        offset = self._memory.offset(address, size)
+        pages = self._page_map
+        tracking = PageState.TRACKED | PageState.FROZEN
+        if not (pages[offset >> PAGE_EXP] | pages[offset + size - 1 >> PAGE_EXP]) & tracking:
+            self._memory.store(address, size, value)
+        elif offset & (size - 1):
+            for i in range(size):  # a misaligned store need not be atomic
+                self._do(offset + i, "store1", value >> 8 * i & 0xFF)
+        else:
+            self._do(offset, f"store{size}", value & _MASK)
+        if order:
+            self._fence()
+
+    def load_reserved(self, address: int, size: int, order: Order, fusable: bool = False) -> int:
+        """LR: fused if the instructions after it allow, else by the granule's word."""
+        offset = self._memory.aligned_offset(address, size)
+        self._fused = None
+        if order & Order.RL:
+            self._fence()
+        if fusable and not self._page_map[offset >> PAGE_EXP] & ~PageState.WATCHED:
+            value = self._memory.load(address, size)
+            self._fence()
+            self._page[Hart.RESERVATION] = 0
+            self._page[Hart.ATOMICS + AtomicKind.LR] += 1
+            self._fused = (address, size, value)
+            return value
+        if self._page_map[offset >> PAGE_EXP] & ~PageState.WATCHED != PageState.TRACKED:
+            self._link.call(Kind.TRACK, address)
+        return self._do(offset, f"lr{size}")
+
+    def store_conditional(self, address: int, size: int, value: int, order: Order) -> bool:
+        """SC: one compare-and-swap, of the data or of the word."""
+        offset = self._memory.aligned_offset(address, size)
+        fused, self._fused = self._fused, None
+        probability = self._rules.spurious_sc_failure
+        if probability and self._random.random() < probability:
+            self._page[Hart.RESERVATION] = 0
+            self._page[Hart.ATOMICS + AtomicKind.SC] += 1
+            self._page[Hart.SC_FAILURES + ScFailure.INJECTED] += 1
+            return False
+        if fused is not None and fused[:2] == (address, size):
+            return not self._do(offset, f"fused{size}", value & _MASK, fused[2])
+        if not self._page[Hart.RESERVATION] or not self._page_map[offset >> PAGE_EXP] & PageState.TRACKED:
+            self._page[Hart.RESERVATION] = 0
+            self._page[Hart.ATOMICS + AtomicKind.SC] += 1
+            lost = self._page[Hart.RESERVATION_LOST]
+            self._page[Hart.RESERVATION_LOST] = 0
+            cause = lost - 1 if lost else ScFailure.GRANULE_MISMATCH if fused else ScFailure.NO_RESERVATION
+            self._page[Hart.SC_FAILURES + cause] += 1
+            return False
+        return not self._do(offset, f"sc{size}", value & _MASK)
+
+    def amo(self, op: AmoOp, address: int, size: int, operand: int, order: Order) -> int:
+        """One host atomic."""
+        offset = self._memory.aligned_offset(address, size)
+        self._fused = None
+        return self._do(offset, f"amo{int(op)}.{size}", operand & _MASK)
+
+    def compare_and_swap(self, address: int, size: int, expected: int, desired: int, order: Order) -> int:
+        """One host compare-and-swap."""
+        offset = self._memory.aligned_offset(address, size)
+        self._fused = None
+        low = self._do(
+            offset,
+            f"cas{size}",
+            expected & _MASK,
+            expected >> 64 & _MASK,
+            desired & _MASK,
+            desired >> 64 & _MASK,
+        )
+        return low | self._words[self._result + 1] << 64 if size == 16 else low
+
+    def _do(self, offset: int, name: str, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:
+        """Perform an access, waiting as long as its page is frozen or its word is held."""
+        function = self._call[name]
+        while function(self._at, offset, a, b, c, d):
+            if self._page_map[offset >> PAGE_EXP] & PageState.FROZEN:
+                self._link.call(Kind.TRACK, self._base + offset)
+                continue
+            if self._page[Hart.DOORBELL] & Doorbell.STOP:
+                raise BusLost("stopped while another hart holds the granule")
+            os.sched_yield()
+        return self._words[self._result]
+
+    # The rest
+
+    def fence(self, predecessor: int, successor: int) -> None:
+        """A full host fence: stronger than any FENCE asks for."""
+        self._fused = None
+        self._fence()
+
+    def fetch(self, address: int, size: int) -> int:
+        """Read code directly."""
+        return self._memory.load(address, size)
+
+    def wait_on_reservation(self, timeout_s: float | None) -> None:
+        """Look at the granule's word, ever less often, until it changes or the doorbell rings."""
+        granule = self._page[Hart.RESERVATION] - 1
+        if granule < 0:
+            return
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        pause = 10e-6
+        while (
+            self._granules[granule] == self._page[Hart.RESERVATION_VERSION]
+            and not self._page[Hart.DOORBELL]
+            and (deadline is None or time.monotonic() < deadline)
+        ):
+            time.sleep(pause)
+            pause = min(2 * pause, 1e-3)
+            if deadline is None and pause == 1e-3:
+                return  # the hart looks at its timer and its interrupts, and stalls again if it likes
+
+    def end_reservation(self, trap: bool) -> None:
+        """A fused reservation ends with any trap; another one if it is so configured."""
+        self._fused = None
+        if (self._rules.invalidate_on_trap or not trap) and self._page[Hart.RESERVATION]:
+            self._page[Hart.RESERVATION] = 0
+            self._page[Hart.RESERVATION_LOST] = 1 + ScFailure.TRAP
+
+
+class InlineArbiter:
+    """The bus process's half: tracking, and the words of dead harts."""
+
+    def __init__(self, context: ArbiterContext) -> None:
+        """Take over the segment as it is: new, or left behind by a bus process that died."""
+        segment = context.segment
+        self._context = context
+        self._memory = segment.memory
+        self._page_map = segment.page_map
+        self._granules = segment.granules
+        self._writers = segment.writers
+        self._pages = tuple(hart.view for hart in segment.harts)
+        self._exp = segment.geometry.granule_exp
+        self._fetch_add = host_atomics().fetch_add
+        self._waiting: dict[int, dict[int, int]] = {}
+        """By page in transition: request id by hart."""
+        for page, byte in enumerate(self._page_map):
+            if byte & PageState.PENDING:
+                self._waiting[page] = {}
+                self._begin(page)
+        for hart, words in enumerate(self._pages):
+            if words[Hart.STARTED] and not words[Hart.JOINED]:
+                self.hart_gone(hart)
+
+    def handle(self, hart: int, request: list[int]) -> None:
+        """TRACK; everything else is the harts' own."""
+        kind, request_id = request[0], request[1]
+        if kind != Kind.TRACK:
+            self._context.refuse(
+                hart, request_id, f"{Kind(kind).name}: harts do this themselves under inline"
+            )
+            return
+        try:
+            page = self._memory.offset(request[2], 1) >> PAGE_EXP
+        except MemoryFault as fault:
+            self._context.refuse(hart, request_id, str(fault))
+            return
+        self._context.quiescence.rests(hart)
+        byte = self._page_map[page]
+        if byte & PageState.TRACKED and not byte & (PageState.PENDING | PageState.FROZEN):
+            self._answer(hart, request_id)
+            return
+        starts = page not in self._waiting
+        self._waiting.setdefault(page, {})[hart] = request_id
+        if starts:
+            self._page_map[page] = byte | PageState.TRACKED | PageState.PENDING
+            self._begin(page)
+
+    def _begin(self, page: int) -> None:
+        def tracked() -> None:
+            self._page_map[page] &= ~PageState.PENDING & 0xFF
+            self._answer_waiting(page)
+
+        self._context.quiescence.begin(tracked)
+
+    def _answer_waiting(self, page: int) -> None:
+        if not self._page_map[page] & (PageState.PENDING | PageState.FROZEN):
+            for hart, request_id in self._waiting.pop(page, {}).items():
+                self._answer(hart, request_id)
+
+    def _answer(self, hart: int, request_id: int) -> None:
+        self._context.quiescence.runs(hart)
+        self._context.answer(hart, request_id)
+
+    def hart_gone(self, hart: int) -> None:
+        """Free what it held: rule 6."""
+        words = self._pages[hart]
+        words[Hart.RESERVATION] = 0
+        for waiting in self._waiting.values():
+            waiting.pop(hart, None)
+        granules = [words[w] - 1 for w in (Hart.HELD, Hart.HELD_TOO) if words[w]]
+        if not granules:
+            return
+        page = granules[0] << self._exp >> PAGE_EXP
+        self._page_map[page] |= PageState.FROZEN
+        self._waiting.setdefault(page, {})
+
+        def still() -> None:
+            for granule in granules:
+                word = self._granules[granule]
+                self._granules[granule] = (word & ~(WRITERS | LOCK)) + VERSION
+            words[Hart.HELD] = words[Hart.HELD_TOO] = 0
+            if not any(self._holds(other, page) for other in range(len(self._pages))):
+                self._page_map[page] &= ~PageState.FROZEN & 0xFF
+                self._answer_waiting(page)
+
+        self._context.quiescence.begin(still)
+
+    def _holds(self, hart: int, page: int) -> bool:
+        """Whether a dead hart's page still names a granule of `page`."""
+        words = self._pages[hart]
+        held = words[Hart.HELD]
+        return bool(held) and not words[Hart.JOINED] and (held - 1) << self._exp >> PAGE_EXP == page
+
+    def external_write(self, address: int, size: int, value: int) -> None:
+        """A write from outside: a shared writer like any other."""
+        try:
+            offset = self._memory.aligned_offset(address, size)
+        except MemoryFault as fault:
+            raise Refused(str(fault)) from None
+        if size not in (1, 2, 4, 8):
+            raise Refused(f"size {size} is not one of 1, 2, 4, 8")
+        granules = range(offset >> self._exp, (offset + size - 1 >> self._exp) + 1)
+        for granule in granules:
+            word = self._granules.address(granule)
+            # Whoever holds the lock may be dead, and it is this process that frees it: wait for a moment only.
+            for _ in range(1000):
+                if not self._fetch_add(word, VERSION + WRITER) & LOCK:
+                    break
+                self._fetch_add(word, _MASK + 1 - WRITER)
+                os.sched_yield()
+            else:
+                raise Refused(f"{address:#x}: a hart holds the granule")
+            self._writers[granule] = len(self._pages) << 8 | ScFailure.EXTERNAL_WRITE
+        self._memory.store(address, size, value)
+        for granule in granules:
+            self._fetch_add(self._granules.address(granule), _MASK + 1 - WRITER)
+
+    def holds_reservation(self, hart: int) -> bool:
+        """Whether the hart has a valid reservation."""
+        words = self._pages[hart]
+        reserved = words[Hart.RESERVATION]
+        return bool(reserved) and self._granules[reserved - 1] == words[Hart.RESERVATION_VERSION]
+
+    def statistics(self, addresses: int) -> list[tuple[int, ...]]:
+        """None: native code counts by hart, not by address."""
+        return []
+
+
+POLICY = Policy(
+    name="inline",
+    summary="harts perform atomics themselves with host atomics; the bus tracks pages and frees what the dead held",
+    correct=True,
+    port=InlinePort,
+    arbiter=InlineArbiter,
+    lowering=InlineLowering,
+)

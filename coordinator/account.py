@@ -1,0 +1,70 @@
+"""The account of a run: what the hart pages and the bus say at its end, as results.
+
+Reads the segment; changes nothing.
+"""
+
+from __future__ import annotations
+
+from bus.access import AtomicKind, MemoryFault, ScFailure
+from bus.layout import Hart, HartEnding
+from bus.segment import Segment
+from coordinator.result import Ending, HartResult, HotAddress, TrapReport
+from hart.causes import cause_name
+from hart.image import Image
+from hart.isa.decoder import Decoder
+from hart.isa.disassembler import describe
+
+_ENDINGS = {
+    HartEnding.EXIT: Ending.EXIT,
+    HartEnding.TRAP: Ending.TRAP,
+    HartEnding.PARKED: Ending.PARKED,
+    HartEnding.LIMIT: Ending.LIMIT,
+    HartEnding.STOPPED: Ending.STOPPED,
+    HartEnding.DIED: Ending.HART_DIED,
+}
+
+
+def hart_ending(segment: Segment, hart: int) -> Ending:
+    """Why a hart ended; one that was killed at the end of the run counts as stopped."""
+    return _ENDINGS.get(HartEnding(segment.harts[hart][Hart.ENDING]), Ending.STOPPED)
+
+
+def hart_result(segment: Segment, hart: int, image: Image, extensions: frozenset[str]) -> HartResult:
+    """One hart's result; `extensions` are the decoder's."""
+    page = segment.harts[hart]
+    ending = hart_ending(segment, hart)
+    return HartResult(
+        hart=hart,
+        ending=ending,
+        pc=page[Hart.PC],
+        x=tuple(page[Hart.X + i] for i in range(32)),
+        instret=page[Hart.INSTRET],
+        wall_s=page[Hart.WALL_NS] / 1e9,
+        trap=_trap(segment, hart, image, extensions) if ending is Ending.TRAP else None,
+        traps_taken=page[Hart.TRAP_COUNT],
+        atomics={k: page[Hart.ATOMICS + k] for k in AtomicKind if page[Hart.ATOMICS + k]},
+        sc_failures={f: page[Hart.SC_FAILURES + f] for f in ScFailure if page[Hart.SC_FAILURES + f]},
+    )
+
+
+def _trap(segment: Segment, hart: int, image: Image, extensions: frozenset[str]) -> TrapReport:
+    page = segment.harts[hart]
+    pc = page[Hart.PC]
+    memory = segment.memory
+    try:
+        bits = memory.load(pc, 2)
+        if bits & 3 == 3:
+            bits |= memory.load(pc + 2, 2) << 16
+        text = describe(bits, pc, decoder=Decoder(extensions), symbolize=image.symbolize)
+    except MemoryFault as fault:
+        text = str(fault)
+    cause = page[Hart.TRAP_CAUSE]
+    return TrapReport(cause, cause_name(cause), page[Hart.TRAP_TVAL], pc, text)
+
+
+def hot_addresses(rows: list[list[int]], image: Image) -> tuple[HotAddress, ...]:
+    """The bus's table of hot addresses (see `Kind.STATISTICS`), with names."""
+    by_address: dict[int, dict[int, dict[AtomicKind, int]]] = {}
+    for address, hart, kind, count in rows:
+        by_address.setdefault(address, {}).setdefault(hart, {})[AtomicKind(kind)] = count
+    return tuple(HotAddress(a, image.symbolize(a), by_hart) for a, by_hart in by_address.items())

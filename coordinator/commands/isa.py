@@ -1,0 +1,126 @@
+"""`hartstorm isa`: ISA strings explained, and what the guests of a configuration see of their ISA."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coordinator.commands.connection import fail
+from coordinator.commands.exit_codes import config_errors
+from coordinator.commands.vm import Json
+
+if TYPE_CHECKING:
+    from coordinator.config import Config
+
+app = typer.Typer(help="Explain ISA strings and what guests see of their ISA.", no_args_is_help=True)
+
+ConfigFile = Annotated[Path, typer.Argument(help="A run configuration.")]
+
+
+@app.command()
+def explain(text: Annotated[str, typer.Argument(help="ISA string, e.g. rv64gc_zacas.")]) -> None:
+    """Print each extension that an ISA string stands for, why it is on, and whether hartstorm implements it."""
+    from coordinator.report import plain_table, stdout_console
+    from hart.isa.extensions import REGISTRY
+    from hart.isa.isa_string import IsaError, explain, format_isa
+
+    try:
+        reasons = explain(text)
+    except IsaError as error:
+        fail(str(error))
+    table = plain_table(["extension", "why", "implemented", "what it is"])
+    for name, why in reasons.items():
+        row = REGISTRY[name]
+        table.add_row(name, why, "yes" if row.implemented else "no", row.about)
+    stdout_console().print(table)
+    typer.echo(f"\n{format_isa(reasons)}")
+
+
+@app.command("list")
+def list_extensions(json: Json = False) -> None:
+    """Print the registry: every extension with its KVM id, hwprobe bit, and what it brings and needs."""
+    from coordinator.report import plain_table, stdout_console
+    from hart.isa.extensions import REGISTRY
+    from hart.isa.isa_string import canonical
+
+    rows = [REGISTRY[name] for name in canonical(REGISTRY)]
+    if json:
+        import json as json_module
+        from dataclasses import asdict
+
+        typer.echo(json_module.dumps([asdict(row) for row in rows], indent=2, default=lambda e: e.value))
+        return
+    table = plain_table(["extension", "KVM id", "hwprobe", "brings", "needs", "implemented", "what it is"])
+    for row in rows:
+        table.add_row(
+            row.name,
+            "-" if row.kvm is None else str(row.kvm),
+            ":".join(map(str, row.hwprobe)) if row.hwprobe else "-",
+            " ".join(row.implies) or "-",
+            " ".join(row.depends) or "-",
+            "yes" if row.implemented else "no",
+            row.about,
+        )
+    stdout_console().print(table)
+
+
+@app.command()
+def query(file: ConfigFile, json: Json = False) -> None:
+    """Print what each VM's guest will see, and why each extension is on or off."""
+    from coordinator.isa_query import decisions
+    from coordinator.report import plain_table, stdout_console
+    from hart.isa.extensions import misa
+    from hart.isa.isa_string import format_isa
+
+    found = {
+        name: (vm.extensions, decisions(vm.isa, vm.reservation.reservation_set_size_exp))
+        for name, vm in _load(file).run.vms.items()
+    }
+    if json:
+        import json as json_module
+        from dataclasses import asdict
+
+        vms = {
+            name: {"isa": format_isa(on), "misa": misa(on), "extensions": [asdict(d) for d in made]}
+            for name, (on, made) in found.items()
+        }
+        typer.echo(json_module.dumps(vms, indent=2))
+        return
+    for name, (on, made) in found.items():
+        typer.echo(f"VM {name}: {format_isa(on)}\nmisa {misa(on):#x}")
+        table = plain_table(["extension", "", "why"])
+        for decision in made:
+            table.add_row(decision.name, "on" if decision.on else "off", decision.why)
+        stdout_console().print(table)
+
+
+@app.command()
+def hwprobe(file: ConfigFile, json: Json = False) -> None:
+    """Print what riscv_hwprobe would tell each VM's guest, key by key."""
+    from coordinator.hwprobe import KEYS, Pair, cpu_of_spec
+    from coordinator.hwprobe import hwprobe as probe
+    from coordinator.runner import vm_spec
+
+    found = {}
+    for name, vm in _load(file).run.vms.items():
+        cpu = cpu_of_spec(vm_spec(name, vm), vm.extensions)
+        pairs, _ = probe({0: cpu}, [Pair(number, 0) for number in KEYS])
+        found[name] = {KEYS[pair.key].name: pair.value for pair in pairs}
+    if json:
+        import json as json_module
+
+        typer.echo(json_module.dumps(found, indent=2))
+        return
+    for name, values in found.items():
+        typer.echo(f"VM {name}")
+        for key, value in values.items():
+            typer.echo(f"  {key:<24}{value:#x}")
+
+
+def _load(file: Path) -> Config:
+    from coordinator.config import load
+
+    with config_errors():
+        return load(file)

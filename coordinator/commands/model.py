@@ -1,0 +1,182 @@
+"""`hartstorm model`: the final states that a memory model allows for litmus tests, in herd7's log format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coordinator.commands.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from coordinator.check.enumerator import Outcome
+
+
+class ModelName(StrEnum):
+    """The models."""
+
+    RVWMO = "rvwmo"
+    TSO = "tso"
+    SC = "sc"
+
+
+class ZalasrReading(StrEnum):
+    """How plain loads and stores with aq or rl are read."""
+
+    RCPC = "rcpc"
+    RCSC = "rcsc"
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """What each test is run with; goes to worker processes."""
+
+    model: str
+    zalasr: str
+    explain: str | None
+    json: bool
+    timeout: float
+    unroll: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What came of one test: text for standard output, and an error with its exit code if there was one."""
+
+    output: str
+    error: str = ""
+    code: ExitCode = ExitCode.AS_EXPECTED
+
+
+def model(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Litmus tests, folders of them, or @all indexes.", exists=True)
+    ],
+    name: Annotated[ModelName, typer.Option("--model", help="The memory model.")] = ModelName.RVWMO,
+    zalasr: Annotated[
+        ZalasrReading,
+        typer.Option(help="Annotation of lw.aq, sw.rl: rcpc as in herd7, rcsc as in the Zalasr chapter."),
+    ] = ZalasrReading.RCPC,
+    explain: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROP", help="Show an execution with this property, or the cycle that forbids it."
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a test.")] = False,
+    jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="Processes to use.")] = 1,
+    timeout: Annotated[float, typer.Option(help="Processor seconds for one test.")] = 60.0,
+    unroll: Annotated[int, typer.Option(min=1, help="How often a loop may execute an instruction.")] = 2,
+) -> None:
+    """Print every final state that a memory model allows for litmus tests, as herd7 prints it.
+
+    Exits with 2 if a test cannot be read or run, with 124 if one took too long; the others are printed all the same.
+    """
+    from coordinator.litmus.text import LitmusError
+
+    try:
+        files = list(_files(paths))
+        if explain is not None:
+            from coordinator.litmus.parser import parse_proposition
+
+            parse_proposition(explain, "--explain")
+    except (LitmusError, OSError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(ExitCode.USAGE_OR_CONFIG) from None
+    options = _Options(name.value, zalasr.value, explain, json, timeout, unroll)
+    worst = ExitCode.AS_EXPECTED
+    for answer in _answers(files, options, jobs):
+        if answer.output:
+            typer.echo(answer.output)
+        if answer.error:
+            typer.echo(answer.error, err=True)
+            worst = max(worst, answer.code)
+    raise typer.Exit(worst)
+
+
+def _files(paths: list[Path]) -> Iterator[Path]:
+    from coordinator.litmus.index import test_files
+
+    for path in paths:
+        yield from test_files(path)
+
+
+def _answers(files: list[Path], options: _Options, jobs: int) -> Iterator[_Answer]:
+    if jobs == 1 or len(files) < 2 * jobs:
+        for file in files:
+            yield _answer(file, options)
+        return
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from itertools import repeat
+
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        yield from pool.map(
+            _answer, files, repeat(options), chunksize=max(1, min(64, len(files) // (4 * jobs)))
+        )
+
+
+def _answer(file: Path, options: _Options) -> _Answer:
+    from coordinator.check.enumerator import Timeout, enumerate_states
+    from coordinator.check.explain import explain, explanation_text
+    from coordinator.check.models import Zalasr, model_named
+    from coordinator.litmus.log import herd_log
+    from coordinator.litmus.parser import parse_file, parse_proposition
+    from coordinator.litmus.text import LitmusError
+
+    chosen = model_named(options.model, Zalasr(options.zalasr))
+    try:
+        test = parse_file(file)
+        if options.explain is not None:
+            proposition = parse_proposition(options.explain, "--explain")
+            found = explain(test, chosen, proposition, options.timeout)
+            return _Answer(f"{test.name}: {explanation_text(found, options.explain)}\n")
+        outcome = enumerate_states(test, chosen, unroll=options.unroll, limit_s=options.timeout)
+    except (LitmusError, OSError) as error:
+        return _Answer("", str(error), ExitCode.USAGE_OR_CONFIG)
+    except Timeout:
+        return _Answer("", f"{file}: gave up after {options.timeout:g} s", ExitCode.WATCHDOG)
+    warning = (
+        f"{file}: a loop goes round more than {options.unroll} times; states may be missing"
+        if outcome.cut
+        else ""
+    )
+    if options.json:
+        return _Answer(_json(file, outcome, options), warning)
+    return _Answer(herd_log(test, outcome.shown, outcome.states, outcome.tally, outcome.seconds), warning)
+
+
+def _json(file: Path, outcome: Outcome, options: _Options) -> str:
+    import json
+
+    from coordinator.litmus.hash import hash_of
+    from coordinator.litmus.test import shown_name
+
+    test = outcome.test
+    return json.dumps(
+        {
+            "file": str(file),
+            "test": test.name,
+            "model": options.model,
+            "hash": hash_of(test),
+            "quantifier": test.quantifier.value,
+            "holds": outcome.tally.holds(test.quantifier),
+            "observation": outcome.tally.observation,
+            "matching": outcome.tally.matching,
+            "others": outcome.tally.others,
+            "complete": not outcome.cut,
+            "states": [
+                {
+                    "values": {shown_name(x): v for x, v in zip(outcome.shown, s, strict=True)},
+                    "matches": matches,
+                }
+                for s, matches in zip(outcome.states, outcome.matching, strict=True)
+            ],
+            "seconds": round(outcome.seconds, 6),
+        }
+    )

@@ -1,0 +1,404 @@
+"""The processes of a running VM, and the thread that watches them from its start to its end.
+
+Owns the bus, hart and compiler processes and the ending: what ends a run first decides it. Judges no result.
+
+A thread of its own, because the one that calls in may be busy or blocked: it drains consoles, sees deaths, enforces
+the time limit, restarts the bus where that is allowed, and ends the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from bus.doorbell import Ringer
+from bus.layout import Doorbell, Hart, HartEnding, HartStatus, Header
+from bus.link import BusError, BusLink, BusLost
+from bus.messages import Kind
+from bus.policies import Reservations, policy
+from bus.ring import RingReader
+from bus.segment import Segment
+from bus.server import BusSpec
+from bus.server import run as run_bus
+from coordinator.account import hart_ending, hart_result, hot_addresses
+from coordinator.launch import LaunchError, Process, launch, wait
+from coordinator.result import Ending, VmResult
+from coordinator.spec import TierName, VmSpec
+from hart.environments import environment
+from hart.image import Image
+from hart.jit.cache import default_directory
+from hart.jit.codegen import Tier
+from hart.jit.service import ServiceSpec
+from hart.jit.service import run as run_service
+from hart.process import HartSpec
+from hart.process import run as run_hart
+
+S = TypeVar("S")
+
+GRACE_S = 1.0
+"""How long harts have to end by themselves before they are killed."""
+CALL_S = 0.4
+"""How long the bus has to answer the watching thread, which has other things to do."""
+PATIENCE_S = 20.0
+"""How long the bus has to answer the coordinator."""
+
+TIERS: dict[TierName, tuple[Tier, ...]] = {
+    "auto": (Tier.T1, Tier.T2),
+    "interpreter": (),
+    "t1": (Tier.T1,),
+    "t2": (Tier.T2,),
+}
+_STANDING = (HartStatus.WAITING, HartStatus.PARKED, HartStatus.PAUSED)
+"""What a hart does while it passes no safepoint because it need not."""
+
+
+class Monitor:
+    """A running VM."""
+
+    def __init__(
+        self,
+        spec: VmSpec,
+        segment: Segment,
+        directory: Path,
+        decoder_extensions: frozenset[str],
+        image: Image,
+    ) -> None:
+        """Start every process; `directory` is the VM's own, for sockets.
+
+        Raises:
+            LaunchError: the fork server was killed meanwhile.
+
+        """
+        self._spec = spec
+        self._segment = segment
+        self._image = image
+        self._decoder_extensions = decoder_extensions
+        self.finished = threading.Event()
+        self.result: VmResult | None = None
+        """Once it is finished."""
+        self._first: tuple[Ending, int | None, str] | None = None
+        self._lock = threading.Lock()
+        self._start = time.monotonic()
+        self._console = bytearray()
+        self._rings = [(area, RingReader(area)) for area in map(segment.ring, range(spec.harts))]
+        # ZeroMQ reserves routing ids that begin with a zero byte.
+        tokens = tuple(b"t" + secrets.token_bytes(16) for _ in range(spec.harts + 2))
+        self._bus_spec = BusSpec(
+            segment=segment.name,
+            endpoint=f"ipc://{directory / 'bus'}",
+            hart_tokens=tokens[:-2],
+            coordinator_tokens=tokens[-2:],
+            policy=spec.policy,
+            reservations=_reservations(spec),
+            order_log=spec.record_order,
+        )
+        self._untold: set[int] = set()
+        """Harts that have ended and of which the bus has not been told."""
+        self._processes: list[Process] = []
+        """All that were ever started."""
+        try:
+            self._bus = self._launch(run_bus, self._bus_spec, "bus")
+            harts = [self._launch(run_hart, s, f"hart{s.hart}") for s in self._hart_specs(directory)]
+            if self._tiers:
+                service = ServiceSpec(
+                    segment=segment.name,
+                    directory=str(directory),
+                    extensions=decoder_extensions,
+                    policy=spec.policy,
+                    reservations=self._bus_spec.reservations,
+                    cache=self._cache,
+                )
+                self._launch(run_service, service, "compiler")
+            for process in self._processes:
+                process.started()
+        except LaunchError:
+            self._release()
+            raise
+        self._harts: dict[int, Process] = dict(enumerate(harts))
+        self._deadline = self._own_deadline = 0.0
+        self._link = BusLink(self._bus_spec.endpoint, tokens[-2], segment, self._is_caller_abandoned)
+        self._own_link = BusLink(self._bus_spec.endpoint, tokens[-1], segment, self._is_abandoned)
+        self._ringer = Ringer(segment, self._link)
+        self._own_ringer = Ringer(segment, self._own_link)
+        self._wake_reader, self._wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._thread = threading.Thread(target=self._watch, name=f"{spec.name}-monitor", daemon=True)
+        self._thread.start()
+
+    # For the thread that owns the VM
+
+    def pids(self) -> tuple[int, ...]:
+        """Bus, then harts."""
+        return (self._bus.pid, *(p.pid for p in self._harts.values()))
+
+    def call(self, kind: Kind, *fields: int) -> list[int]:
+        """Ask the bus.
+
+        Raises:
+            BusLost: it has ended, or does not answer for PATIENCE_S, or the run has ended.
+
+        """
+        self._deadline = time.monotonic() + PATIENCE_S
+        return self._link.call(kind, *fields)
+
+    def ring_all(self, bits: Doorbell) -> None:
+        """Ring every hart's doorbell."""
+        for hart in range(self._spec.harts):
+            self._ringer.ring(hart, bits)
+
+    def end(self, ending: Ending, hart: int | None, detail: str) -> None:
+        """End the run for this reason, unless it has ended for another; any thread."""
+        with self._lock:
+            if self._first is None:
+                self._first = (ending, hart, detail)
+                with contextlib.suppress(OSError):
+                    os.write(self._wake_writer, b"e")
+
+    def close(self) -> None:
+        """Let go of the bus; after the run has finished."""
+        self._thread.join()
+        self._link.close()
+        os.close(self._wake_reader)
+        os.close(self._wake_writer)
+
+    def _is_caller_abandoned(self) -> bool:
+        restarts = self._spec.on_bus_death == "restart"
+        return (
+            self._first is not None
+            or time.monotonic() > self._deadline
+            or (self._bus.has_ended() and not restarts)
+        )
+
+    # Starting
+
+    @property
+    def _tiers(self) -> tuple[Tier, ...]:
+        """A traced hart is interpreted: there is nothing to compile."""
+        if self._spec.trace is not None or policy(self._spec.policy).lowering is None:
+            return ()
+        return TIERS[self._spec.tier]
+
+    @property
+    def _cache(self) -> str:
+        return str(default_directory() if self._spec.cache is None else self._spec.cache)
+
+    def _launch(self, target: Callable[[S], None], spec: S, role: str) -> Process:
+        process = launch(target, spec, f"{self._spec.name}-{role}")
+        self._processes.append(process)
+        return process
+
+    def _hart_specs(self, directory: Path) -> Iterator[HartSpec]:
+        spec = self._spec
+        symbols = self._image.symbols
+        anchors = {n: symbols[n].address for n in environment(spec.environment).anchors if n in symbols}
+        for hart, token in enumerate(self._bus_spec.hart_tokens):
+            yield HartSpec(
+                segment=self._segment.name,
+                endpoint=self._bus_spec.endpoint,
+                directory=str(directory),
+                token=token,
+                hart=hart,
+                extensions=self._decoder_extensions,
+                policy=spec.policy,
+                reservations=self._bus_spec.reservations,
+                environment=spec.environment,
+                symbols=anchors,
+                max_instructions=spec.max_instructions,
+                trace=_trace_file(spec, hart),
+                tiers=self._tiers,
+                cache=self._cache,
+            )
+
+    # The thread
+
+    def _watch(self) -> None:
+        rows: list[list[int]] = []
+        try:
+            self._watch_until_end()
+            self._stop_harts()
+            rows = self._statistics()
+        except BaseException as error:
+            self.end(Ending.STOPPED, None, f"internal error: {error!r}")
+            raise
+        finally:
+            self._release()
+            self._own_link.close()
+            self.result = self._account(rows)
+            self.finished.set()
+
+    def _watch_until_end(self) -> None:
+        spec = self._spec
+        alive = dict(self._harts)
+        time_limit = None if spec.timeout_s is None else self._start + spec.timeout_s
+        while self._first is None:
+            patience = spec.watch.poll_interval_s
+            if time_limit is not None:
+                patience = min(patience, time_limit - time.monotonic())
+            ended = wait([self._bus, self._wake_reader, *alive.values()], patience)
+            self._drain()
+            if self._bus in ended:
+                self._bus_ended()
+            for hart in [h for h, process in alive.items() if process in ended]:
+                del alive[hart]
+                self._hart_ended(hart)
+            if self._first is None and self._untold:
+                self._tell_gone()
+            if self._first is None:
+                self._look(set(alive), time_limit)
+
+    def _look(self, alive: set[int], time_limit: float | None) -> None:
+        pages = self._segment.harts
+        if not alive:
+            self.end(*self._last_ending())
+        elif all(pages[h][Hart.STATUS] == HartStatus.PARKED for h in alive):
+            self.end(Ending.PARKED, min(alive), "every hart waits with no interrupt enabled")
+        elif time_limit is not None and time.monotonic() >= time_limit:
+            where = ", ".join(self._where(h) for h in sorted(alive))
+            self.end(Ending.WATCHDOG, None, f"time limit of {self._spec.timeout_s} s: {where}")
+
+    def _where(self, hart: int) -> str:
+        """Where a hart is, and whether it answers."""
+        page = self._segment.harts[hart]
+        text = f"hart {hart} at {self._image.symbolize(page[Hart.PC])}"
+        status = page[Hart.STATUS]
+        if status == HartStatus.NEW:
+            return f"{text} (not started yet)"
+        silent_s = (time.monotonic_ns() - page[Hart.HEARTBEAT_NS]) / 1e9
+        if status not in _STANDING and silent_s > self._spec.watch.silence_s:
+            text += f" (does not answer since {silent_s:.1f} s)"
+        return text
+
+    def _last_ending(self) -> tuple[Ending, int | None, str]:
+        """The ending of a VM whose harts have all ended without one of them ending it."""
+        endings = {h: hart_ending(self._segment, h) for h in self._harts}
+        for ending in (Ending.HART_DIED, Ending.LIMIT, Ending.PARKED, Ending.STOPPED):
+            for hart, seen in endings.items():
+                if seen is ending:
+                    return ending, hart, f"hart {hart}: {ending.value}"
+        return Ending.STOPPED, None, "every hart has ended"
+
+    def _hart_ended(self, hart: int) -> None:
+        process = self._harts[hart]
+        process.join()
+        page = self._segment.harts[hart]
+        if page[Hart.STATUS] != HartStatus.ENDED:
+            page[Hart.ENDING] = HartEnding.DIED
+            page[Hart.STATUS] = HartStatus.ENDED
+            where = self._image.symbolize(page[Hart.PC])
+            detail = f"hart {hart}'s process ended {process.how_it_ended()}, last seen at {where}"
+            if self._spec.on_hart_death == "stop":
+                self.end(Ending.HART_DIED, hart, detail)
+            else:
+                self._untold.add(hart)
+        elif page[Hart.ENDING] == HartEnding.EXIT:
+            by = self._segment.header[Header.EXIT_TICKET] - 1
+            self.end(Ending.EXIT, by, f"exit code {self._segment.harts[by][Hart.EXIT_CODE]} by hart {by}")
+        elif page[Hart.ENDING] == HartEnding.TRAP:
+            self.end(Ending.TRAP, hart, f"hart {hart} took a trap with no handler set")
+
+    def _bus_ended(self) -> None:
+        self._bus.join()
+        killed = (self._bus.exit_code or 0) < 0
+        if self._spec.on_bus_death == "stop" or not killed:  # what fails by itself would fail again
+            self.end(Ending.BUS_DIED, None, f"the bus process ended {self._bus.how_it_ended()}")
+            return
+        try:
+            self._bus = self._launch(run_bus, self._bus_spec, "bus").started()
+        except LaunchError as error:
+            self.end(Ending.BUS_DIED, None, f"the bus process cannot be restarted: {error}")
+            return
+        self._untold |= {hart for hart, process in self._harts.items() if process.exit_code is not None}
+
+    def _tell_gone(self) -> None:
+        """Have the bus forget the harts that have ended; what it does not answer in time is said again."""
+        with contextlib.suppress(BusLost, BusError):
+            for hart in sorted(self._untold):
+                self._own_call(Kind.HART_GONE, hart)
+                self._untold.discard(hart)
+
+    def _own_call(self, kind: Kind, *fields: int) -> list[int]:
+        self._own_deadline = time.monotonic() + CALL_S
+        return self._own_link.call(kind, *fields)
+
+    def _is_abandoned(self) -> bool:
+        return time.monotonic() > self._own_deadline or self._bus.has_ended()
+
+    def _drain(self) -> None:
+        for _, ring in self._rings:
+            self._console += ring.read()
+
+    def _stop_harts(self) -> None:
+        for hart in self._harts:
+            self._own_ringer.ring(hart, Doorbell.STOP)
+        alive = [p for p in self._harts.values() if p.exit_code is None]
+        deadline = time.monotonic() + GRACE_S
+        while alive and (left := deadline - time.monotonic()) > 0:
+            ended = wait(alive, min(left, self._spec.watch.poll_interval_s))
+            self._drain()
+            alive = [p for p in alive if p not in ended]
+
+    def _statistics(self) -> list[list[int]]:
+        rows: list[list[int]] = []
+        with contextlib.suppress(BusLost, BusError):
+            while True:
+                answer = self._own_call(Kind.STATISTICS, self._spec.watch.hot_addresses, len(rows))
+                total, piece = answer[0], answer[1]
+                rows += piece  # type: ignore[arg-type]
+                if len(rows) >= total or not piece:
+                    break
+        return rows
+
+    def _release(self) -> None:
+        """End every process that is left, and let go of the rings."""
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            process.join()
+            process.close()
+        self._drain()
+        for area, ring in self._rings:
+            ring.release()
+            area.release()
+
+    def _account(self, rows: list[list[int]]) -> VmResult:
+        assert self._first is not None
+        ending, hart, detail = self._first
+        code = (
+            self._segment.harts[hart][Hart.EXIT_CODE] if ending is Ending.EXIT and hart is not None else None
+        )
+        return VmResult(
+            name=self._spec.name,
+            ending=ending,
+            exit_code=code,
+            hart=hart,
+            detail=detail,
+            harts=tuple(
+                hart_result(self._segment, i, self._image, self._decoder_extensions) for i in self._harts
+            ),
+            hot=hot_addresses(rows, self._image),
+            console=bytes(self._console),
+            wall_s=time.monotonic() - self._start,
+        )
+
+
+def _reservations(spec: VmSpec) -> Reservations:
+    return Reservations(
+        reservation_set_size_exp=spec.reservation_set_size_exp,
+        require_exact_reservation_addr=spec.require_exact_reservation_addr,
+        invalidate_on_same_hart_store=spec.invalidate_on_same_hart_store,
+        invalidate_on_trap=spec.invalidate_on_trap,
+        spurious_sc_failure=spec.spurious_sc_failure,
+        seed=spec.seed,
+    )
+
+
+def _trace_file(spec: VmSpec, hart: int) -> str | None:
+    """One file per hart: `FILE` for a VM of one hart, else `FILE.0`, `FILE.1`, ..."""
+    if spec.trace is None or spec.harts == 1:
+        return spec.trace
+    return f"{spec.trace}.{hart}"

@@ -1,0 +1,306 @@
+"""The commands around the control server, end to end: real VMs behind a real `hartstorm serve`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from coordinator import paths
+from coordinator.cli import app
+from coordinator.commands.exit_codes import ExitCode
+from coordinator.control.access import Client, Keyring, KeyringError, Role
+from coordinator.control.keys import KeyFileError, load, make
+from coordinator.local import local_coordinator
+from coordinator.result import Ending
+from coordinator.spec import VmSpec
+from hart.asm import assemble
+from hart.isa.extensions import REGISTRY, effective
+
+TWO_VMS = paths.CONFIGS / "two-vms.toml"
+TEXT = """
+    .globl _start
+_start:
+    la a0, word
+    li a1, 5
+    amoadd.d x0, a1, (a0)
+    li t0, 1
+    la t1, tohost
+    sd t0, 0(t1)
+1:  j 1b
+    .data
+    .balign 64
+word: .dword 0
+    .globl tohost
+    .balign 64
+tohost: .dword 0
+    .size tohost, 8
+"""
+
+
+def hartstorm(*arguments: object, ok: bool = True) -> str:
+    done = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert (done.exit_code == 0) is ok, done.output
+    if not ok:
+        assert done.exit_code == ExitCode.USAGE_OR_CONFIG, done.output
+        return done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    endpoint = f"ipc://{tmp_path}/private/control"
+    command = [
+        sys.executable,
+        "-c",
+        "from coordinator.cli import main; main()",
+        "serve",
+        "--endpoint",
+        endpoint,
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"serving at {endpoint}\n"
+        yield endpoint
+        process.send_signal(signal.SIGTERM)
+        try:
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
+    assert list((tmp_path / "private").iterdir()) == []
+
+
+def test_two_vms_in_one_server(server: str):
+    at = ("--server", server)
+    created = hartstorm("vm", "create", TWO_VMS, *at)
+    assert [line.split()[1] for line in created.splitlines()] == ["with", "without"]
+    assert [v["state"] for v in json.loads(hartstorm("vm", "list", "--json", *at))] == ["created", "created"]
+    assert hartstorm("reg", "get", "with", "isa_ext.zacas", "core.pc", *at) == "0x1\n0x80000000\n"
+    assert hartstorm("reg", "get", "without", "isa_ext.zacas", *at) == "0x0\n"
+    hartstorm("reg", "set", "with", "core.s11", "0xabc", "--hart", 1, *at)
+    assert "core.s11                                  0xabc" in hartstorm(
+        "reg", "list", "with", "--hart", 1, *at
+    )
+    for name in ("with", "without"):
+        hartstorm("vm", "run", name, *at)
+    assert "exit 0" in hartstorm("vm", "wait", "with", *at)
+    result = json.loads(hartstorm("vm", "wait", "without", "--json", *at))["result"]
+    assert result["ending"] == "trap"
+    assert "EBUSY" in hartstorm("reg", "set", "with", "isa_ext.zacas", 0, *at, ok=False)
+    assert "EINVAL: VM with is ended" in hartstorm("vm", "run", "with", *at, ok=False)
+    hartstorm("vm", "rm", "with", *at)
+    assert "ENOENT: no VM 'with'" in hartstorm("vm", "status", "with", *at, ok=False)
+
+
+def test_pause_and_resume_a_running_vm(server: str, tmp_path: Path):
+    at = ("--server", server)
+    spin = tmp_path / "spin.S"
+    spin.write_text(".globl _start\n_start: addi s1, s1, 1\n j _start\n")
+    [line] = hartstorm("vm", "create", spin, "--harts", 2, *at).splitlines()
+    name = line.split()[0]
+    hartstorm("vm", "run", name, *at)
+    deadline = time.monotonic() + 10
+    while hartstorm("vm", "status", name, *at).startswith("running, 0 ") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert "EBUSY" in hartstorm("reg", "get", name, "core.s1", *at, ok=False)
+    hartstorm("vm", "pause", name, *at)
+    count = hartstorm("reg", "get", name, "core.s1", *at)
+    assert int(count, 0) > 0
+    assert hartstorm("reg", "get", name, "core.s1", *at) == count
+    hartstorm("reg", "set", name, "core.s1", 1 << 63, *at)
+    hartstorm("vm", "resume", name, *at)
+    hartstorm("vm", "pause", name, *at)
+    assert int(hartstorm("reg", "get", name, "core.s1", *at), 0) >= 1 << 63
+    hartstorm("vm", "stop", name, *at)
+    assert "stopped" in hartstorm("vm", "status", name, *at)
+
+
+def test_switching_zaamo_changes_what_the_guest_may_do(tmp_path: Path):
+    source = tmp_path / "amo.S"
+    source.write_text(TEXT)
+    image = assemble([source]).image
+    word = image.symbols["word"].address
+    without = {"A", "Zaamo", "Zacas", "Zabha"}
+    with local_coordinator() as client:
+        for lacking, ending, value in (
+            (set(), Ending.EXIT, 5),
+            (without, Ending.TRAP, 0),
+            (without - {"Zaamo"}, Ending.EXIT, 5),
+        ):
+            vm = client.create_vm(VmSpec(name="vm", harts=1, ram_bytes=1 << 20))
+            vm.set_extensions(0, vm.get_extensions(0) - lacking)
+            vm.load_image(image)
+            vm.run()
+            result = vm.wait(20)
+            assert result is not None
+            assert result.ending is ending
+            assert int.from_bytes(vm.get_memory(word, 8), "little") == value
+            vm.destroy()
+
+
+def test_a_server_over_tcp(tmp_path: Path):
+    def keys(name: str, role: str = "user") -> str:
+        return hartstorm("serve", "keys", tmp_path / name, "--name", name, "--role", role)
+
+    keys("server.key")
+    clients = tmp_path / "clients.toml"
+    clients.write_text(keys("alice") + keys("bob"))
+    server_key = load(tmp_path / "server.key").public_key.decode()
+    for port in range(21000, 60000, 2):
+        tcp = f"tcp://127.0.0.1:{port}"
+        arguments = ["--endpoint", f"ipc://{tmp_path}/private/control", "--tcp", tcp]
+        command = [sys.executable, "-c", "from coordinator.cli import main; main()", "serve", *arguments]
+        options = ["--key", tmp_path / "server.key", "--clients", clients]
+        with subprocess.Popen(
+            [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            if not process.stdout.readline():  # the port is taken
+                continue
+            try:
+                at = ("--server", tcp, "--server-key", server_key, "--key")
+                hartstorm("vm", "create", TWO_VMS, *at, tmp_path / "alice")
+                assert hartstorm("vm", "list", *at, tmp_path / "alice").count("alice") == 2
+                assert "alice" not in hartstorm("vm", "list", *at, tmp_path / "bob")
+                refused = hartstorm("reg", "set", "with", "core.a0", 1, *at, tmp_path / "bob", ok=False)
+                assert "ENOENT: no VM 'with'" in refused
+            finally:
+                process.send_signal(signal.SIGTERM)
+                process.wait(10)
+        return
+    pytest.fail("no free port")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("vm", "list", "--server", "tcp://localhost:1"), "tcp takes --server-key and --key"),
+        (("serve", "--tcp", "tcp://127.0.0.1:1"), "tcp takes --key and --clients"),
+        (("serve", "--endpoint", "tcp://127.0.0.1:1"), "a local endpoint begins with ipc://"),
+        (("reg", "get", "vm", "core.aa"), "no register is called 'core.aa'; did you mean 'core.ra'?"),
+        (("reg", "set", "vm", "core.a0", "-1"), "is no unsigned number"),
+        (("isa", "explain", "rv64im_zacas"), "Zacas needs Zaamo"),
+        (("dt", TWO_VMS), "several VMs; choose with --vm: with, without"),
+        (("dt", TWO_VMS, "--vm", "wihtout"), "no VM 'wihtout'; did you mean 'without'?"),
+        (("dt", TWO_VMS, "--vm", "with", "--format", "dtb"), "needs -o FILE"),
+    ],
+)
+def test_wrong_usage(arguments: tuple[object, ...], message: str):
+    separator = ["--"] if "-1" in arguments else []
+    *front, last = arguments
+    assert message in hartstorm(*front, *separator, last, ok=False)
+
+
+def test_reg_ids():
+    rows = json.loads(hartstorm("reg", "ids", "--json"))
+    assert {"id": "0x8030000007000035", "name": "isa_ext.zacas", "class": "ISA_EXT", "size": 8} in rows
+    assert len(rows) == len({row["id"] for row in rows}) > 250
+    assert hartstorm("reg", "ids", "fp_f.f0", "0x8030000002000000") == (
+        "0x8020000005000000     4  fp_f.f0\n0x8030000002000000     8  core.pc\n"
+    )
+
+
+def test_isa_explain():
+    said = hartstorm("isa", "explain", "rv64ia_zacas")
+    assert "Zaamo      with A" in said
+    assert said.splitlines()[-1].startswith("rv64ia_zicntr")
+
+
+def test_isa_list_holds_every_row():
+    assert {row["name"] for row in json.loads(hartstorm("isa", "list", "--json"))} == REGISTRY.keys()
+    assert "IMA_EXT_0:34" in hartstorm("isa", "list")
+
+
+def test_isa_query_says_why(tmp_path: Path):
+    config = tmp_path / "c.toml"
+    config.write_text(
+        'name = "c"\n[vm]\nguest.source = ["a.S"]\nreservation.reservation_set_size_exp = 8\n'
+        '[vm.isa]\nbase = "rv64imac"\nZacas = true\nZawrs = true\nZalrsc = false\n'
+    )
+    hartstorm("isa", "query", config, ok=False)  # what is wanted needs what is not
+    config.write_text(config.read_text().replace("Zawrs = true\n", ""))
+    [vm] = json.loads(hartstorm("isa", "query", config, "--json")).values()
+    why = {d["name"]: (d["on"], d["why"]) for d in vm["extensions"]}
+    assert why["Zacas"] == (True, "isa.Zacas = true")
+    assert why["Zaamo"] == (True, "isa.base: with A")
+    assert why["Zalrsc"] == (False, "isa.Zalrsc = false")
+    assert why["A"] == (False, "needs Zalrsc")
+    assert why["Zba"] == (False, "not in isa.base")
+    assert why["V"] == (False, "hartstorm does not implement it")
+    assert why["Za64rs"] == (False, "the reservation set is too large")
+    assert {name for name, (on, _) in why.items() if on} == effective({n for n, (on, _) in why.items() if on})
+
+
+def test_isa_hwprobe():
+    values = json.loads(hartstorm("isa", "hwprobe", TWO_VMS, "--json"))
+    zacas = 1 << 34
+    assert values["with"]["IMA_EXT_0"] & zacas
+    assert not values["without"]["IMA_EXT_0"] & zacas
+
+
+def test_dt_writes_both_forms(tmp_path: Path):
+    source = hartstorm("dt", TWO_VMS, "--vm", "without")
+    assert source.startswith("/dts-v1/;")
+    assert '"zacas"' not in source
+    hartstorm("dt", TWO_VMS, "--vm", "with", "-o", tmp_path / "t.dtb")
+    assert (tmp_path / "t.dtb").read_bytes()[:4] == b"\xd0\x0d\xfe\xed"
+    hartstorm("dt", TWO_VMS, "--vm", "without", "-o", tmp_path / "t.dts")
+    assert (tmp_path / "t.dts").read_text() == source
+
+
+# Key files and keyrings
+
+
+def test_key_files(tmp_path: Path):
+    pair = make(tmp_path / "k")
+    assert load(tmp_path / "k") == pair
+    with pytest.raises(KeyFileError, match="File exists"):
+        make(tmp_path / "k")
+    (tmp_path / "k").chmod(0o644)
+    with pytest.raises(KeyFileError, match="others can read it"):
+        load(tmp_path / "k")
+    (tmp_path / "short").touch(0o600)
+    (tmp_path / "short").write_text('public_key = "x"')
+    with pytest.raises(KeyFileError, match=r"\$\.public_key must be a Z85 key of 40 characters"):
+        load(tmp_path / "short")
+
+
+def test_keyrings(tmp_path: Path):
+    file = tmp_path / "clients.toml"
+    entry = '[[client]]\nname = "{}"\npublic_key = "{}"\nrole = "{}"\n'
+    file.write_text(entry.format("a", "k" * 40, "operator"))
+    assert Keyring.load(file).clients == {"k" * 40: Client("a", Role.OPERATOR)}
+    for text, message in (
+        (entry.format("a", "k" * 39, "admin"), r"\$\.client\[0\]\.public_key"),
+        (entry.format("a", "k" * 40, "boss"), r"\$\.client\[0\]\.role.*'admin'"),
+        (
+            entry.format("a", "k" * 40, "user") + entry.format("a", "l" * 40, "user"),
+            "name 'a' is given twice",
+        ),
+        (
+            entry.format("a", "k" * 40, "user") + entry.format("b", "k" * 40, "user"),
+            "public_key .* is given twice",
+        ),
+        ("[[client", "clients.toml"),
+    ):
+        file.write_text(text)
+        with pytest.raises(KeyringError, match=message):
+            Keyring.load(file)
+    with pytest.raises(KeyringError, match="No such file"):
+        Keyring.load(tmp_path / "none")
+
+
+def test_the_default_endpoint_is_the_users_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    from coordinator.runtime import control_endpoint
+
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert control_endpoint().startswith(f"ipc://{tmp_path}/")
+    monkeypatch.setattr("coordinator.commands.connection.TIMEOUT_S", 0.05)
+    assert "is `hartstorm serve` running there?" in hartstorm("vm", "list", ok=False)
