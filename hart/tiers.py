@@ -89,17 +89,16 @@ class TieredInterpreter(Interpreter):
         self.native_instructions = 0
 
     def run(self, count: int) -> None:
-        """See `Interpreter.run`; returns early where native code has run for a while."""
+        """See `Interpreter.run`; returns early, so that no call takes much longer than SLICE_NS."""
         end = self.instret + count
         self._load_arrivals()
         context, enter, entries = self._context, self.engine.enter, self._entries
-        start = time.monotonic_ns()
-        while (left := end - self.instret) > 0:
+        start = now = time.monotonic_ns()
+        while (left := end - self.instret) > 0 and now - start < SLICE_NS:
             native = entries.get(self.at)
             if native is None:
                 self._interpret(min(left, INTERPRETED_SLICE))
-                if time.monotonic_ns() - start > SLICE_NS:
-                    return
+                now = time.monotonic_ns()
                 continue
             self.port.forget_fused()
             self.at = enter(native, left)
@@ -119,6 +118,7 @@ class TieredInterpreter(Interpreter):
                     self._interpret(1)
                 finally:
                     self._warmer(self.at)
+            now = time.monotonic_ns()
 
     def _interpret(self, count: int) -> None:
         """Run `count` > 0 instructions in T0; fewer if, after the first, native code begins somewhere."""

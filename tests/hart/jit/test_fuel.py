@@ -7,7 +7,7 @@ import random
 import pytest
 
 from hart.interpreter import Interpreter
-from hart.tiers import SHORTEST_SLICE
+from hart.tiers import SHORTEST_SLICE, SLICE_NS
 from tests.hart.jit.native_code import EVERY, native, run_to, running, state
 
 TIER = pytest.mark.parametrize("tiers", EVERY.values(), ids=EVERY)
@@ -99,3 +99,18 @@ def test_slices_become_as_long_as_intended(monkeypatch, ns_per_instruction, slic
         for _ in range(40):
             hart.run(hart.slice)
         assert hart.slice == pytest.approx(slice_, rel=0.02)
+
+
+def test_a_run_that_is_slow_ends_early(monkeypatch):
+    """A slice that was made for native code must not be interpreted to its end before the doorbell is seen."""
+    with running("1: csrr a0, mscratch\n csrr a1, mscratch\n j 1b", EVERY["auto"]) as machine:
+        hart = machine.hart
+        now = [0]
+
+        def clock() -> int:
+            now[0] += SLICE_NS // 4
+            return now[0]
+
+        monkeypatch.setattr("hart.tiers.time.monotonic_ns", clock)
+        hart.run(1_000_000)
+        assert 0 < hart.instret < 1000
