@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -85,7 +86,7 @@ def commands(block: Block) -> Iterator[Command]:
         if words:
             yield Command(words, exit_code, tuple(output))
         text, _, comment = line[2:].partition("  # exits with ")
-        words, exit_code, output = tuple(text.split()), int(comment or 0), []
+        words, exit_code, output = tuple(shlex.split(text)), int(comment or 0), []
 
 
 class Examples:

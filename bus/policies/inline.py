@@ -78,13 +78,15 @@ from dataclasses import replace
 from functools import cache
 
 from bus.access import AmoOp, AtomicKind, MemoryFault, Order, ScFailure
+from bus.direct import DirectLoads
 from bus.granule import AMO_INSTRUCTION, LOCK, SUPPORT, VERSION, WRITER, WRITERS, support_ir
 from bus.layout import PAGE_EXP, Doorbell, Hart, PageState
 from bus.link import BusLost
 from bus.lowering import AccessEmitter, Value, count, full_fence, page_byte, plain_load, plain_store
 from bus.messages import Kind
-from bus.native import compile_module, host_atomics
+from bus.native import host_atomics
 from bus.policies import ArbiterContext, Policy, PortContext, Refused, Reservations
+from bus.standalone import RESULT, StandaloneFunctions
 
 _AWAY = PageState.FROZEN | PageState.WATCHED
 _PLACE = "ptr %page, ptr %granules, ptr %lasts, ptr %ram"
@@ -286,176 +288,16 @@ class InlineLowering:
         return e.value(f"phi i{bits} [ {direct}, %{fast} ], [ {tracked}, %{last} ]")
 
 
-class _Standalone:
-    """An emitter for one access as a C function: `i64 f(ptr context, i64 offset, i64 a, i64 b, i64 c, i64 d)`.
-
-    It returns 0, or 1 where compiled code would leave the access to the interpreter; values come back in the
-    context. So the interpreter's port and compiled code run the same lowering.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._counter = 0
-        self._slots: dict[str, str] = {}
-        self._head = [
-            f"define i64 @{name}(ptr %c, i64 %offset, i64 %a, i64 %b, i64 %c2, i64 %d) {{",
-            "entry:",
-        ]
-        for index, pointer in enumerate(_CONTEXT):
-            self._head.append(f"  %{pointer}.p = getelementptr i64, ptr %c, i64 {index}")
-            self._head.append(f"  %{pointer} = load ptr, ptr %{pointer}.p")
-        self._lines: list[str] = ["  br label %body", "body:"]
-
-    def text(self) -> str:
-        """The function; nothing may be emitted after."""
-        return "\n".join([*self._head, *self._lines, "  ret i64 0", "bail:", "  ret i64 1", "}", ""])
-
-    def value(self, text: str) -> str:
-        self._counter += 1
-        self._lines.append(f"  %v{self._counter} = {text}")
-        return f"%v{self._counter}"
-
-    def line(self, text: str) -> None:
-        self._lines.append("  " + text)
-
-    def label(self) -> str:
-        self._counter += 1
-        return f"l{self._counter}"
-
-    def begin(self, label: str) -> None:
-        self._lines.append(f"{label}:")
-
-    def interpret(self) -> str:
-        return "bail"
-
-    def unless(self, condition: str) -> None:
-        go = self.label()
-        self.line(f"br i1 {condition}, label %bail, label %{go}")
-        self.begin(go)
-
-    def slot(self, name: str, bits: int) -> str:
-        if name not in self._slots:
-            self._slots[name] = f"%slot.{name}"
-            self._head.append(f"  %slot.{name} = alloca i{bits}")
-        return self._slots[name]
-
-    def narrow(self, name: str, size: int) -> str:
-        """A parameter as an integer of `size` bytes."""
-        return name if size == 8 else self.value(f"trunc i64 {name} to i{8 * size}")
-
-    def wide(self, low: str, high: str) -> str:
-        """Two parameters as an i128."""
-        parts = [self.value(f"zext i64 {p} to i128") for p in (low, high)]
-        return self.value(f"or i128 {parts[0]}, {self.value(f'shl i128 {parts[1]}, 64')}")
-
-    def give(self, value: str | None, bits: int) -> None:
-        """Put a value into the context."""
-        assert value is not None
-        low = value
-        if bits == 128:
-            low = self.value(f"trunc i128 {value} to i64")
-            high = self.value(f"trunc i128 {self.value(f'lshr i128 {value}, 64')} to i64")
-            self.line(
-                f"store i64 {high}, ptr {self.value(f'getelementptr i64, ptr %c, i64 {len(_CONTEXT) + 1}')}"
-            )
-        elif bits < 64:
-            low = self.value(f"zext i{bits} {value} to i64")
-        self.line(f"store i64 {low}, ptr {self.value(f'getelementptr i64, ptr %c, i64 {len(_CONTEXT)}')}")
-
-
-_CONTEXT = ("page", "page_map", "granules", "lasts", "ram", "support")
-_Function = Callable[[int, int, int, int, int, int], int]
-_SLOT = "pair"
-
-
-class _Functions:
-    """The standalone accesses of one set of reservation rules, compiled; see `_Standalone`."""
-
-    def __init__(self, rules: Reservations) -> None:
-        # The port injects failures itself.
-        lowering = InlineLowering(replace(rules, spurious_sc_failure=0.0), watching=False)
-        pieces: list[str] = []
-        names: list[str] = []
-
-        def function(name: str, body: Callable[[_Standalone], None]) -> None:
-            e = _Standalone(name)
-            body(e)
-            names.append(name)
-            pieces.append(e.text())
-
-        order = Order.NONE
-        for size in (1, 2, 4, 8, 16):
-            bits = 8 * size
-            if size == 16:
-
-                def cas16(e: _Standalone) -> None:
-                    old = lowering.compare_and_swap(
-                        e, "%offset", 16, e.wide("%a", "%b"), e.wide("%c2", "%d"), order
-                    )
-                    e.give(old, 128)
-
-                function("cas16", cas16)
-                continue
-
-            def store(e: _Standalone, size: int = size) -> None:
-                lowering.store(e, "%offset", size, e.narrow("%a", size), order)
-
-            def cas(e: _Standalone, size: int = size, bits: int = bits) -> None:
-                expected, desired = e.narrow("%a", size), e.narrow("%c2", size)
-                e.give(lowering.compare_and_swap(e, "%offset", size, expected, desired, order), bits)
-
-            function(f"store{size}", store)
-            function(f"cas{size}", cas)
-            for op in AmoOp:
-
-                def amo(e: _Standalone, op: AmoOp = op, size: int = size, bits: int = bits) -> None:
-                    e.give(lowering.amo(e, op, "%offset", size, e.narrow("%a", size), order), bits)
-
-                function(f"amo{int(op)}.{size}", amo)
-            if size >= 4:
-
-                def lr(e: _Standalone, size: int = size, bits: int = bits) -> None:
-                    e.give(lowering.load_reserved(e, "%offset", size, order, None), bits)
-
-                def sc(e: _Standalone, size: int = size) -> None:
-                    failed = lowering.store_conditional(e, "%offset", size, e.narrow("%a", size), order, None)
-                    e.give(failed, 1)
-
-                def fused(e: _Standalone, size: int = size, bits: int = bits) -> None:
-                    e.line(f"store i{bits} {e.narrow('%b', size)}, ptr {e.slot(_SLOT, bits)}")
-                    failed = lowering.store_conditional(
-                        e, "%offset", size, e.narrow("%a", size), order, _SLOT
-                    )
-                    e.give(failed, 1)
-
-                function(f"lr{size}", lr)
-                function(f"sc{size}", sc)
-                function(f"fused{size}", fused)
-        text = support_ir(
-            rules.reservation_set_size_exp,
-            own_store_breaks=rules.invalidate_on_same_hart_store,
-            exact=rules.require_exact_reservation_addr,
-        )
-        self._engine = compile_module("\n".join([text, *pieces, _WEIGHTS]), 0)
-        self._table = (ctypes.c_uint64 * len(SUPPORT))(
-            *(self._engine.get_function_address(name) for name in SUPPORT)
-        )
-        self.support = ctypes.addressof(self._table)
-        """Host address of the table that compiled guest code calls through."""
-        prototype = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 7)
-        self.by_name: dict[str, _Function] = {
-            name: prototype(self._engine.get_function_address(name)) for name in names
-        }
-
-
-_WEIGHTS = """
-!0 = !{!"branch_weights", i32 2000, i32 1}
-!2 = !{!"branch_weights", i32 1, i32 2000}
-"""
-
-
 @cache
-def _functions(rules: Reservations) -> _Functions:
-    return _Functions(replace(rules, seed=0))
+def _functions(rules: Reservations) -> StandaloneFunctions:
+    support = support_ir(
+        rules.reservation_set_size_exp,
+        own_store_breaks=rules.invalidate_on_same_hart_store,
+        exact=rules.require_exact_reservation_addr,
+    )
+    # The port injects failures itself.
+    lowering = InlineLowering(replace(rules, spurious_sc_failure=0.0), watching=False)
+    return StandaloneFunctions(lowering, support, SUPPORT)
 
 
 def preload() -> None:
@@ -463,35 +305,32 @@ def preload() -> None:
     _functions(Reservations())
 
 
-class InlinePort:
+class InlinePort(DirectLoads):
     """A hart's memory port under `inline`."""
 
     def __init__(self, context: PortContext) -> None:
         """Attach to the VM's memory; the link must have joined."""
         segment, geometry = context.segment, context.segment.geometry
-        self._memory = segment.memory
+        super().__init__(segment.memory, segment.harts[context.hart].view)
         self._base = segment.memory.base
-        self._page = segment.harts[context.hart]
         self._page_map = segment.page_map
         self._granules = segment.granules
         self._exp = geometry.granule_exp
         self._link = context.link
         self._hart = context.hart
         self._rules = context.reservations
-        functions = _functions(context.reservations)
+        functions = _functions(replace(context.reservations, seed=0))
         self.support = functions.support
         self._call = functions.by_name
-        self._words = (ctypes.c_uint64 * (len(_CONTEXT) + 2))(
-            self._page.address(0),
+        self._words = (ctypes.c_uint64 * (RESULT + 2))(
+            segment.harts[context.hart].address(0),
             segment.address + geometry.page_map_offset,
             segment.address + geometry.granule_offset,
             segment.address + geometry.writer_offset,
             segment.address + geometry.ram_offset,
             self.support,
         )
-        self._result = len(_CONTEXT)
         self._at = ctypes.addressof(self._words)
-        self._fence = host_atomics().fence
         self._fused: tuple[int, int, int] | None = None
         """Address, size and value of a fused LR whose SC may follow."""
         self._random = random.Random(f"{context.reservations.seed}/{context.hart}")
@@ -503,16 +342,9 @@ class InlinePort:
     # Accesses
 
     def load(self, address: int, size: int, order: Order = Order.NONE) -> int:
-        """Read RAM directly."""
+        """See `DirectLoads.load`."""
         self._fused = None
-        if not order:
-            return self._memory.load(address, size)
-        self._memory.aligned_offset(address, size)
-        self._page[Hart.ATOMICS + AtomicKind.LOAD_ACQUIRE] += 1
-        self._fence()
-        value = self._memory.load(address, size)
-        self._fence()
-        return value
+        return super().load(address, size, order)
 
     def store(self, address: int, size: int, value: int, order: Order = Order.NONE) -> None:
         """Write directly, or as a shared writer."""
@@ -591,7 +423,7 @@ class InlinePort:
             desired & _MASK,
             desired >> 64 & _MASK,
         )
-        return low | self._words[self._result + 1] << 64 if size == 16 else low
+        return low | self._words[RESULT + 1] << 64 if size == 16 else low
 
     def _do(self, offset: int, name: str, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:
         """Perform an access, waiting as long as its page is frozen or its word is held."""
@@ -603,18 +435,14 @@ class InlinePort:
             if self._page[Hart.DOORBELL] & Doorbell.STOP:
                 raise BusLost("stopped while another hart holds the granule")
             os.sched_yield()
-        return self._words[self._result]
+        return self._words[RESULT]
 
     # The rest
 
     def fence(self, predecessor: int, successor: int) -> None:
-        """A full host fence: stronger than any FENCE asks for."""
+        """See `DirectLoads.fence`."""
         self._fused = None
-        self._fence()
-
-    def fetch(self, address: int, size: int) -> int:
-        """Read code directly."""
-        return self._memory.load(address, size)
+        super().fence(predecessor, successor)
 
     def wait_on_reservation(self, timeout_s: float | None) -> None:
         """Look at the granule's word, ever less often, until it changes or the doorbell rings."""

@@ -46,6 +46,7 @@ import struct
 from array import array
 
 from bus.access import AmoOp, AtomicKind, Order, ScFailure, combine
+from bus.direct import DirectLoads
 from bus.doorbell import wait_unless_rung
 from bus.heat import Heat
 from bus.layout import PAGE_EXP, WORD, GranuleState, Hart, Header, PageState, TransactionPhase
@@ -88,7 +89,7 @@ _BREAKS = {
 }
 
 
-class SerialPort:
+class SerialPort(DirectLoads):
     """A hart's memory port under `serial`."""
 
     support = 0
@@ -96,29 +97,15 @@ class SerialPort:
     def __init__(self, context: PortContext) -> None:
         """Attach to the VM's memory; the link must have joined."""
         segment = context.segment
-        self._memory = segment.memory
+        super().__init__(segment.memory, segment.harts[context.hart].view)
         self._base = segment.memory.base
         self._granules = segment.granules.view
         self._exp = context.reservations.reservation_set_size_exp
         self._call = context.link.call
         self._link = context.link
         self._hart = context.hart
-        self._page = segment.harts[context.hart].view
         self._words = segment.harts[context.hart]
-        self._fence = host_atomics().fence
         self._ends_on_trap = context.reservations.invalidate_on_trap
-
-    def load(self, address: int, size: int, order: Order = Order.NONE) -> int:
-        """Read RAM directly: see rule 3."""
-        if not order:
-            return self._memory.load(address, size)
-        self._memory.aligned_offset(address, size)
-        self._page[Hart.ATOMICS + AtomicKind.LOAD_ACQUIRE] += 1
-        # RCsc: after every earlier release store of this hart, before every later access.
-        self._fence()
-        value = self._memory.load(address, size)
-        self._fence()
-        return value
 
     def store(self, address: int, size: int, value: int, order: Order = Order.NONE) -> None:
         """Write an untracked granule directly, any other by the bus."""
@@ -180,14 +167,6 @@ class SerialPort:
             _CAS, address, size, expected & _MASK, expected >> 64, desired & _MASK, desired >> 64, order
         )
         return high << 64 | low
-
-    def fence(self, predecessor: int, successor: int) -> None:
-        """A full host fence: stronger than any FENCE asks for."""
-        self._fence()
-
-    def fetch(self, address: int, size: int) -> int:
-        """Read code directly."""
-        return self._memory.load(address, size)
 
     def wait_on_reservation(self, timeout_s: float | None) -> None:
         """Wait at the bus, which knows when the reservation is lost."""

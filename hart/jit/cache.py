@@ -6,7 +6,7 @@ An entry is one file, `objects/<2 digits>/<key>`, written under another name and
 files and concurrent writers do no harm (they write the same). It begins with a magic and the SHA-256 of the rest; an
 entry that does not agree, or that another version wrote, is removed and counts as absent. The key is the SHA-256 of
 everything that the object depends on: guest code with its addresses, where the region ends, VM geometry, extensions,
-policy, tier, engine version, LLVM and host CPU.
+policy, tier, engine sources, LLVM and host CPU.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _DIGEST = 32
 
 
 def default_directory() -> Path:
-    """The user's cache for hartstorm, by the XDG base directory specification."""
+    """The user's cache for hartstorm, by the XDG base directory specification: relative paths do not count."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "hartstorm"
+    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "hartstorm"
 
 
 @dataclass(frozen=True, slots=True)

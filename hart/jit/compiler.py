@@ -9,8 +9,11 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
+import bus
+import hart.isa
+import hart.jit
 from bus.access import MemoryFault
 from bus.lowering import Lowering
 from bus.memory import GuestMemory
@@ -21,24 +24,23 @@ from hart.jit.codegen import Tier, compile_ir, host_identity
 from hart.jit.lowering import Geometry, lower
 from hart.jit.region import Region, discover
 
+LIMITS = {Tier.T1: 200, Tier.T2: 1200}
+"""Instructions in a region, by tier. T2 follows calls."""
+
 
 @cache
 def engine_identity() -> str:
-    """What this engine compiles a region to, as a hash of the sources that decide it.
+    """Digest of the sources that decide what a region compiles to: ISA, compiler, policies.
 
-    A number to be raised by hand would be forgotten once, and then old objects meet new code.
+    A version number would have to be raised by hand, and whoever forgets it runs yesterday's code.
     """
     digest = hashlib.sha256()
-    for package in ("bus", "bus.policies", "hart.isa", "hart.jit"):
-        folder = files(package)
-        for file in sorted(folder.iterdir(), key=lambda f: f.name):
-            if file.name.endswith(".py"):
-                digest.update(file.read_bytes())
+    for package in (hart.isa, hart.jit, bus):
+        root = Path(package.__path__[0])
+        for source in sorted(root.rglob("*.py")):
+            digest.update(f"{source.relative_to(root)}\0".encode())
+            digest.update(source.read_bytes())
     return digest.hexdigest()
-
-
-LIMITS = {Tier.T1: 200, Tier.T2: 1200}
-"""Instructions in a region, by tier. T2 follows calls."""
 
 
 @dataclass(slots=True)

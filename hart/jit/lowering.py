@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bus.access import AmoOp, Order
+from bus.ir_text import FunctionText
 from bus.lowering import Lowering, Value
 from hart.isa.instruction import Instruction
 from hart.isa.integers import IntegerArithmetic
@@ -68,19 +69,18 @@ class _NotCompiled(Exception):
     """The current instruction is the interpreter's."""
 
 
-class _Function:
+class _Function(FunctionText):
     """One region being lowered; also the algebra, for the instruction at hand."""
 
     def __init__(self, region: Region, name: str, geometry: Geometry, policy: Lowering, ssa: bool) -> None:
+        super().__init__()
         self._region = region
         self._name = name
         self._geometry = geometry
         self._policy = policy
         self._ssa = ssa
         self._reach = region.reach()
-        self._lines: list[str] = []
         self._cold: list[str] = []
-        self._counter = 0
         self._values: dict[int, Value] = {}
         self._dirty: set[int] = set()
         self._flags: dict[str, str] = {}
@@ -290,8 +290,8 @@ class _Function:
         label = self.label()
         self._cold.append(f"{label}:")
         if inside:
-            left = self._name_()
-            go = self._name_()
+            left = self.name()
+            go = self.name()
             out = self.label()
             self._cold += [
                 f"  {left} = load i64, ptr %fuelv",
@@ -309,35 +309,12 @@ class _Function:
         """Write changed registers and the fuel back to their allocas."""
         lines.extend(f"  store i64 {self._values[r]}, ptr %x{r}" for r in sorted(self._dirty))
         if self._executed:
-            before, after = self._name_(), self._name_()
+            before, after = self.name(), self.name()
             lines.append(f"  {before} = load i64, ptr %fuelv")
             lines.append(f"  {after} = sub i64 {before}, {self._executed}")
             lines.append(f"  store i64 {after}, ptr %fuelv")
 
     # AccessEmitter
-
-    def _name_(self) -> str:
-        self._counter += 1
-        return f"%v{self._counter}"
-
-    def value(self, text: str) -> str:
-        """See `AccessEmitter.value`."""
-        name = self._name_()
-        self._lines.append(f"  {name} = {text}")
-        return name
-
-    def line(self, text: str) -> None:
-        """See `AccessEmitter.line`."""
-        self._lines.append("  " + text)
-
-    def label(self) -> str:
-        """See `AccessEmitter.label`."""
-        self._counter += 1
-        return f"l{self._counter}"
-
-    def begin(self, label: str) -> None:
-        """See `AccessEmitter.begin`."""
-        self._lines.append(f"{label}:")
 
     def interpret(self) -> str:
         """See `AccessEmitter.interpret`."""
