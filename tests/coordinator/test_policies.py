@@ -102,11 +102,11 @@ def test_inline_counts_by_hart():
 
 
 def _kill_some(seed: int) -> None:
-    rounds, chance = 100_000, random.Random(seed)
+    rounds, chance = 4_000_000, random.Random(seed)  # for longer than the victims live
     with vm_of(rounds, harts=4, policy="inline", on_hart_death="continue") as vm:
         vm.start()
         harts = vm.processes()[1:]
-        time.sleep(0.1 + chance.random() * 0.5)
+        time.sleep(0.05 + chance.random() * 0.3)
         victims = chance.sample(range(4), chance.choice((1, 2)))
         for victim in victims:
             os.kill(harts[victim], signal.SIGKILL)
