@@ -173,9 +173,9 @@ def test_where_harts_may_die_the_others_go_on_and_nothing_is_half_done(seed):
         assert amo >= n
 
 
-@pytest.mark.parametrize("seed", times(20))
+@pytest.mark.parametrize("seed", times(20 + FEW))
 def test_harts_stopped_and_continued_at_random_lose_nothing(seed):
-    """Issue figure: 8 harts, 10,000 increments each by AMO, LR/SC and CAS, in the soak."""
+    """In the soak 8 harts make 10,000 increments each by AMO, LR/SC and CAS, 20 times."""
     n, harts = (100, 4) if seed < FEW else (10_000, 8)
     dice = random.Random(seed)
     with machine(COUNTERS.format(n=n), harts=harts, timeout_s=None) as vm:
