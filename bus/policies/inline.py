@@ -23,7 +23,9 @@ waits for quiescence (`bus.quiescence`) and clears PENDING. While PENDING, store
 Why the rules of the architecture page hold
 ===========================================
 On x86-64 host atomics are full barriers, loads and stores are TSO; on AArch64 read-modify-writes are acquire and
-release, the loads in LR acquire, the stores in SC and in writers release. Let W be a write by another hart.
+release, the loads in LR acquire, the stores in SC and in writers release. Not yet done for AArch64: the barrier after
+an AMO or SC with aq that `bus.lowering`'s table asks for; until then these rules are kept on x86-64 alone. Let W be a
+write by another hart.
 
 1. *Tracked.* W enters before it acts, and entering changes the word for good (versions only grow; 48 bits do not wrap
    in practice: a write per nanosecond takes three days, and a wrap must hit within one LR/SC). If W entered before LR's
