@@ -32,6 +32,7 @@ from hart.interpreter import (
 )
 from hart.jit.codegen import Tier
 from hart.jit.service import SharedCompiler
+from hart.supervisor_view import SupervisorView
 from hart.tiers import TieredInterpreter
 from hart.trace import TracedInterpreter
 
@@ -117,6 +118,11 @@ class HartRunner:
             stack.callback(area.release)
             stack.callback(self._console.release)
         environment(spec.environment).attach(self.machine, segment, spec.symbols, self._print)
+        csrs = self.machine.csrs
+        csrs.mvendorid, csrs.marchid, csrs.mimpid = (
+            self._page[word] for word in (Hart.MVENDORID, Hart.MARCHID, Hart.MIMPID)
+        )
+        self._view = SupervisorView(csrs, self._page)
         self._load_registers()
         self._parked = False
 
@@ -138,6 +144,7 @@ class HartRunner:
         except BusLost:  # it was waiting when the run was stopped
             ending = self._when_stopped()
         self._save()
+        self._view.show()
         page[Hart.WALL_NS] = time.monotonic_ns() - start
         page[Hart.ENDING] = ending
         page[Hart.STATUS] = HartStatus.ENDED
@@ -193,6 +200,7 @@ class HartRunner:
         """Stand at this safepoint; the registers in the page count, for they may be changed meanwhile."""
         page = self._page
         self._save()
+        self._view.show()
         page[Hart.STATUS] = HartStatus.PAUSED
         try:
             while number := page[Hart.PAUSE]:
@@ -207,6 +215,7 @@ class HartRunner:
         self.machine.at = self._page[Hart.PC]
         for i in range(1, 32):
             self.machine.x[i] = self._page[Hart.X + i]
+        self._view.take()
 
     def _save(self) -> None:
         page, machine = self._page, self.machine

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -51,7 +50,6 @@ from coordinator.machine import Machine, MachineState
 from coordinator.onereg import get_one_reg, register_list, set_one_reg
 from coordinator.refusal import Refusal
 from coordinator.spec import MAX_HARTS, VmSpec
-from coordinator.vcpu import VmClock
 from hart.environments import LoadError
 from hart.isa.extensions import UnknownExtension
 from hart.isa.extensions import find as find_extension
@@ -143,7 +141,7 @@ def _create_vm(hypervisor: Hypervisor, client: Client, body: CreateVm) -> Create
         machine = hypervisor.create_machine(spec)
     except OSError as e:
         raise Refusal(e.errno or errno.EIO, f"VM {spec.name!r} cannot be made: {e}") from e
-    vm = Vm(machine, client.name, VmClock(spec.host.timer_frequency_hz, time.monotonic))
+    vm = Vm(machine, client.name)
     if body.vcpus:
         for hart in range(spec.harts):
             vm.make_vcpu(hart)
