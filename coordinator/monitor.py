@@ -146,10 +146,14 @@ class Monitor:
         self._deadline = time.monotonic() + PATIENCE_S
         return self._link.call(kind, *fields)
 
+    def ring(self, hart: int, bits: Doorbell) -> None:
+        """Ring a hart's doorbell."""
+        self._ringer.ring(hart, bits)
+
     def ring_all(self, bits: Doorbell) -> None:
         """Ring every hart's doorbell."""
         for hart in range(self._spec.harts):
-            self._ringer.ring(hart, bits)
+            self.ring(hart, bits)
 
     def end(self, ending: Ending, hart: int | None, detail: str) -> None:
         """End the run for this reason, unless it has ended for another; any thread."""

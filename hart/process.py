@@ -11,6 +11,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from bus.doorbell import Ringer, wait_unless_rung
 from bus.layout import Doorbell, Hart, HartEnding, HartStatus, Header
@@ -24,6 +25,7 @@ from hart.clint import Clint
 from hart.environments import environment
 from hart.interpreter import (
     GuestExit,
+    HostEvent,
     Interpreter,
     Spinning,
     UnhandledTrap,
@@ -145,7 +147,6 @@ class HartRunner:
 
     def _loop(self) -> None:
         machine = self.machine
-        limit = self._spec.max_instructions
         bell = self._page.view
         beat = 0
         while True:
@@ -156,13 +157,8 @@ class HartRunner:
             if now - beat > HEARTBEAT_NS:
                 beat = now
                 self._heartbeat(now)
-            steps = machine.slice
-            if limit is not None:
-                steps = min(steps, limit - machine.instret)
-                if steps <= 0:
-                    raise _Stopped(HartEnding.LIMIT)
             try:
-                machine.run(steps)
+                machine.run(self._allowed(machine.slice))
             except Waiting:
                 self._wait_for_interrupt()
             except WaitingOnReservation as wait:
@@ -170,9 +166,22 @@ class HartRunner:
             except Spinning:
                 os.sched_yield()
             except GuestExit as end:
-                self._page[Hart.EXIT_CODE] = end.code & _MASK
-                self._compare_exchange(self._header.address(Header.EXIT_TICKET), 0, 1 + self._spec.hart)
-                raise _Stopped(HartEnding.EXIT) from None
+                self._exit(end.code)
+
+    def _allowed(self, steps: int) -> int:
+        """How many of `steps` instructions the limit leaves, at least 1; raises _Stopped if none."""
+        limit = self._spec.max_instructions
+        if limit is None:
+            return steps
+        if limit <= self.machine.instret:
+            raise _Stopped(HartEnding.LIMIT)
+        return min(steps, limit - self.machine.instret)
+
+    def _exit(self, code: int) -> NoReturn:
+        """The guest has asked to end the VM."""
+        self._page[Hart.EXIT_CODE] = code & _MASK
+        self._compare_exchange(self._header.address(Header.EXIT_TICKET), 0, 1 + self._spec.hart)
+        raise _Stopped(HartEnding.EXIT) from None
 
     def _answer_bell(self) -> bool:
         """Do what the doorbell asks for; true if the hart was paused."""
@@ -197,11 +206,39 @@ class HartRunner:
         try:
             while number := page[Hart.PAUSE]:
                 page[Hart.PAUSED] = number
+                if page[Hart.STEPS]:
+                    self._step(page[Hart.STEPS])
+                    page[Hart.STEPS] = 0
+                    page[Hart.STEPPED] += 1
                 wait_unless_rung(page, self._spec.hart, self._link, None, reservation=False)
                 self._answer_bell()
         finally:
             self._load_registers()
             page[Hart.STATUS] = HartStatus.RUNNING
+
+    def _step(self, count: int) -> None:
+        """Execute exactly `count` instructions, or until the step is called off, from the page and back to it.
+
+        As the debug specification has it (dcsr.step): an instruction that traps counts, its handler is entered and not
+        begun; instructions that would stall do not. An interrupt that is due is taken first and does not count.
+        """
+        page, machine = self._page, self.machine
+        self._load_registers()
+        try:
+            while count > 0 and page[Hart.STEPS]:
+                if page[Hart.DOORBELL]:
+                    self._answer_bell()
+                machine.take_interrupt()
+                before = machine.instret + machine.traps
+                try:
+                    machine.run(self._allowed(min(count, machine.slice)))
+                except GuestExit as end:
+                    self._exit(end.code)
+                except HostEvent:
+                    pass
+                count -= machine.instret + machine.traps - before
+        finally:
+            self._save()
 
     def _load_registers(self) -> None:
         self.machine.at = self._page[Hart.PC]
