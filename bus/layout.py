@@ -134,6 +134,10 @@ class Hart(IntEnum):
     """Likewise a second one: AMOCAS.Q with 8-byte granules touches two."""
     RESERVATION_VERSION = 99
     """Under `inline`: the granule word that the LR saw."""
+    STEPS = 100
+    """Written by the coordinator: how many instructions the paused hart shall execute; 0 calls a step off."""
+    STEPPED = 101
+    """How many steps the hart has done; it stands, registers in the page, once this has gone up."""
     MVENDORID = 400
     """What the CSR of that name reads; written by the coordinator, as the next two, before the hart starts."""
     MARCHID = 401
@@ -185,7 +189,7 @@ class Doorbell(IntFlag):
     STOP = 1
     """End, with the registers in the page."""
     PAUSE = 2
-    """PAUSE in the page changed."""
+    """PAUSE or STEPS in the page changed."""
     QUIESCE = 4
     """Acknowledge QUIESCE_EPOCH to the bus."""
     INTERRUPT = 8

@@ -102,6 +102,17 @@ class Machine(Protocol):
     def resume(self) -> None:
         """Go on; PAUSED becomes RUNNING."""
 
+    def step(self, hart: int, count: int) -> int:
+        """Let one hart of a PAUSED machine execute exactly `count` instructions; it is paused again afterwards.
+
+        An instruction that traps counts as one: the hart then stands at its trap handler. WFI and Zawrs do not stall.
+        Returns how many retired: fewer than `count` only where some trapped or the hart ended (0 if it had before).
+
+        Raises:
+            TimeoutError: it took too long and was called off; the hart is paused, somewhere on its way.
+
+        """
+
     def stop(self) -> None:
         """End the run; the state becomes ENDED."""
 

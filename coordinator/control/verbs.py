@@ -37,6 +37,8 @@ from coordinator.control.messages import (
     SetMemory,
     SetOneReg,
     Status,
+    StepHart,
+    Stepped,
     Topic,
     Value,
     VmList,
@@ -224,6 +226,14 @@ def _resume(hypervisor: Hypervisor, vm: Vm, body: OnVm) -> Empty:
     return Empty()
 
 
+def _step(hypervisor: Hypervisor, vm: Vm, body: StepHart) -> Stepped:
+    """ENOENT there is no such hart."""
+    _require(vm, "step", MachineState.PAUSED)
+    hart = vm.vcpu(body.hart).hart
+    retired = vm.machine.step(hart, body.count)
+    return Stepped(retired=retired, pc=vm.machine.get_pc(hart))
+
+
 def _stop(hypervisor: Hypervisor, vm: Vm, body: OnVm) -> Empty:
     _require(vm, "stop", MachineState.RUNNING, MachineState.PAUSED)
     vm.machine.stop()
@@ -309,6 +319,7 @@ _ON_VM: dict[str, Callable[..., Body]] = {
     "run": _run,
     "pause": _pause,
     "resume": _resume,
+    "step": _step,
     "stop": _stop,
     "get_stats": _get_stats,
     "get_memory": _get_memory,

@@ -38,7 +38,7 @@ def _armed(vcpu: Vcpu) -> bool:
 
 
 def _arm(vcpu: Vcpu, deadline: int) -> None:
-    vcpu.keep(_STATE, ON)
+    vcpu.keep(_STATE, ON if deadline == _NEVER else OFF)
     vcpu.machine.set_deadline(vcpu.hart, deadline)
 
 

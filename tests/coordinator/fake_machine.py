@@ -95,6 +95,10 @@ class FakeMachine:
     def resume(self) -> None:
         self.state = MachineState.RUNNING
 
+    def step(self, hart: int, count: int) -> int:
+        self.pc[hart] += 4 * count
+        return count
+
     def stop(self) -> None:
         self._end(Ending.STOPPED)
 
