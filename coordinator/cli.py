@@ -15,6 +15,7 @@ import typer
 from coordinator.commands import (
     asm,
     bench,
+    bench_control,
     bench_engine,
     cache,
     configs,
@@ -42,6 +43,7 @@ app.command("asm")(asm.asm)
 app.command("disasm")(disasm.disasm)
 app.add_typer(configs.app, name="configs")
 app.add_typer(cache.app, name="cache")
+bench.app.command("control")(bench_control.control)
 bench.app.command("engine")(bench_engine.engine)
 app.add_typer(bench.app, name="bench")
 app.add_typer(isa.app, name="isa")

@@ -113,6 +113,8 @@ class ControlClient:
         self._ids = itertools.count(1)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._connected(zmq.DEALER, endpoint)
+        self._patience_ms = -1
+        """The socket's RCVTIMEO."""
 
     def __enter__(self) -> ControlClient:
         return self
@@ -127,14 +129,16 @@ class ControlClient:
     def call(self, verb: str, body: Body, reply: type[B], timeout_s: float | None = None) -> B:
         """Send a request and wait for its answer."""
         request_id = next(self._ids)
+        patience_ms = int(1000 * (self._timeout_s if timeout_s is None else timeout_s))
+        deadline = time.monotonic() + patience_ms / 1000
         self._socket.send(encode_request(request_id, verb, body))
-        deadline = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
         while True:
-            left_ms = int(1000 * (deadline - time.monotonic()))
-            if left_ms < 0 or not self._socket.poll(left_ms):
-                raise NoAnswer(f"{self.endpoint}: no answer to {verb}")
-            answered, number, content = decode_reply(self._socket.recv())
+            try:
+                answered, number, content = decode_reply(self._receive(patience_ms))
+            except zmq.Again:
+                raise NoAnswer(f"{self.endpoint}: no answer to {verb}") from None
             if answered != request_id:  # late, to a request that was given up
+                patience_ms = max(0, int(1000 * (deadline - time.monotonic())))
                 continue
             try:
                 if number:
@@ -142,6 +146,12 @@ class ControlClient:
                 return reply.model_validate(content)
             except ValidationError as e:
                 raise BadReply(f"{self.endpoint}: answer to {verb}: {e}") from None
+
+    def _receive(self, patience_ms: int) -> bytes:
+        if patience_ms != self._patience_ms:
+            self._socket.setsockopt(zmq.RCVTIMEO, patience_ms)
+            self._patience_ms = patience_ms
+        return self._socket.recv()
 
     def check_extension(self, name: str) -> int:
         """A capability's value; 0 for one that the server lacks or does not know."""

@@ -30,3 +30,11 @@ def test_the_report_is_json_or_tables(monkeypatch):
     done = CliRunner().invoke(app, [])
     assert done.exit_code == 0
     assert "bare pyzmq" in done.stdout
+
+
+def test_one_reg_is_measured_beside_a_bare_round_trip():
+    rows = control_speed(rounds=1)
+    assert [row.operation for row in rows] == ["get core.a0", "get isa_ext.zacas", "set core.a0"]
+    for row in rows:
+        assert row.ratio == pytest.approx(row.per_s / row.bare_per_s)
+        assert 0 < row.p50_us <= row.p99_us
