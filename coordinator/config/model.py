@@ -28,6 +28,7 @@ from pydantic_core import CoreSchema
 from bus import policies
 from bus.access import ScFailure
 from coordinator import expression
+from coordinator.config.descriptions import describe
 from coordinator.config.units import format_size, parse_size
 from coordinator.result import Ending
 from coordinator.spec import TierName, order_problem, tier_problem
@@ -45,7 +46,7 @@ class _Table(BaseModel):
         strict=True,
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
+        json_schema_extra=describe,
         validate_default=False,
         regex_engine="python-re",
     )
