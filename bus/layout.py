@@ -60,6 +60,7 @@ class Header(IntEnum):
     """Ticks of mtime per second; written once, before a hart starts."""
 
 
+@unique
 class Hart(IntEnum):
     """Word indices in a hart page; the hart writes it unless the comment says otherwise."""
 
