@@ -10,7 +10,7 @@ Every area starts on a 4 KiB boundary.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum, IntFlag
+from enum import IntEnum, IntFlag, unique
 
 from bus.access import AtomicKind, ScFailure
 
