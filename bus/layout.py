@@ -10,7 +10,7 @@ Every area starts on a 4 KiB boundary.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum, IntFlag
+from enum import IntEnum, IntFlag, unique
 
 from bus.access import AtomicKind, ScFailure
 
@@ -60,6 +60,7 @@ class Header(IntEnum):
     """Ticks of mtime per second; written once, before a hart starts."""
 
 
+@unique
 class Hart(IntEnum):
     """Word indices in a hart page; the hart writes it unless the comment says otherwise."""
 
@@ -138,6 +139,8 @@ class Hart(IntEnum):
     """Written by the coordinator: how many instructions the paused hart shall execute; 0 calls a step off."""
     STEPPED = 101
     """How many steps the hart has done; it stands, registers in the page, once this has gone up."""
+    RESERVATION_VALUE = 102
+    """Under `cas`: the value that the LR read, zero-extended."""
     MVENDORID = 400
     """What the CSR of that name reads; written by the coordinator, as the next two, before the hart starts."""
     MARCHID = 401

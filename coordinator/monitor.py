@@ -94,7 +94,7 @@ class Monitor:
         self._lock = threading.Lock()
         self._start = time.monotonic()
         self._console = bytearray()
-        self._rings = [(area, RingReader(area)) for area in map(segment.ring, range(spec.harts))]
+        self._rings: list[tuple[memoryview, RingReader]] = []
         # ZeroMQ reserves routing ids that begin with a zero byte.
         tokens = tuple(b"t" + secrets.token_bytes(16) for _ in range(spec.harts + 2))
         self._bus_spec = BusSpec(
@@ -123,6 +123,8 @@ class Monitor:
                     cache=self._cache,
                 )
                 self._launch(run_service, service, "compiler")
+            # Loads LLVM: while the processes start.
+            self._rings = [(area, RingReader(area)) for area in map(segment.ring, range(spec.harts))]
             for process in self._processes:
                 process.started()
         except LaunchError:

@@ -9,6 +9,7 @@ import typer
 
 from coordinator.commands.connection import Key, Server, ServerKey, connected
 from coordinator.commands.exit_codes import ExitCode, config_errors
+from coordinator.commands.policy_help import POLICY_HELP
 
 if TYPE_CHECKING:
     from coordinator.control.client import RemoteVm
@@ -25,7 +26,7 @@ def create(
     file: Annotated[Path, typer.Argument(help="Run configuration (.toml), ELF program, or .S or .c source.")],
     harts: Annotated[int | None, typer.Option(help="Number of harts.")] = None,
     isa: Annotated[str | None, typer.Option(help="ISA string, e.g. rv64imac_zacas.")] = None,
-    policy: Annotated[str | None, typer.Option(help="Coherence policy.")] = None,
+    policy: Annotated[str | None, typer.Option(help=POLICY_HELP)] = None,
     server: Server = None,
     server_key: ServerKey = None,
     key: Key = None,
@@ -48,6 +49,7 @@ def list_vms(
     json: Json = False, server: Server = None, server_key: ServerKey = None, key: Key = None
 ) -> None:
     """Print the VMs that you may know of."""
+    from bus.policies import label
     from coordinator.report import plain_table, stdout_console
 
     with connected(server, server_key, key) as client:
@@ -59,7 +61,8 @@ def list_vms(
         return
     table = plain_table(["id", "name", "owner", "state", "harts", "policy", "you are"])
     for vm in vms:
-        table.add_row(vm.vm, vm.name, vm.owner, vm.state.value, str(vm.harts), vm.policy, vm.standing)
+        shown = label(vm.policy)
+        table.add_row(vm.vm, vm.name, vm.owner, vm.state.value, str(vm.harts), shown, vm.standing)
     stdout_console().print(table)
 
 

@@ -242,6 +242,7 @@ class VmSummary(Body):
     state: MachineState
     harts: int
     policy: str
+    policy_correct: bool
     standing: str
 
 

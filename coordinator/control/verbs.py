@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bus.access import MemoryFault
+from bus.policies import policy
 from coordinator.control.access import LOCAL, Client, Keyring, Role, Standing
 from coordinator.control.messages import (
     VERBS,
@@ -161,6 +162,7 @@ def _list_vms(hypervisor: Hypervisor, client: Client, body: Empty) -> VmList:
                 state=vm.machine.state,
                 harts=vm.machine.spec.harts,
                 policy=vm.machine.spec.policy,
+                policy_correct=policy(vm.machine.spec.policy).correct,
                 standing=vm.standing(client).name.lower(),
             )
             for vm in hypervisor.vms
