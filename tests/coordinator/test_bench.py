@@ -1,8 +1,10 @@
 import json
 
+import pytest
 from typer.testing import CliRunner
 
 from coordinator.bench import report
+from coordinator.bench.control import control_speed
 from coordinator.bench.interpreter import KERNELS, interpreter_speed
 from coordinator.bench.lifecycle import life_cycle
 from coordinator.bench.transactions import transaction_speed
