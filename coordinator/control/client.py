@@ -63,6 +63,7 @@ from coordinator.refusal import Refusal
 from coordinator.registers import LAYOUT, Class, Ext, RegisterId
 from coordinator.registers import find as find_register
 from coordinator.result import VmResult
+from coordinator.runtime import check_endpoint
 from coordinator.spec import VmSpec
 from coordinator.vcpu import plan
 from hart.image import Image
@@ -106,7 +107,11 @@ class ControlClient:
             server_key: for tcp, the server's Z85 public key.
             keys: for tcp, this client's Z85 (public, secret) keys.
 
+        Raises:
+            ValueError: an ipc path that is longer than a socket's can be.
+
         """
+        check_endpoint(endpoint)
         self.endpoint = endpoint
         self._timeout_s = timeout_s
         self._curve = (server_key, keys)

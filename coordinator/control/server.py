@@ -36,6 +36,7 @@ from coordinator.control.registry import Vm
 from coordinator.control.verbs import Hypervisor, TooSmall, perform, status
 from coordinator.machine import Machine, MachineState
 from coordinator.refusal import Refusal
+from coordinator.runtime import check_endpoint
 from coordinator.spec import VmSpec
 
 log = logging.getLogger(__name__)
@@ -105,7 +106,8 @@ class ControlServer:
             clock: seconds, for tests.
 
         Raises:
-            ValueError: an endpoint of the wrong kind, tcp without keys, or a directory that others can enter.
+            ValueError: an endpoint of the wrong kind or too long, tcp without keys, or a directory that others can
+                enter; the message names it.
             zmq.ZMQError: an endpoint that cannot be bound.
 
         """
@@ -199,6 +201,7 @@ class ControlServer:
     def _bind_ipc(self, endpoint: str) -> None:
         if not endpoint.startswith("ipc://"):
             raise ValueError(f"{endpoint}: a local endpoint begins with ipc://")
+        check_endpoint(events_endpoint(endpoint))
         path = Path(endpoint.removeprefix("ipc://"))
         self._locks.append(_private_directory(path.parent))
         router = self._socket(zmq.ROUTER, self._on_local)
