@@ -21,6 +21,7 @@ PAGE = 1 << PAGE_EXP
 WORD = 8
 
 RAM_BASE = 0x8000_0000
+MAX_WATCHPOINTS = 16
 
 
 class Header(IntEnum):
@@ -54,6 +55,12 @@ class Header(IntEnum):
     """Written by the compile service: regions compiled for this VM."""
     REGIONS_CACHED = 16
     """Written by the compile service: regions found in the cache."""
+    WATCH_GENERATION = 24
+    """Written by the coordinator: goes up when watchpoints change, while no hart runs."""
+    WATCHPOINTS = 25
+    """How many there are."""
+    WATCHPOINT = 32
+    """Address, bytes and `hart.watch.Access` of each."""
 
 
 class Hart(IntEnum):
@@ -134,9 +141,20 @@ class Hart(IntEnum):
     """Written by the coordinator: how many instructions the paused hart shall execute; 0 calls a step off."""
     STEPPED = 101
     """How many steps the hart has done; it stands, registers in the page, once this has gone up."""
+    HIT = 102
+    """A `hart.watch.Access`: the hart stands behind an access that a watchpoint is for. The coordinator writes 0 and
+    rings to let it go on."""
+    HIT_PC = 103
+    HIT_ADDRESS = 104
+    HIT_SIZE = 105
+    HIT_READ = 106
+    """What it read, two words."""
+    HIT_WRITTEN = 108
+    """What it wrote, two words."""
     END = 512
 
 
+assert Header.WATCHPOINT + 3 * MAX_WATCHPOINTS <= PAGE // WORD
 assert Hart.ATOMICS + len(AtomicKind) <= Hart.SC_FAILURES
 assert Hart.SC_FAILURES + len(ScFailure) <= Hart.NUMBER
 assert Hart.END * WORD == PAGE
@@ -179,7 +197,7 @@ class Doorbell(IntFlag):
     STOP = 1
     """End, with the registers in the page."""
     PAUSE = 2
-    """PAUSE or STEPS in the page changed."""
+    """PAUSE, STEPS or HIT in the page changed."""
     QUIESCE = 4
     """Acknowledge QUIESCE_EPOCH to the bus."""
     INTERRUPT = 8
@@ -206,7 +224,8 @@ class PageState(IntFlag):
     FROZEN = 4
     """Under `inline`: a hart died on this page; nobody touches its granule words until the bus says so."""
     WATCHED = 0x80
-    """The environment wants to see each store: only the interpreter makes them."""
+    """The environment wants to see each store, or a watchpoint lies here: only the interpreter stores and makes atomic
+    accesses (`hart.watch`)."""
 
 
 class GranuleState(IntEnum):

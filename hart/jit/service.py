@@ -27,10 +27,12 @@ from hart.isa.decoder import Decoder
 from hart.jit.cache import CompiledRegion, ObjectCache
 from hart.jit.codegen import Tier
 from hart.jit.compiler import RegionCompiler
+from hart.jit.instruments import Instrument
 from hart.jit.lowering import Geometry
 
 LIVENESS_MS = 100
 _INDEX = "regions"
+_INSTRUMENTS = range(max(Instrument) * 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +97,8 @@ def run(spec: ServiceSpec) -> None:
     assert compiler.cache is not None
     socket = zmq.Context().socket(zmq.PULL)
     socket.bind(_endpoint(spec.directory))
-    queue: list[tuple[int, int, int]] = []
-    waiting: set[tuple[int, int]] = set()
+    queue: list[tuple[int, int, int, int]] = []
+    waiting: set[tuple[int, int, int]] = set()
     number = 0
     header = segment.header
     with (Path(spec.directory) / _INDEX).open("ab", buffering=0) as index:
@@ -106,14 +108,14 @@ def run(spec: ServiceSpec) -> None:
                 if request is not None and request not in waiting:
                     waiting.add(request)
                     number += 1
-                    heapq.heappush(queue, (request[1], number, request[0]))
+                    heapq.heappush(queue, (request[1], number, request[0], request[2]))
             if os.getppid() != parent:
                 return
             if not queue:
                 continue
-            tier, _, entry = heapq.heappop(queue)
-            waiting.discard((entry, tier))
-            key, region = compiler.compile(entry, Tier(tier), time.monotonic)
+            tier, _, entry, instruments = heapq.heappop(queue)
+            waiting.discard((entry, tier, instruments))
+            key, region = compiler.compile(entry, Tier(tier), time.monotonic, Instrument(instruments))
             path = compiler.cache.path(key)
             if not path.exists():
                 compiler.cache.store(key, region)
@@ -123,14 +125,14 @@ def run(spec: ServiceSpec) -> None:
             header[Header.CODE_GENERATION] += 1
 
 
-def _decode(data: bytes) -> tuple[int, int] | None:
+def _decode(data: bytes) -> tuple[int, int, int] | None:
     try:
-        entry, tier = msgpack.unpackb(data)
+        entry, tier, instruments = msgpack.unpackb(data)
     except (ValueError, TypeError, msgpack.UnpackException):
         return None
-    if type(entry) is not int or tier not in (Tier.T1, Tier.T2):
+    if type(entry) is not int or tier not in (Tier.T1, Tier.T2) or instruments not in _INSTRUMENTS:
         return None
-    return entry, tier
+    return entry, tier, instruments
 
 
 class SharedCompiler:
@@ -148,10 +150,10 @@ class SharedCompiler:
         self._socket.linger = 0
         self._socket.connect(_endpoint(directory))
 
-    def request(self, entry: int, tier: Tier) -> None:
+    def request(self, entry: int, tier: Tier, instruments: Instrument) -> None:
         """See `Compiler.request`."""
         with contextlib.suppress(zmq.Again):  # the service is far behind or gone
-            self._socket.send(msgpack.packb((entry, int(tier))), zmq.NOBLOCK)
+            self._socket.send(msgpack.packb((entry, int(tier), int(instruments))), zmq.NOBLOCK)
 
     def arrivals(self) -> list[CompiledRegion]:
         """See `Compiler.arrivals`."""
