@@ -21,6 +21,7 @@ PAGE = 1 << PAGE_EXP
 WORD = 8
 
 RAM_BASE = 0x8000_0000
+MAX_WATCHPOINTS = 16
 TIMER_FREQUENCY_HZ = 10_000_000
 """Unless the maker of the segment sets another."""
 
@@ -56,8 +57,14 @@ class Header(IntEnum):
     """Written by the compile service: regions compiled for this VM."""
     REGIONS_CACHED = 16
     """Written by the compile service: regions found in the cache."""
-    TIMER_FREQUENCY_HZ = 40
+    TIMER_FREQUENCY_HZ = 17
     """Ticks of mtime per second; written once, before a hart starts."""
+    WATCH_GENERATION = 24
+    """Written by the coordinator: goes up when watchpoints change, while no hart runs."""
+    WATCHPOINTS = 25
+    """How many there are."""
+    WATCHPOINT = 32
+    """Address, bytes and `hart.watch.Access` of each."""
 
 
 @unique
@@ -139,7 +146,17 @@ class Hart(IntEnum):
     """Written by the coordinator: how many instructions the paused hart shall execute; 0 calls a step off."""
     STEPPED = 101
     """How many steps the hart has done; it stands, registers in the page, once this has gone up."""
-    RESERVATION_VALUE = 102
+    HIT = 102
+    """A `hart.watch.Access`: the hart stands behind an access that a watchpoint is for. The coordinator writes 0 and
+    rings to let it go on."""
+    HIT_PC = 103
+    HIT_ADDRESS = 104
+    HIT_SIZE = 105
+    HIT_READ = 106
+    """What it read, two words."""
+    HIT_WRITTEN = 108
+    """What it wrote, two words."""
+    RESERVATION_VALUE = 110
     """Under `cas`: the value that the LR read, zero-extended."""
     MVENDORID = 400
     """What the CSR of that name reads; written by the coordinator, as the next two, before the hart starts."""
@@ -150,6 +167,7 @@ class Hart(IntEnum):
     END = 512
 
 
+assert Header.WATCHPOINT + 3 * MAX_WATCHPOINTS <= PAGE // WORD
 assert Hart.ATOMICS + len(AtomicKind) <= Hart.SC_FAILURES
 assert Hart.SC_FAILURES + len(ScFailure) <= Hart.NUMBER
 assert Hart.END * WORD == PAGE
@@ -192,7 +210,7 @@ class Doorbell(IntFlag):
     STOP = 1
     """End, with the registers in the page."""
     PAUSE = 2
-    """PAUSE or STEPS in the page changed."""
+    """PAUSE, STEPS or HIT in the page changed."""
     QUIESCE = 4
     """Acknowledge QUIESCE_EPOCH to the bus."""
     INTERRUPT = 8
@@ -219,7 +237,8 @@ class PageState(IntFlag):
     FROZEN = 4
     """Under `inline`: a hart died on this page; nobody touches its granule words until the bus says so."""
     WATCHED = 0x80
-    """The environment wants to see each store: only the interpreter makes them."""
+    """The environment wants to see each store, or a watchpoint lies here: only the interpreter stores and makes atomic
+    accesses (`hart.watch`)."""
 
 
 class GranuleState(IntEnum):

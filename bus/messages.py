@@ -40,6 +40,7 @@ class Kind(IntEnum):
     PING = 14
     EXTERNAL_WRITE = 15
     TRACK = 16
+    WATCH = 19
 
 
 class Status(IntEnum):
@@ -132,6 +133,14 @@ CATALOGUE: dict[int, Message] = {
             Sender.HART,
             (),
             "under `inline`: answered when the page of that address is tracked, and not frozen",
+        ),
+        Message(
+            Kind.WATCH,
+            ("address", "watched"),
+            Sender.COORDINATOR,
+            (),
+            "set (1) or clear (0) WATCHED for the page of that address, while no hart runs: once there is a bus "
+            "process, it alone writes the page map",
         ),
     )
 }

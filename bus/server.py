@@ -17,7 +17,8 @@ from pathlib import Path
 
 import zmq
 
-from bus.layout import Hart, Header
+from bus.access import MemoryFault
+from bus.layout import PAGE_EXP, Hart, Header, PageState
 from bus.messages import (
     CATALOGUE,
     VERSION,
@@ -109,6 +110,7 @@ class BusServer:
             Kind.STATISTICS: self._statistics,
             Kind.PING: lambda sender, request: self._answer(sender, request[1], VERSION),
             Kind.EXTERNAL_WRITE: self._external_write,
+            Kind.WATCH: self._watch,
         }
         for hart in self._joined:
             # An earlier bus process knew where they are; each may run until its repeated request shows otherwise.
@@ -252,6 +254,16 @@ class BusServer:
         except Refused as refused:
             self._refuse(sender, request[1], str(refused))
             return
+        self._answer(sender, request[1])
+
+    def _watch(self, sender: int, request: list[int]) -> None:
+        try:
+            page = self._segment.memory.offset(request[2], 1) >> PAGE_EXP
+        except MemoryFault as fault:
+            self._refuse(sender, request[1], str(fault))
+            return
+        others = self._segment.page_map[page] & ~PageState.WATCHED
+        self._segment.page_map[page] = others | (PageState.WATCHED if request[3] else 0)
         self._answer(sender, request[1])
 
     def _statistics(self, sender: int, request: list[int]) -> None:

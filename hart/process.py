@@ -31,12 +31,14 @@ from hart.interpreter import (
     UnhandledTrap,
     Waiting,
     WaitingOnReservation,
+    WatchpointHit,
 )
 from hart.jit.codegen import Tier
 from hart.jit.service import SharedCompiler
 from hart.supervisor_view import SupervisorView
 from hart.tiers import TieredInterpreter
 from hart.trace import TracedInterpreter
+from hart.watch import Hit, store_hit, stored_watchpoints
 
 _MASK = (1 << 64) - 1
 HEARTBEAT_NS = 20_000_000
@@ -127,6 +129,8 @@ class HartRunner:
             self._page[word] for word in (Hart.MVENDORID, Hart.MARCHID, Hart.MIMPID)
         )
         self._view = SupervisorView(csrs, self._page)
+        self._segment = segment
+        self._watch_generation = 0
         self._load_registers()
         self._parked = False
 
@@ -173,8 +177,19 @@ class HartRunner:
                 machine.port.wait_on_reservation(STO_TIMEOUT_S if wait.bounded else self._until_timer())
             except Spinning:
                 os.sched_yield()
+            except WatchpointHit as hit:
+                self._note(hit)
+                self._pause()
             except GuestExit as end:
                 self._exit(end.code)
+
+    def _note(self, hit: WatchpointHit) -> None:
+        access = hit.access
+        number = self._spec.hart
+        store_hit(
+            self._page,
+            Hit(number, hit.pc, access.address, access.size, access.access, access.read, access.written),
+        )
 
     def _allowed(self, steps: int) -> int:
         """How many of `steps` instructions the limit leaves, at least 1; raises _Stopped if none."""
@@ -212,7 +227,7 @@ class HartRunner:
         self._save()
         page[Hart.STATUS] = HartStatus.PAUSED
         try:
-            while number := page[Hart.PAUSE]:
+            while (number := page[Hart.PAUSE]) or page[Hart.HIT]:
                 page[Hart.PAUSED] = number
                 if page[Hart.STEPS]:
                     self._step(page[Hart.STEPS])
@@ -225,7 +240,8 @@ class HartRunner:
             page[Hart.STATUS] = HartStatus.RUNNING
 
     def _step(self, count: int) -> None:
-        """Execute exactly `count` instructions, or until the step is called off, from the page and back to it.
+        """Execute exactly `count` instructions, from the page and back to it; fewer if a watchpoint is hit or the step
+        is called off.
 
         As the debug specification has it (dcsr.step): an instruction that traps counts, its handler is entered and not
         begun; instructions that would stall do not. An interrupt that is due is taken first and does not count.
@@ -240,6 +256,9 @@ class HartRunner:
                 before = machine.instret + machine.traps
                 try:
                     machine.run(self._allowed(min(count, machine.slice)))
+                except WatchpointHit as hit:
+                    self._note(hit)
+                    return
                 except GuestExit as end:
                     self._exit(end.code)
                 except HostEvent:
@@ -249,6 +268,11 @@ class HartRunner:
             self._save()
 
     def _load_registers(self) -> None:
+        """Take up what was set while the hart did not run: registers, watchpoints."""
+        generation = self._header[Header.WATCH_GENERATION]
+        if generation != self._watch_generation:
+            self._watch_generation = generation
+            self.machine.watch(stored_watchpoints(self._segment))
         self.machine.at = self._page[Hart.PC]
         for i in range(1, 32):
             self.machine.x[i] = self._page[Hart.X + i]

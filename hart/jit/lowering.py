@@ -20,11 +20,13 @@ from dataclasses import dataclass
 
 from bus.access import AmoOp, Order
 from bus.ir_text import FunctionText
-from bus.lowering import Lowering, Value
+from bus.layout import PageState
+from bus.lowering import Lowering, Value, page_byte
 from hart.isa.instruction import Instruction
 from hart.isa.integers import IntegerArithmetic
 from hart.jit.accesses import AccessGroup, Extent, access_groups
 from hart.jit.context import Reason, Word
+from hart.jit.instruments import Instrument
 from hart.jit.region import Block, Region, fused_pairs, is_return
 
 _MASK = (1 << 64) - 1
@@ -60,9 +62,17 @@ class Geometry:
     alignment: int
 
 
-def lower(region: Region, name: str, geometry: Geometry, policy: Lowering, *, ssa: bool) -> str:
+def lower(
+    region: Region,
+    name: str,
+    geometry: Geometry,
+    policy: Lowering,
+    *,
+    ssa: bool,
+    instruments: Instrument = Instrument.NONE,
+) -> str:
     """The IR of a module with the one function `name`; with `ssa` guest registers live in allocas."""
-    return _Function(region, name, geometry, policy, ssa).text()
+    return _Function(region, name, geometry, policy, ssa, instruments).text()
 
 
 class _NotCompiled(Exception):
@@ -72,8 +82,17 @@ class _NotCompiled(Exception):
 class _Function(FunctionText):
     """One region being lowered; also the algebra, for the instruction at hand."""
 
-    def __init__(self, region: Region, name: str, geometry: Geometry, policy: Lowering, ssa: bool) -> None:
+    def __init__(
+        self,
+        region: Region,
+        name: str,
+        geometry: Geometry,
+        policy: Lowering,
+        ssa: bool,
+        instruments: Instrument,
+    ) -> None:
         super().__init__()
+        self._instruments = instruments
         self._region = region
         self._name = name
         self._geometry = geometry
@@ -592,6 +611,9 @@ class _Function(FunctionText):
     def load(self, address: Value, size: int, order: Order = Order.NONE) -> Value:
         """See `Algebra.load`."""
         offset = self._checked(address, size)
+        if self._instruments & Instrument.LOADS_WATCHED:
+            watched = self.value(f"and i8 {page_byte(self, offset)}, {int(PageState.WATCHED)}")
+            self.unless(self.value(f"icmp ne i8 {watched}, 0"))
         return self._widen(self._policy.load(self, offset, size, order), size)
 
     def store(self, address: Value, size: int, value: Value, order: Order = Order.NONE) -> None:
