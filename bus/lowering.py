@@ -129,6 +129,8 @@ def plain_load(e: AccessEmitter, offset: Value, size: int, order: Order) -> str:
     if order & Order.RL:
         full_fence(e)  # a release orders earlier stores before this load; TSO alone does not
     pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
+    if TSO_HOST and not order:
+        return e.value(f"load volatile i{8 * size}, ptr {pointer}, align {size}")
     ordering = "seq_cst" if order else PLAIN_LOAD
     return e.value(f"load atomic volatile i{8 * size}, ptr {pointer} {ordering}, align {size}")
 
@@ -136,6 +138,9 @@ def plain_load(e: AccessEmitter, offset: Value, size: int, order: Order) -> str:
 def plain_store(e: AccessEmitter, offset: Value, size: int, value: str, order: Order) -> None:
     """A store to RAM that no policy takes part in."""
     pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
+    if TSO_HOST and not order:
+        e.line(f"store volatile i{8 * size} {value}, ptr {pointer}, align {size}")
+        return
     ordering = "seq_cst" if order else PLAIN_STORE
     e.line(f"store atomic volatile i{8 * size} {value}, ptr {pointer} {ordering}, align {size}")
 
@@ -144,4 +149,4 @@ def page_byte(e: AccessEmitter, offset: Value) -> str:
     """The page-map byte for an offset, i8."""
     page = offset >> 12 if isinstance(offset, int) else e.value(f"lshr i64 {offset}, 12")
     pointer = e.value(f"getelementptr i8, ptr %page_map, i64 {page}")
-    return e.value(f"load atomic volatile i8, ptr {pointer} monotonic, align 1")
+    return e.value(f"load volatile i8, ptr {pointer}, align 1")
