@@ -16,14 +16,16 @@ that much, so that the subtraction's sign is the check.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bus.access import AmoOp, Order
-from bus.lowering import Lowering, Value
+from bus.layout import PAGE
+from bus.lowering import TSO_HOST, Lowering, Value, page_byte
 from hart.isa.instruction import Instruction
 from hart.jit.accesses import AccessGroup, Extent, access_groups
 from hart.jit.arithmetic import DECLARATIONS, IrArithmetic
 from hart.jit.context import Reason, Word
+from hart.jit.place import ram_in_place
 from hart.jit.region import Block, Region, fused_pairs, is_return
 
 _MASK = (1 << 64) - 1
@@ -38,6 +40,7 @@ class Geometry:
         ram_bytes: its size.
         granule_exp: log2 of the granule size.
         alignment: of instructions, 2 or 4.
+        misaligned: plain accesses may be misaligned (Zicclsm); else they trap.
 
     """
 
@@ -45,6 +48,7 @@ class Geometry:
     ram_bytes: int
     granule_exp: int
     alignment: int
+    misaligned: bool
 
 
 def lower(region: Region, name: str, geometry: Geometry, policy: Lowering, *, ssa: bool) -> str:
@@ -64,6 +68,10 @@ class _Function(IrArithmetic):
         self._region = region
         self._name = name
         self._geometry = geometry
+        self._in_place = ram_in_place(geometry.ram_base, geometry.ram_bytes)
+        self._misaligned = geometry.misaligned and TSO_HOST
+        self._addresses: dict[str, Value] = {}
+        """Guest addresses by the offsets that policies were given."""
         self._policy = policy
         self._ssa = ssa
         self._reach = region.reach()
@@ -102,7 +110,6 @@ class _Function(IrArithmetic):
             "  store i64 %budget, ptr %fuelv",
         ]
         for pointer, word in (
-            ("ram", Word.RAM),
             ("table", Word.TABLE),
             ("page_map", Word.PAGE_MAP),
             ("granules", Word.GRANULES),
@@ -112,6 +119,11 @@ class _Function(IrArithmetic):
         ):
             head.append(f"  %{pointer}.p = getelementptr i64, ptr %c, i64 {int(word)}")
             head.append(f"  %{pointer} = load ptr, ptr %{pointer}.p, !invariant.load !1")
+        if self._in_place:
+            head.append(f"  %ram = inttoptr i64 {self._geometry.ram_base} to ptr")
+        else:
+            head.append(f"  %ram.p = getelementptr i64, ptr %c, i64 {int(Word.RAM)}")
+            head.append("  %ram = load ptr, ptr %ram.p, !invariant.load !1")
         for r in self._used:
             head += self._state(f"x{r}", Word.X + r)
             if self._ssa:
@@ -301,6 +313,16 @@ class _Function(IrArithmetic):
 
     # AccessEmitter
 
+    def pointer(self, offset: Value) -> str:
+        """See `AccessEmitter.pointer`."""
+        if not self._in_place:
+            return super().pointer(offset)
+        if isinstance(offset, int):
+            address: Value = offset + self._geometry.ram_base
+        else:
+            address = self._addresses[offset]
+        return self.value(f"inttoptr i64 {address} to ptr")
+
     def interpret(self) -> str:
         """See `AccessEmitter.interpret`."""
         if self._exit_label is None:
@@ -310,10 +332,10 @@ class _Function(IrArithmetic):
             self._cold += [f"  store i64 {self._at.pc}, ptr %pcv", "  br label %interpret"]
         return self._exit_label
 
-    def unless(self, condition: str) -> None:
-        """See `AccessEmitter.unless`."""
+    def unless(self, condition: str, otherwise: str | None = None) -> None:
+        """See `AccessEmitter.unless`; to go on at the label `otherwise` is also possible."""
         go = self.label()
-        self.line(f"br i1 {condition}, label %{self.interpret()}, label %{go}, !prof !2")
+        self.line(f"br i1 {condition}, label %{otherwise or self.interpret()}, label %{go}, !prof !2")
         self.begin(go)
 
     def slot(self, name: str, bits: int) -> str:
@@ -348,11 +370,11 @@ class _Function(IrArithmetic):
 
     # The algebra: memory
 
-    def _checked(self, address: Value, size: int) -> Value:
-        """Offset of an aligned access that lies in RAM; any other is the interpreter's.
+    def _checked(self, address: Value, size: int, *, plain: bool = False) -> Value:
+        """Offset of an access that lies in RAM and is aligned, as far as it must be; any other is the interpreter's.
 
-        Accesses of a block that share a base register are checked together, at the first of them: where that check
-        fails, the interpreter finds out which of them is to blame.
+        Plain accesses of a block that share a base register are checked together, at the first of them: where that
+        check fails, the interpreter finds out which of them is to blame.
         """
         base, ram = self._geometry.ram_base, self._geometry.ram_bytes
         if isinstance(address, int):
@@ -360,16 +382,24 @@ class _Function(IrArithmetic):
             if offset % size or not 0 <= offset <= ram - size:
                 raise _NotCompiled
             return offset
-        group = self._groups.get(self._executed)
+        group = self._groups.get(self._executed) if plain else None
         if group is None:
             self._check(address, Extent(0, size, size))
         elif group not in self._checks:
             self._checks.add(group)
-            self._check(address, group.extent.moved(-group.offsets[self._executed]))
-        return self.value(f"sub i64 {address}, {base}")
+            extent = group.extent.moved(-group.offsets[self._executed])
+            if not self._misaligned:
+                self._check(address, extent)
+            elif group.stores:
+                self._check_stores(address, extent)
+            else:
+                self._check(address, replace(extent, alignment=1))
+        result = self.value(f"sub i64 {address}, {base}")
+        self._addresses[result] = address
+        return result
 
-    def _check(self, address: Value, extent: Extent) -> None:
-        """Go on if the extent around `address` lies in RAM and `address` has its alignment.
+    def _check(self, address: Value, extent: Extent, otherwise: str | None = None) -> None:
+        """Go on if the extent around `address` lies in RAM and has its alignment; else at `otherwise`.
 
         Rotating the offset right by log2 of the alignment makes a misaligned one huge and an aligned one its index, so
         that one unsigned comparison finds misalignment, both ends of RAM and wrap-around.
@@ -382,7 +412,25 @@ class _Function(IrArithmetic):
             shift = extent.alignment.bit_length() - 1
             index = self.value(f"call i64 @llvm.fshr.i64(i64 {index}, i64 {index}, i64 {shift})")
         limit = (ram - (extent.end - extent.start)) // extent.alignment
-        self.unless(self.value(f"icmp ugt i64 {index}, {limit}"))
+        self.unless(self.value(f"icmp ugt i64 {index}, {limit}"), otherwise)
+
+    def _check_stores(self, address: Value, extent: Extent) -> None:
+        """Go on if the extent around `address` lies in RAM and is aligned, or lies in one page that is free to write.
+
+        Misaligned stores into two pages or into one that the policy cares for are the interpreter's.
+        """
+        unaligned, good = self.label(), self.label()
+        self._check(address, extent, unaligned)
+        self.line(f"br label %{good}")
+        self.begin(unaligned)
+        size = extent.end - extent.start
+        self._check(address, replace(extent, alignment=1))
+        start = self.value(f"add i64 {address}, {extent.start - self._geometry.ram_base}")
+        within = self.value(f"and i64 {start}, {PAGE - 1}")
+        self.unless(self.value(f"icmp ugt i64 {within}, {PAGE - size}"))
+        self.unless(self.value(f"icmp ne i8 {page_byte(self, start)}, 0"))
+        self.line(f"br label %{good}")
+        self.begin(good)
 
     def _narrow(self, value: Value, size: int) -> str:
         if isinstance(value, int):
@@ -396,12 +444,12 @@ class _Function(IrArithmetic):
 
     def load(self, address: Value, size: int, order: Order = Order.NONE) -> Value:
         """See `Algebra.load`."""
-        offset = self._checked(address, size)
+        offset = self._checked(address, size, plain=not order)
         return self._widen(self._policy.load(self, offset, size, order), size)
 
     def store(self, address: Value, size: int, value: Value, order: Order = Order.NONE) -> None:
         """See `Algebra.store`."""
-        offset = self._checked(address, size)
+        offset = self._checked(address, size, plain=not order)
         if not self._policy.store(self, offset, size, self._narrow(value, size), order):
             raise _NotCompiled
 
