@@ -18,7 +18,7 @@ from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import ClassVar
 
-from bus.layout import MAGIC, PAGE, VERSION, WORD, Geometry, Hart, Header
+from bus.layout import MAGIC, PAGE, TIMER_FREQUENCY_HZ, VERSION, WORD, Geometry, Hart, Header
 from bus.memory import GuestMemory
 
 NAME_PREFIX = "hartstorm-"
@@ -142,6 +142,7 @@ class Segment:
         h[Header.HARTS] = geometry.harts
         h[Header.RING_BYTES] = geometry.ring_bytes
         h[Header.TIME_ORIGIN_NS] = time.monotonic_ns()
+        h[Header.TIMER_FREQUENCY_HZ] = TIMER_FREQUENCY_HZ
         for number, hart in enumerate(segment.harts):
             hart[Hart.NUMBER] = number
             hart[Hart.MTIMECMP] = (1 << 64) - 1
