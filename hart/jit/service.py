@@ -80,6 +80,7 @@ def region_compiler(
         segment.geometry.ram_bytes,
         segment.geometry.granule_exp,
         2 if "Zca" in extensions else 4,
+        "Zicclsm" in extensions,
     )
     return RegionCompiler(
         segment.memory,
