@@ -130,6 +130,11 @@ class Hart(IntEnum):
     """Likewise a second one: AMOCAS.Q with 8-byte granules touches two."""
     RESERVATION_VERSION = 99
     """Under `inline`: the granule word that the LR saw."""
+    PARKED = 100
+    """1 + the granule on whose word the hart sleeps or is about to, or 0; see `bus.parking`."""
+    SPUN_ON = 101
+    """Under `inline`: 1 + the granule that the hart spins on, or 0, and in the next word what its word was."""
+    SPUN_SEEN = 102
     END = 512
 
 
