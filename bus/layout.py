@@ -158,6 +158,11 @@ class Hart(IntEnum):
     """What it wrote, two words."""
     RESERVATION_VALUE = 110
     """Under `cas`: the value that the LR read, zero-extended."""
+    PARKED = 111
+    """1 + the granule on whose word the hart sleeps or is about to, or 0; see `bus.parking`."""
+    SPUN_ON = 112
+    """Under `inline`: 1 + the granule that the hart spins on, or 0, and in the next word what its word was."""
+    SPUN_SEEN = 113
     MVENDORID = 400
     """What the CSR of that name reads; written by the coordinator, as the next two, before the hart starts."""
     MARCHID = 401

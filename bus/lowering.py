@@ -131,6 +131,10 @@ class Lowering(Protocol):
     ) -> str | None:
         """An i1: whether it failed. `fused` names the pair if only that LR leads here."""
 
+    def spin(self, e: AccessEmitter, offset: Value) -> str | None:
+        """The hart has spun for a while on what is at `offset`: wait in its place. An i1: whether it shall leave native
+        code for `MemoryPort.spin`; None if it always shall."""
+
 
 def full_fence(e: AccessEmitter) -> None:
     """Order everything before against everything after."""

@@ -133,6 +133,8 @@ class HartRunner:
         self._watch_generation = 0
         self._load_registers()
         self._parked = False
+        self._gives_way = not spec.tiers and segment.geometry.harts > len(os.sched_getaffinity(0))
+        """Whether an interpreted hart lets others run after each slice: it may be waiting for them."""
 
     def run(self) -> HartEnding:
         """Run until the hart ends; its page then says how and where."""
@@ -171,10 +173,14 @@ class HartRunner:
                 self._heartbeat(now)
             try:
                 machine.run(self._allowed(machine.slice))
+                if self._gives_way:
+                    os.sched_yield()
             except Waiting:
                 self._wait_for_interrupt()
             except WaitingOnReservation as wait:
+                self._page[Hart.STATUS] = HartStatus.WAITING
                 machine.port.wait_on_reservation(STO_TIMEOUT_S if wait.bounded else self._until_timer())
+                self._page[Hart.STATUS] = HartStatus.RUNNING
             except Spinning:
                 os.sched_yield()
             except WatchpointHit as hit:

@@ -6,6 +6,7 @@ hands back.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -30,6 +31,13 @@ FIRST_SLICE = 100_000
 LONGEST_SLICE = 4_000_000
 SHORTEST_SLICE = 10_000
 INTERPRETED_SLICE = 64
+CROWDED_BUDGET = 200
+"""Rounds of a retry loop before a hart lets others run, where there are more harts than processors: less than a
+microsecond, some hand-overs between two that run."""
+BUDGET = 20_000
+"""The same where each hart may have a processor: it is worth some ten microseconds to keep it."""
+FRUITLESS = 16
+"""A hart that has retired no more than so many budgets since it last gave way has done nothing but spin."""
 
 
 class _NativeBegins(Exception):
@@ -75,6 +83,7 @@ class TieredInterpreter(Interpreter):
     ) -> None:
         """`warm` are the tiers to use, in the order in which a region gets them; the first after so many jumps."""
         super().__init__(hart, extensions, port, segment.harts[hart], clint)
+        self.crowded = segment.geometry.harts > len(os.sched_getaffinity(0))
         self.engine = Engine(segment, hart, port.support)
         self.slice = FIRST_SLICE
         self._context = self.engine.context
@@ -93,6 +102,11 @@ class TieredInterpreter(Interpreter):
         self._reserved = range(0)
         """Where an LR that T0 has executed may be fused with its SC: native code knows nothing of it."""
         self.native_instructions = 0
+        self._base = segment.memory.base
+        self._spun_until = 0
+        """Value of instret when the hart last gave way."""
+        self._budget = CROWDED_BUDGET if self.crowded else BUDGET
+        self._context[Word.SPIN_BUDGET] = self._budget
 
     def run(self, count: int) -> None:
         """See `Interpreter.run`; returns early, so that no call takes much longer than SLICE_NS."""
@@ -105,6 +119,8 @@ class TieredInterpreter(Interpreter):
             native = entries.get(self.at)
             if native is None or self.at in self._reserved:
                 self._interpret(min(left, INTERPRETED_SLICE))
+                if self.crowded:
+                    os.sched_yield()  # whoever compiles for this hart may wait for a processor
                 now = time.monotonic_ns()
                 continue
             self.port.forget_fused()
@@ -118,6 +134,10 @@ class TieredInterpreter(Interpreter):
                     self._sample(executed, time.monotonic_ns() - start)
                     return
                 self._interpret(left)
+            elif reason == Reason.SPIN:
+                again = self.instret - self._spun_until <= FRUITLESS * self._budget
+                self._spun_until = self.instret
+                self.port.spin(self._base + context[Word.SPIN_OFFSET], again)
             elif reason == Reason.ABSENT:
                 self._warmer(self.at)
             elif executed < left:

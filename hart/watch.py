@@ -162,6 +162,7 @@ class WatchingPort:
         self.fence = port.fence
         self.fetch = port.fetch
         self.wait_on_reservation = port.wait_on_reservation
+        self.spin = port.spin
         self.forget_fused = port.forget_fused
         self.end_reservation = port.end_reservation
 

@@ -144,6 +144,9 @@ class CasLowering:
         ways = f"[ false, %{here} ], [ true, %{lost} ], [ true, %{elsewhere} ], [ true, %{none} ]"
         return e.value(f"phi i1 {ways}")
 
+    def spin(self, e: AccessEmitter, offset: Value) -> None:
+        """The port's."""
+
     def _unless_watched(self, e: AccessEmitter, offset: Value) -> None:
         """Of a page's states this policy knows WATCHED alone."""
         if self._watching:
