@@ -10,7 +10,7 @@ Every area starts on a 4 KiB boundary.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum, IntFlag
+from enum import IntEnum, IntFlag, unique
 
 from bus.access import AtomicKind, ScFailure
 
@@ -21,6 +21,8 @@ PAGE = 1 << PAGE_EXP
 WORD = 8
 
 RAM_BASE = 0x8000_0000
+TIMER_FREQUENCY_HZ = 10_000_000
+"""Unless the maker of the segment sets another."""
 
 
 class Header(IntEnum):
@@ -54,8 +56,11 @@ class Header(IntEnum):
     """Written by the compile service: regions compiled for this VM."""
     REGIONS_CACHED = 16
     """Written by the compile service: regions found in the cache."""
+    TIMER_FREQUENCY_HZ = 40
+    """Ticks of mtime per second; written once, before a hart starts."""
 
 
+@unique
 class Hart(IntEnum):
     """Word indices in a hart page; the hart writes it unless the comment says otherwise."""
 
@@ -130,11 +135,23 @@ class Hart(IntEnum):
     """Likewise a second one: AMOCAS.Q with 8-byte granules touches two."""
     RESERVATION_VERSION = 99
     """Under `inline`: the granule word that the LR saw."""
-    PARKED = 100
+    STEPS = 100
+    """Written by the coordinator: how many instructions the paused hart shall execute; 0 calls a step off."""
+    STEPPED = 101
+    """How many steps the hart has done; it stands, registers in the page, once this has gone up."""
+    RESERVATION_VALUE = 102
+    """Under `cas`: the value that the LR read, zero-extended."""
+    PARKED = 110
     """1 + the granule on whose word the hart sleeps or is about to, or 0; see `bus.parking`."""
-    SPUN_ON = 101
+    SPUN_ON = 111
     """Under `inline`: 1 + the granule that the hart spins on, or 0, and in the next word what its word was."""
-    SPUN_SEEN = 102
+    SPUN_SEEN = 112
+    MVENDORID = 400
+    """What the CSR of that name reads; written by the coordinator, as the next two, before the hart starts."""
+    MARCHID = 401
+    MIMPID = 402
+    SUPERVISOR = 404
+    """CSRs of a hart that stands or has not started, as `hart.supervisor_view` orders and shows them."""
     END = 512
 
 
@@ -180,7 +197,7 @@ class Doorbell(IntFlag):
     STOP = 1
     """End, with the registers in the page."""
     PAUSE = 2
-    """PAUSE in the page changed."""
+    """PAUSE or STEPS in the page changed."""
     QUIESCE = 4
     """Acknowledge QUIESCE_EPOCH to the bus."""
     INTERRUPT = 8

@@ -11,6 +11,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from bus.doorbell import Ringer, wait_unless_rung
 from bus.layout import Doorbell, Hart, HartEnding, HartStatus, Header
@@ -24,6 +25,7 @@ from hart.clint import Clint
 from hart.environments import environment
 from hart.interpreter import (
     GuestExit,
+    HostEvent,
     Interpreter,
     Spinning,
     UnhandledTrap,
@@ -32,6 +34,7 @@ from hart.interpreter import (
 )
 from hart.jit.codegen import Tier
 from hart.jit.service import SharedCompiler
+from hart.supervisor_view import SupervisorView
 from hart.tiers import TieredInterpreter
 from hart.trace import TracedInterpreter
 
@@ -55,6 +58,7 @@ class HartSpec:
         environment: name of the guest environment, with the image's `symbols` that it asked for.
         max_instructions: end after so many, or None.
         trace: file to write this hart's trace to, or None; tracing is the interpreter's.
+        extension_set: which set of the compile service's that is, where `tiers` are used.
         tiers: tiers of native code to use, lowest first; empty for the interpreter alone.
         cache: directory of the object cache, where `tiers` are used.
 
@@ -72,6 +76,7 @@ class HartSpec:
     symbols: dict[str, int]
     max_instructions: int | None = None
     trace: str | None = None
+    extension_set: int = 0
     tiers: tuple[Tier, ...] = ()
     cache: str = ""
 
@@ -102,7 +107,7 @@ class HartRunner:
             file = stack.enter_context(Path(spec.trace).open("w"))  # noqa: SIM115 - the stack closes it
             self.machine = TracedInterpreter(spec.hart, spec.extensions, port, self._page, clint, file)
         elif spec.tiers:
-            compiler = SharedCompiler(segment, spec.directory, spec.cache)
+            compiler = SharedCompiler(segment, spec.directory, spec.cache, spec.extension_set)
             stack.callback(compiler.close)
             self.machine = TieredInterpreter(
                 spec.hart, spec.extensions, port, segment, clint, compiler, spec.tiers
@@ -117,6 +122,11 @@ class HartRunner:
             stack.callback(area.release)
             stack.callback(self._console.release)
         environment(spec.environment).attach(self.machine, segment, spec.symbols, self._print)
+        csrs = self.machine.csrs
+        csrs.mvendorid, csrs.marchid, csrs.mimpid = (
+            self._page[word] for word in (Hart.MVENDORID, Hart.MARCHID, Hart.MIMPID)
+        )
+        self._view = SupervisorView(csrs, self._page)
         self._load_registers()
         self._parked = False
         self._gives_way = not spec.tiers and segment.geometry.harts > len(os.sched_getaffinity(0))
@@ -147,7 +157,6 @@ class HartRunner:
 
     def _loop(self) -> None:
         machine = self.machine
-        limit = self._spec.max_instructions
         bell = self._page.view
         beat = 0
         while True:
@@ -158,13 +167,8 @@ class HartRunner:
             if now - beat > HEARTBEAT_NS:
                 beat = now
                 self._heartbeat(now)
-            steps = machine.slice
-            if limit is not None:
-                steps = min(steps, limit - machine.instret)
-                if steps <= 0:
-                    raise _Stopped(HartEnding.LIMIT)
             try:
-                machine.run(steps)
+                machine.run(self._allowed(machine.slice))
                 if self._gives_way:
                     os.sched_yield()
             except Waiting:
@@ -176,9 +180,22 @@ class HartRunner:
             except Spinning:
                 os.sched_yield()
             except GuestExit as end:
-                self._page[Hart.EXIT_CODE] = end.code & _MASK
-                self._compare_exchange(self._header.address(Header.EXIT_TICKET), 0, 1 + self._spec.hart)
-                raise _Stopped(HartEnding.EXIT) from None
+                self._exit(end.code)
+
+    def _allowed(self, steps: int) -> int:
+        """How many of `steps` instructions the limit leaves, at least 1; raises _Stopped if none."""
+        limit = self._spec.max_instructions
+        if limit is None:
+            return steps
+        if limit <= self.machine.instret:
+            raise _Stopped(HartEnding.LIMIT)
+        return min(steps, limit - self.machine.instret)
+
+    def _exit(self, code: int) -> NoReturn:
+        """The guest has asked to end the VM."""
+        self._page[Hart.EXIT_CODE] = code & _MASK
+        self._compare_exchange(self._header.address(Header.EXIT_TICKET), 0, 1 + self._spec.hart)
+        raise _Stopped(HartEnding.EXIT) from None
 
     def _answer_bell(self) -> bool:
         """Do what the doorbell asks for; true if the hart was paused."""
@@ -203,16 +220,45 @@ class HartRunner:
         try:
             while number := page[Hart.PAUSE]:
                 page[Hart.PAUSED] = number
+                if page[Hart.STEPS]:
+                    self._step(page[Hart.STEPS])
+                    page[Hart.STEPS] = 0
+                    page[Hart.STEPPED] += 1
                 wait_unless_rung(page, self._spec.hart, self._link, None, reservation=False)
                 self._answer_bell()
         finally:
             self._load_registers()
             page[Hart.STATUS] = HartStatus.RUNNING
 
+    def _step(self, count: int) -> None:
+        """Execute exactly `count` instructions, or until the step is called off, from the page and back to it.
+
+        As the debug specification has it (dcsr.step): an instruction that traps counts, its handler is entered and not
+        begun; instructions that would stall do not. An interrupt that is due is taken first and does not count.
+        """
+        page, machine = self._page, self.machine
+        self._load_registers()
+        try:
+            while count > 0 and page[Hart.STEPS]:
+                if page[Hart.DOORBELL]:
+                    self._answer_bell()
+                machine.take_interrupt()
+                before = machine.instret + machine.traps
+                try:
+                    machine.run(self._allowed(min(count, machine.slice)))
+                except GuestExit as end:
+                    self._exit(end.code)
+                except HostEvent:
+                    pass
+                count -= machine.instret + machine.traps - before
+        finally:
+            self._save()
+
     def _load_registers(self) -> None:
         self.machine.at = self._page[Hart.PC]
         for i in range(1, 32):
             self.machine.x[i] = self._page[Hart.X + i]
+        self._view.take()
 
     def _save(self) -> None:
         page, machine = self._page, self.machine
@@ -221,6 +267,7 @@ class HartRunner:
         page[Hart.TRAP_COUNT] = machine.traps
         for i, value in enumerate(machine.x):
             page[Hart.X + i] = value
+        self._view.show()
 
     def _heartbeat(self, now: int) -> None:
         self._page[Hart.HEARTBEAT_NS] = now

@@ -105,10 +105,11 @@ class TieredInterpreter(Interpreter):
     def run(self, count: int) -> None:
         """See `Interpreter.run`; returns early, so that no call takes much longer than SLICE_NS."""
         end = self.instret + count
+        traps = self.traps
         self._load_arrivals()
         context, enter, entries = self._context, self.engine.enter, self._entries
         start = now = time.monotonic_ns()
-        while (left := end - self.instret) > 0 and now - start < SLICE_NS:
+        while (left := end - self.instret) > 0 and now - start < SLICE_NS and self.traps == traps:
             native = entries.get(self.at)
             if native is None:
                 self._interpret(min(left, INTERPRETED_SLICE))
