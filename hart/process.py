@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bus.doorbell import Ringer, wait_unless_rung
+from bus.handover import DEFAULT as DEFAULT_HANDOVER
+from bus.handover import Handover
 from bus.layout import Doorbell, Hart, HartEnding, HartStatus, Header
 from bus.link import BusLink, BusLost
 from bus.messages import Kind
@@ -57,6 +59,7 @@ class HartSpec:
         trace: file to write this hart's trace to, or None; tracing is the interpreter's.
         tiers: tiers of native code to use, lowest first; empty for the interpreter alone.
         cache: directory of the object cache, where `tiers` are used.
+        handover: how harts pass granules on, where the policy lets them own any.
 
     """
 
@@ -74,6 +77,7 @@ class HartSpec:
     trace: str | None = None
     tiers: tuple[Tier, ...] = ()
     cache: str = ""
+    handover: Handover = DEFAULT_HANDOVER
 
 
 class _Stopped(Exception):
@@ -96,7 +100,8 @@ class HartRunner:
         self._exchange = host_atomics().exchange
         self._compare_exchange = host_atomics().compare_exchange
         clint = Clint(segment, Ringer(segment, link))
-        port = policy(spec.policy).port(PortContext(segment, spec.hart, link, spec.reservations))
+        context = PortContext(segment, spec.hart, link, spec.reservations, spec.handover)
+        port = policy(spec.policy).port(context)
         self.machine: Interpreter
         if spec.trace is not None:
             file = stack.enter_context(Path(spec.trace).open("w"))  # noqa: SIM115 - the stack closes it
@@ -119,6 +124,8 @@ class HartRunner:
         environment(spec.environment).attach(self.machine, segment, spec.symbols, self._print)
         self._load_registers()
         self._parked = False
+        self._recalled = False
+        """Whether the port may have recalls to answer."""
 
     def run(self) -> HartEnding:
         """Run until the hart ends; its page then says how and where."""
@@ -161,6 +168,10 @@ class HartRunner:
                 steps = min(steps, limit - machine.instret)
                 if steps <= 0:
                     raise _Stopped(HartEnding.LIMIT)
+            if self._recalled:
+                hold = machine.port.answer_recalls(machine.instret)
+                self._recalled = hold > 0
+                steps = min(steps, hold or steps)
             try:
                 machine.run(steps)
             except Waiting:
@@ -179,6 +190,8 @@ class HartRunner:
         bits = self._exchange(self._bell, 0)
         if bits & Doorbell.QUIESCE:
             self._link.post(Kind.QUIESCENT, self._header[Header.QUIESCE_EPOCH])
+        if bits & Doorbell.RECALL:
+            self._recalled = True
         if bits & Doorbell.STOP:
             raise _Stopped(self._when_stopped())
         if not self._page[Hart.PAUSE] or self._page[Hart.STATUS] == HartStatus.PAUSED:
