@@ -5,7 +5,7 @@ lowering; the lowering emits LLVM IR text for it, or leaves the access to the in
 
 What an emitter offers besides emitting lines:
 
-- `%support`: table of the policy's own functions, as its port gives it (`MemoryPort.support`).
+- `%support`: what the policy's port gives (`MemoryPort.support`), a table of its own functions for example.
 - `%ram`, `%page_map`, `%granules`, `%lasts`, `%page`: host pointers to guest RAM, the page map, the granule and the
   writer table, the hart's page; RAM offsets are values of type i64.
 - metadata `!0` and `!2`: branch weights for a condition that is likely, or unlikely, true.

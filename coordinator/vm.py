@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from bus.layout import PAGE_EXP, Doorbell, Geometry, Hart, HartStatus, Header, PageState
 from bus.messages import Kind
+from bus.policies import policy
 from bus.segment import Segment, Words, new_name, unlink
 from coordinator.launch import drop, hold
 from coordinator.machine import MachineState
@@ -45,6 +46,7 @@ class VirtualMachine:
             ram_base=spec.ram_base,
             granule_exp=spec.reservation_set_size_exp,
             ring_bytes=RING_BYTES,
+            owned=policy(spec.policy).owned,
         )
         name = new_name()
         self._held = (name, str(new_path(name)))

@@ -586,7 +586,7 @@ class InlineArbiter:
         held = words[Hart.HELD]
         return bool(held) and not words[Hart.JOINED] and (held - 1) << self._exp >> PAGE_EXP == page
 
-    def external_write(self, address: int, size: int, value: int) -> None:
+    def external_write(self, address: int, size: int, value: int, done: Callable[[], None]) -> None:
         """A write from outside: a shared writer like any other."""
         try:
             offset = self._memory.aligned_offset(address, size)
@@ -608,6 +608,7 @@ class InlineArbiter:
         self._memory.store(address, size, value)
         if self._fetch_add(word, _MASK + 1 - WRITER) & WAITERS:
             self._unpark(word)
+        done()
 
     def holds_reservation(self, hart: int) -> bool:
         """Whether the hart has a valid reservation."""

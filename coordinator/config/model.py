@@ -27,11 +27,12 @@ from pydantic_core import CoreSchema
 
 from bus import policies
 from bus.access import ScFailure
+from bus.handover import LONGEST_CONSTRAINED_LOOP
 from coordinator import expression
 from coordinator.config.descriptions import describe
 from coordinator.config.units import format_size, parse_size
 from coordinator.result import Ending
-from coordinator.spec import TierName, order_problem, tier_problem
+from coordinator.spec import OrderName, TierName, order_problem, tier_problem
 from hart import causes, environments
 from hart.isa import extensions, isa_string
 from hart.isa.registers import NUMBERS as REGISTERS
@@ -229,7 +230,7 @@ class Guest(_Table):
         return self
 
 
-# [vm.reservation], [vm.limits], [vm.record]
+# [vm.reservation], [vm.directory], [vm.limits], [vm.record]
 
 
 class Reservation(_Table):
@@ -245,6 +246,17 @@ class Reservation(_Table):
     """A trap ends the hart's reservation. Default false."""
     spurious_sc_failure: float = Field(default=0.0, ge=0, le=1)
     """Probability with which an SC that could succeed fails, drawn from the VM's seed. Default 0."""
+
+
+class Directory(_Table):
+    """How harts pass granules on under policy `directory`."""
+
+    hold_instructions: int = Field(default=LONGEST_CONSTRAINED_LOOP, ge=0, le=1 << 32)
+    """A hart that is asked for a granule first runs so many instructions more, unless it waits for the bus itself.
+    Default 16, as many as a constrained LR/SC loop has."""
+    handover_order: OrderName = "fifo"
+    """Which of the harts that wait for a granule gets it next: the first to have asked (`fifo`), the last (`lifo`), the
+    `nearest` to its last owner on a ring of hart numbers, or a `random` one. Default `fifo`."""
 
 
 class Limits(_Table):
@@ -462,6 +474,8 @@ class Vm(_Table):
     """The program."""
     reservation: Reservation = Reservation()
     """LR/SC behaviour."""
+    directory: Directory = Directory()
+    """How granules change hands, under policy `directory`."""
     limits: Limits = Limits()
     """When to give up."""
     record: Record = Record()
