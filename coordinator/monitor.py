@@ -383,6 +383,7 @@ class Monitor:
             hot=hot_addresses(rows, self._image),
             console=bytes(self._console),
             wall_s=time.monotonic() - self._start,
+            transactions=self._segment.header[Header.BUS_TRANSACTIONS],
         )
 
 

@@ -74,7 +74,7 @@ class VmResult:
     """One VM at the end of a run.
 
     `exit_code` is the HTIF code where the ending is EXIT, else None. `hart` is the hart that brought the ending
-    about, where one did.
+    about, where one did. `transactions` is how many the bus executed.
     """
 
     name: str
@@ -86,3 +86,4 @@ class VmResult:
     hot: tuple[HotAddress, ...]
     console: bytes
     wall_s: float
+    transactions: int = 0

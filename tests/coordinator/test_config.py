@@ -57,7 +57,8 @@ ONE_ERROR = [
     ("[vm]\nmemory = 5000", "f.toml:5: vm.memory = 5000: 5000B is not a multiple of 4KiB from 4KiB to 1024GiB"),
     (
         '[vm]\npolicy = "seriel"',
-        "f.toml:5: vm.policy = \"seriel\": is not allowed; did you mean 'serial'?; allowed: cas (WRONG), inline, serial",
+        "f.toml:5: vm.policy = \"seriel\": is not allowed; did you mean 'serial'?; "
+        "allowed: cas (WRONG), inline, serial",
     ),
     (
         "[vm.limits]\ntimeout = 3",
