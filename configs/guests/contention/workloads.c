@@ -100,10 +100,10 @@ static int side_by_side_is_right(uint64_t workers, uint64_t operations) {
     return operations == 0;
 }
 
-/* Locks, each around one increment that is not atomic. A look at the time comes more often: with many more workers
- * than processors each acquisition can take long. */
+/* Locks, each around one increment that is not atomic. A look at the time comes after each: with many more workers than
+ * processors an acquisition can take long. */
 
-#define LOCK_BATCH (plan.batch > 8 ? plan.batch / 8 : 1)
+#define LOCK_BATCH 1
 
 static PAGED _Atomic uint64_t lock;
 static PAGED _Atomic uint64_t next_ticket;
