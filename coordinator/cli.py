@@ -15,6 +15,8 @@ import typer
 from coordinator.commands import (
     asm,
     bench,
+    bench_aba,
+    bench_coherence,
     bench_engine,
     cache,
     configs,
@@ -43,6 +45,8 @@ app.command("disasm")(disasm.disasm)
 app.add_typer(configs.app, name="configs")
 app.add_typer(cache.app, name="cache")
 bench.app.command("engine")(bench_engine.engine)
+bench.app.command("coherence")(bench_coherence.coherence)
+bench.app.command("aba")(bench_aba.aba)
 app.add_typer(bench.app, name="bench")
 app.add_typer(isa.app, name="isa")
 app.command("dt")(dt.dt)

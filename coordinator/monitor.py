@@ -400,6 +400,7 @@ class Monitor:
             granules=busy_granules(rows, self._image),
             console=bytes(self._console),
             wall_s=time.monotonic() - self._start,
+            transactions=self._segment.header[Header.BUS_TRANSACTIONS],
         )
 
 

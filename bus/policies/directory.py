@@ -430,6 +430,9 @@ class DirectoryLowering:
         plain_store(e, offset, size, new, Order.NONE)
         return old
 
+    def spin(self, e: AccessEmitter, offset: Value) -> None:
+        """The port's."""
+
     def load_reserved(
         self, e: AccessEmitter, offset: Value, size: int, order: Order, fused: str | None
     ) -> str | None:
@@ -501,9 +504,6 @@ def _combined(e: AccessEmitter, op: AmoOp, old: str, operand: str, bits: int) ->
         return e.value(f"{_INSTRUCTIONS[op]} i{bits} {old}, {operand}")
     stays = e.value(f"icmp {_CHOICES[op]} i{bits} {old}, {operand}")
     return e.value(f"select i1 {stays}, i{bits} {old}, i{bits} {operand}")
-
-    def spin(self, e: AccessEmitter, offset: Value) -> None:
-        """The port's."""
 
 
 POLICY = Policy(
