@@ -146,7 +146,7 @@ class Isa(_ExtensionKeys):  # type: ignore[valid-type, misc] # a key per row of 
     @property
     def switches(self) -> dict[str, bool]:
         """The extensions with a key of their own."""
-        given = {name: getattr(self, name) for name in extensions.REGISTRY}
+        given = {name: getattr(self, name) for name in self.model_fields_set if name in extensions.REGISTRY}
         return {name: on for name, on in given.items() if on is not None}
 
     def extensions(self, reservation_set_size_exp: int) -> frozenset[str]:
