@@ -16,7 +16,8 @@ from coordinator import paths
 from coordinator.config.errors import ConfigError, Problem
 from coordinator.config.load import Config
 from coordinator.config.model import Guest, Vm
-from coordinator.expect import Finding, resolve, unknown_names
+from coordinator.expect import resolve, unknown_names
+from coordinator.measure import Finding
 from hart.asm import AssemblyError, assemble
 from hart.image import Image
 from hart.isa.isa_string import canonical

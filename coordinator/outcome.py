@@ -6,10 +6,11 @@ The JSON form is for other programs and keeps its shape: keys are added, never r
     {"format": 1, "run": name, "ok": bool, "vms": [VM, ...]}
     VM      {"name", "policy", "tier", "isa": ISA string, "seed", "ok", "ending", "exit_code" or null,
              "hart" that brought the end about or null, "detail", "wall_s", "console": text,
-             "harts": [HART...], "hot": [HOT...], "checks": [CHECK...]}
+             "harts": [HART...], "hot": [HOT...], "checks": [CHECK...], "metrics": {name: number},
+             "outcome": {name: number}, "over_budget": why it was stopped and not judged, or ""}
     HART    {"hart", "ending", "pc", "x": [32 numbers], "instret", "wall_s", "traps_taken",
              "trap": null or {"cause", "name", "tval", "pc", "instruction"},
-             "atomics": {kind: count}, "sc_failures": {cause: count}}
+             "atomics": {kind: count}, "sc_failures": {cause: count}, "metrics": {name: number}}
     HOT     {"address", "symbol", "by_hart": {hart: {kind: count}}}
     CHECK   {"what", "expected", "seen", "ok", "where"}
 
@@ -20,12 +21,13 @@ Addresses, registers and mcause are unsigned 64-bit numbers. Kinds and causes ar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from typing import TypeVar
 
 from coordinator.config.model import Vm
 from coordinator.expect import Verdict
+from coordinator.measure import Measurements
 from coordinator.result import HartResult, HotAddress, VmResult
 from hart.isa.isa_string import format_isa
 
@@ -43,6 +45,9 @@ class Outcome:
     vm: Vm
     result: VmResult
     verdict: Verdict
+    measured: Measurements = field(default_factory=Measurements)
+    over_budget: str = ""
+    """Which budget it was stopped at; then it was not judged."""
 
     @property
     def isa(self) -> str:
@@ -75,9 +80,14 @@ def _vm(outcome: Outcome) -> dict[str, object]:
         "detail": result.detail,
         "wall_s": result.wall_s,
         "console": result.console.decode(errors="replace"),
-        "harts": [_hart(hart) for hart in result.harts],
+        "harts": [
+            _hart(hart) | {"metrics": outcome.measured.by_hart.get(hart.hart, {})} for hart in result.harts
+        ],
         "hot": [_hot(place) for place in result.hot],
         "checks": [asdict(check) for check in outcome.verdict.checks],
+        "metrics": outcome.measured.metrics,
+        "outcome": outcome.measured.outcome,
+        "over_budget": outcome.over_budget,
     }
 
 

@@ -15,6 +15,7 @@ from coordinator.batch.file import Settings
 from coordinator.batch.task import Task
 from coordinator.results.record import PointRecord, Status, describe, label
 from coordinator.results.store import PlannedPoint, Store
+from coordinator.runner import Budget
 
 MOST_LOSSES = 10
 """How often in a session a point may lose its worker: what kills each of its workers must not stop the batch."""
@@ -85,6 +86,12 @@ class Progress:
             self.failures.append(Failure(label(point.parameters), record.status, describe(record)))
 
     @property
+    def counts(self) -> dict[Status, int]:
+        """`by_status`, failures first."""
+        order = sorted(Status, key=lambda status: not status.is_failure)
+        return {status: self.by_status[status] for status in order if self.by_status.get(status)}
+
+    @property
     def elapsed_s(self) -> float:
         """Seconds since the session's start."""
         return time.monotonic() - self.started
@@ -121,6 +128,7 @@ def drive(
     out: dict[str, PlannedPoint] = {}
     tries: dict[str, _Tries] = {}
     failures_before = progress.failed
+    budget = Budget(settings.time_s, settings.operations)
     while True:
         stop = until_failures is not None and progress.failed - failures_before >= until_failures
         while not stop and len(out) < executor.capacity:
@@ -128,7 +136,7 @@ def drive(
             if point is None:
                 break
             out[point.id] = point
-            executor.submit(Task(point.id, point.config, point.images))
+            executor.submit(Task(point.id, point.config, point.images, budget))
         progress.running = len(out)
         report(progress)
         if not out:

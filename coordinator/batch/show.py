@@ -39,7 +39,7 @@ def live_table(name: str, progress: Progress) -> RenderableType:
     for column in ("done", "rate", "to go", "running", "run again"):
         counts.add_column(column, justify="right")
     row += [str(progress.running), str(progress.again)]
-    for status, count in progress.by_status.items():
+    for status, count in progress.counts.items():
         counts.add_column(status.value, justify="right", style="bold red" if status.is_failure else "")
         row.append(str(count))
     counts.add_row(*row)
@@ -48,7 +48,7 @@ def live_table(name: str, progress: Progress) -> RenderableType:
 
 def progress_line(name: str, progress: Progress) -> str:
     """The same in one line."""
-    parts = [f"{count} {status.value}" for status, count in progress.by_status.items() if status.is_failure]
+    parts = [f"{count} {status.value}" for status, count in progress.counts.items() if status.is_failure]
     parts += [f"{progress.done}/{progress.total} done", f"{progress.rate:.1f}/s"]
     parts.append(f"{duration(progress.eta_s)} to go")
     return f"{name}: {', '.join(parts)}"

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bus.access import AtomicKind, ScFailure
 from coordinator import runner
@@ -44,11 +44,12 @@ _HOST_ERRORS = {
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A point to run: its id, its run configuration as JSON, the digest of each VM's program."""
+    """A point to run: its id, its run configuration as JSON, the digest of each VM's program, its budget."""
 
     id: str
     config: str
     images: Mapping[str, str]
+    budget: runner.Budget = field(default_factory=runner.Budget)
 
 
 class PointRunner:
@@ -78,9 +79,11 @@ class PointRunner:
         try:
             config = Run.model_validate_json(task.config)
             programs = {name: image(digest) for name, digest in task.images.items()}
-            outcomes = runner.run(config, programs, self._coordinator())
+            outcomes = runner.run(config, programs, self._coordinator(), budget=task.budget)
             vms = tuple(map(vm_record, outcomes))
             status = Status.OK if all(vm.ok for vm in vms) else Status.FAILED
+            if status is Status.OK and (over := [o.over_budget for o in outcomes if o.over_budget]):
+                status, detail = Status.BUDGET, over[0]
         except Refusal as refusal:
             status = Status.LOST if refusal.number in _HOST_ERRORS else Status.REFUSED
             detail = str(refusal)
@@ -122,12 +125,14 @@ def vm_record(outcome: Outcome) -> VmRecord:
         detail=result.detail,
         wall_s=result.wall_s,
         console=_shortened(result.console.decode(errors="replace")),
-        harts=tuple(map(_hart, result.harts)),
+        harts=tuple(_hart(hart, outcome.measured.by_hart.get(hart.hart, {})) for hart in result.harts),
         checks=outcome.verdict.checks,
+        metrics=outcome.measured.metrics,
+        outcome=outcome.measured.outcome,
     )
 
 
-def _hart(hart: HartResult) -> HartRecord:
+def _hart(hart: HartResult, metrics: Mapping[str, int]) -> HartRecord:
     return HartRecord(
         hart=hart.hart,
         ending=hart.ending.value,
@@ -136,6 +141,7 @@ def _hart(hart: HartResult) -> HartRecord:
         traps=hart.traps_taken,
         atomics={AtomicKind(kind).name.lower(): n for kind, n in sorted(hart.atomics.items())},
         sc_failures={ScFailure(cause).name.lower(): n for cause, n in sorted(hart.sc_failures.items())},
+        metrics=metrics,
     )
 
 

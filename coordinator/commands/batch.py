@@ -93,7 +93,7 @@ def _run(plan: Plan, directory: Path, jobs: int | None, failures: int | None) ->
 def _print_end(name: str, directory: Path, progress: Progress) -> None:
     for failure in progress.failures:
         typer.echo(f"{failure.status.value}  {failure.label}  {failure.detail}")
-    counts = ", ".join(f"{count} {status.value}" for status, count in progress.by_status.items()) or "none"
+    counts = ", ".join(f"{count} {status.value}" for status, count in progress.counts.items()) or "none"
     seconds = f"{progress.elapsed_s:.1f} s"
     skipped = f", {progress.before} of them before" if progress.before else ""
     typer.echo(

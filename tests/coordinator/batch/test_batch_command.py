@@ -37,7 +37,7 @@ def test_failures_are_told_and_do_not_stop_the_rest(tmp_path):
     done = batch(write(tmp_path, sweep), "--out", tmp_path / "out")
     assert done.exit_code == 1
     assert "failed  WHICH=3  vm: invariant: expected seen < 2, seen 3 < 2" in done.stdout
-    assert "(1 ok, 2 failed)" in done.stdout
+    assert "(2 failed, 1 ok)" in done.stdout
 
 
 def test_dry_run_shows_the_plan_and_writes_nothing(tmp_path):
