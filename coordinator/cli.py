@@ -14,6 +14,7 @@ import typer
 
 from coordinator.commands import (
     asm,
+    batch,
     bench,
     bench_aba,
     bench_coherence,
@@ -40,6 +41,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run.run)
+app.command("batch")(batch.batch)
 app.command("asm")(asm.asm)
 app.command("disasm")(disasm.disasm)
 app.add_typer(configs.app, name="configs")

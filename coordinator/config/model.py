@@ -148,7 +148,7 @@ class Isa(_ExtensionKeys):  # type: ignore[valid-type, misc] # a key per row of 
     @property
     def switches(self) -> dict[str, bool]:
         """The extensions with a key of their own."""
-        given = {name: getattr(self, name) for name in extensions.REGISTRY}
+        given = {name: getattr(self, name) for name in self.model_fields_set if name in extensions.REGISTRY}
         return {name: on for name, on in given.items() if on is not None}
 
     def extensions(self, reservation_set_size_exp: int) -> frozenset[str]:
@@ -279,6 +279,30 @@ class Record(_Table):
     hot_addresses: int = Field(default=16, ge=0, le=4096)
     """How many of the addresses that atomics touch most the result lists. Default 16."""
 
+
+# [vm.outcome]
+
+
+def _hart_register(name: str) -> str:
+    hart, colon, register = name.partition(":")
+    if not colon:
+        raise ValueError("write HART:REGISTER, e.g. 0:a0")
+    _hart_number(hart)
+    if register not in REGISTERS:
+        raise ValueError(f"no such register{nearest(register, REGISTERS)}; allowed: x0 to x31, ABI names")
+    return name
+
+
+class Outcome(_Table):
+    """What tells one run's outcome from another's, as in a litmus test; over repetitions it becomes a histogram."""
+
+    registers: list[Annotated[str, AfterValidator(_hart_register)]] = []
+    """Registers at the end of the run, `HART:REGISTER`."""
+    symbols: list[ExpressionText] = []
+    """Symbols, or expressions as in `expect.invariants`, at the end of the run."""
+
+
+MetricName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 # [vm.expect]
 
@@ -480,6 +504,13 @@ class Vm(_Table):
     """When to give up."""
     record: Record = Record()
     """What to record."""
+    metrics: dict[MetricName, ExpressionText] = {}
+    """Numbers to keep of the run, by name: expressions as in `expect.invariants`. `operations` is what the guest did;
+    rates are about it."""
+    hart_metrics: dict[MetricName, ExpressionText] = {}
+    """The same for each hart, whose number is `hart`: `u64(done, hart)`."""
+    outcome: Outcome = Outcome()
+    """What tells outcomes apart."""
     expect: Expect = Expect()
     """What must come of it."""
 
@@ -520,9 +551,11 @@ class Vm(_Table):
         named = [("registers", int(hart)) for hart in self.expect.registers]
         if self.expect.trap is not None and self.expect.trap.hart is not None:
             named.append(("trap.hart", self.expect.trap.hart))
+        named = [(f"expect.{key}", hart) for key, hart in named]
+        named += [("outcome.registers", int(name.partition(":")[0])) for name in self.outcome.registers]
         for key, hart in named:
             if hart >= self.harts:
-                raise ValueError(f"expect.{key} names hart {hart}, but harts are 0 to {self.harts - 1}")
+                raise ValueError(f"{key} names hart {hart}, but harts are 0 to {self.harts - 1}")
         return self
 
 
