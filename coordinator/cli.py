@@ -18,6 +18,7 @@ from coordinator.commands import (
     bench,
     bench_aba,
     bench_coherence,
+    bench_control,
     bench_engine,
     cache,
     configs,
@@ -46,6 +47,7 @@ app.command("asm")(asm.asm)
 app.command("disasm")(disasm.disasm)
 app.add_typer(configs.app, name="configs")
 app.add_typer(cache.app, name="cache")
+bench.app.command("control")(bench_control.control)
 bench.app.command("engine")(bench_engine.engine)
 bench.app.command("coherence")(bench_coherence.coherence)
 bench.app.command("aba")(bench_aba.aba)
