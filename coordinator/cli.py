@@ -16,6 +16,7 @@ from coordinator.commands import (
     asm,
     batch,
     bench,
+    bench_batch,
     bench_engine,
     cache,
     configs,
@@ -24,6 +25,7 @@ from coordinator.commands import (
     isa,
     model,
     reg,
+    results,
     run,
     serve,
     vm,
@@ -42,9 +44,11 @@ app.command("run")(run.run)
 app.command("batch")(batch.batch)
 app.command("asm")(asm.asm)
 app.command("disasm")(disasm.disasm)
+app.add_typer(results.app, name="results")
 app.add_typer(configs.app, name="configs")
 app.add_typer(cache.app, name="cache")
 bench.app.command("engine")(bench_engine.engine)
+bench.app.command("batch")(bench_batch.batch)
 app.add_typer(bench.app, name="bench")
 app.add_typer(isa.app, name="isa")
 app.command("dt")(dt.dt)

@@ -68,8 +68,9 @@ class Monitor:
         directory: Path,
         decoder_extensions: frozenset[str],
         image: Image,
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
-        """Start every process; `directory` is the VM's own, for sockets.
+        """Start every process; `directory` is the VM's own, for sockets. `ended` is called when the run is over.
 
         Raises:
             LaunchError: the fork server was killed meanwhile.
@@ -78,6 +79,7 @@ class Monitor:
         self._spec = spec
         self._segment = segment
         self._image = image
+        self._ended = ended
         self._decoder_extensions = decoder_extensions
         self.finished = threading.Event()
         self.result: VmResult | None = None
@@ -230,6 +232,7 @@ class Monitor:
             self._own_link.close()
             self.result = self._account(rows)
             self.finished.set()
+            self._ended()
 
     def _watch_until_end(self) -> None:
         spec = self._spec

@@ -7,6 +7,7 @@ and reads no config.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from bus.layout import Doorbell, Geometry, Hart, HartStatus
 from bus.messages import Kind
@@ -59,6 +60,7 @@ class VirtualMachine:
         self._monitor: Monitor | None = None
         self._pauses = 0
         self._destroyed = False
+        self._ended: Callable[[], None] = lambda: None
 
     @property
     def state(self) -> MachineState:
@@ -129,7 +131,12 @@ class VirtualMachine:
 
         """
         self._monitor = Monitor(
-            self.spec, self._segment, self._runtime.path, effective(self._extensions), self._image
+            self.spec,
+            self._segment,
+            self._runtime.path,
+            effective(self._extensions),
+            self._image,
+            self._ended,
         )
         self._state = MachineState.RUNNING
 
@@ -173,6 +180,10 @@ class VirtualMachine:
         if self._monitor is None or not self._monitor.finished.wait(timeout_s):
             return None
         return self._monitor.result
+
+    def notify(self, call: Callable[[], None]) -> None:
+        """Have `call` called when the run ends, from the thread that watches it; before `start`."""
+        self._ended = call
 
     def progress(self) -> tuple[int, ...]:
         """Instructions retired so far, per hart, some milliseconds old."""

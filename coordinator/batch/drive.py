@@ -25,8 +25,9 @@ _TICK_S = 0.2
 class Executor(Protocol):
     """Where points run."""
 
-    capacity: int
-    """How many tasks to have handed out at a time."""
+    @property
+    def capacity(self) -> int:
+        """How many tasks to have handed out at a time."""
 
     def submit(self, task: Task) -> None:
         """Take a task; only while fewer than `capacity` are out."""

@@ -10,7 +10,7 @@ import typer
 from coordinator.commands.exit_codes import ExitCode, config_errors
 
 if TYPE_CHECKING:
-    from coordinator.batch.drive import Progress
+    from coordinator.batch.drive import Executor, Progress
     from coordinator.batch.plan import Plan
     from coordinator.results.store import PlannedPoint
 
@@ -27,6 +27,12 @@ def batch(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, run nothing.")] = False,
     until: Annotated[
         str | None, typer.Option(metavar="failures=N", help="Stop when so many points have failed.")
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(help="Write the points as JUnit XML to this file, too.")
+    ] = None,
+    on: Annotated[
+        str | None, typer.Option(metavar="PLACE", help="tcp://HOST:PORT of a Dask scheduler, or local:N.")
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the file.")
@@ -47,7 +53,22 @@ def batch(
             _show_plan(plan)
             return
     directory = Path("results") / plan.batch.file.name if out is None else out
-    raise typer.Exit(_run(plan, directory, jobs, failures))
+    code = _run(plan, directory, jobs, failures, on)
+    if junit is not None and code in (ExitCode.AS_EXPECTED, ExitCode.NOT_AS_EXPECTED):
+        _write_junit(directory, junit)
+    raise typer.Exit(code)
+
+
+def _write_junit(directory: Path, file: Path) -> None:
+    from coordinator.results import ResultsError, open_results
+    from coordinator.results.export import export_junit
+
+    try:
+        with open_results(directory) as results:
+            export_junit(results, file)
+    except ResultsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(ExitCode.USAGE_OR_CONFIG) from error
 
 
 def _until(text: str | None) -> int | None:
@@ -61,11 +82,9 @@ def _until(text: str | None) -> int | None:
     return int(number)
 
 
-def _run(plan: Plan, directory: Path, jobs: int | None, failures: int | None) -> ExitCode:
-    import os
-
+def _run(plan: Plan, directory: Path, jobs: int | None, failures: int | None, on: str | None) -> ExitCode:
+    from coordinator.batch.cluster import ClusterError
     from coordinator.batch.drive import drive
-    from coordinator.batch.pool import LocalPool
     from coordinator.batch.session import open_session
     from coordinator.batch.show import show_batch
     from coordinator.results.store import StoreError
@@ -74,7 +93,7 @@ def _run(plan: Plan, directory: Path, jobs: int | None, failures: int | None) ->
     name = plan.batch.file.name
     try:
         with config_errors(), open_session(plan, directory) as (store, total):
-            executor = LocalPool(jobs or settings.jobs or len(os.sched_getaffinity(0)), plan.images)
+            executor = _executor(plan, jobs, on)
             try:
                 with show_batch(name) as report:
                     progress = drive(store, settings, executor, total, report, failures)
@@ -83,11 +102,22 @@ def _run(plan: Plan, directory: Path, jobs: int | None, failures: int | None) ->
                 return ExitCode.INTERRUPTED
             finally:
                 executor.close()
-    except StoreError as error:
+    except (StoreError, ClusterError) as error:
         typer.echo(str(error), err=True)
         return ExitCode.USAGE_OR_CONFIG
     _print_end(name, directory, progress)
     return ExitCode.NOT_AS_EXPECTED if progress.failed else ExitCode.AS_EXPECTED
+
+
+def _executor(plan: Plan, jobs: int | None, on: str | None) -> Executor:
+    import os
+
+    from coordinator.batch.cluster import DaskCluster, parse_place
+    from coordinator.batch.pool import LocalPool
+
+    if on is not None:
+        return DaskCluster(parse_place(on), plan.images)
+    return LocalPool(jobs or plan.batch.file.batch.jobs or len(os.sched_getaffinity(0)), plan.images)
 
 
 def _print_end(name: str, directory: Path, progress: Progress) -> None:
