@@ -132,7 +132,8 @@ def drive(
     budget = Budget(settings.time_s, settings.operations)
     while True:
         stop = until_failures is not None and progress.failed - failures_before >= until_failures
-        while not stop and len(out) < executor.capacity:
+        capacity = executor.capacity
+        while not stop and len(out) < capacity:
             point = again.popleft() if again else next(pending, None)
             if point is None:
                 break
