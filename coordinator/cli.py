@@ -16,7 +16,10 @@ from coordinator.commands import (
     asm,
     batch,
     bench,
+    bench_aba,
     bench_batch,
+    bench_coherence,
+    bench_control,
     bench_engine,
     cache,
     configs,
@@ -47,8 +50,11 @@ app.command("disasm")(disasm.disasm)
 app.add_typer(results.app, name="results")
 app.add_typer(configs.app, name="configs")
 app.add_typer(cache.app, name="cache")
+bench.app.command("control")(bench_control.control)
 bench.app.command("engine")(bench_engine.engine)
 bench.app.command("batch")(bench_batch.batch)
+bench.app.command("coherence")(bench_coherence.coherence)
+bench.app.command("aba")(bench_aba.aba)
 app.add_typer(bench.app, name="bench")
 app.add_typer(isa.app, name="isa")
 app.command("dt")(dt.dt)

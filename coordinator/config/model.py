@@ -6,7 +6,7 @@ The JSON Schema that editors use is generated from these models, and so is `hart
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Annotated, Any, Literal, Self
 
@@ -28,10 +28,12 @@ from pydantic_core import CoreSchema
 
 from bus import policies
 from bus.access import ScFailure
+from bus.handover import LONGEST_CONSTRAINED_LOOP
 from coordinator import expression
+from coordinator.config.descriptions import describe
 from coordinator.config.units import format_size, parse_size
 from coordinator.result import Ending
-from coordinator.spec import TierName, order_problem, tier_problem
+from coordinator.spec import OrderName, TierName, order_problem, tier_problem
 from hart import causes, environments
 from hart.isa import extensions, isa_string
 from hart.isa.registers import NUMBERS as REGISTERS
@@ -46,7 +48,7 @@ class _Table(BaseModel):
         strict=True,
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
+        json_schema_extra=describe,
         validate_default=False,
         regex_engine="python-re",
     )
@@ -108,18 +110,18 @@ def _check_expression(text: str) -> str:
 ExpressionText = Annotated[str, AfterValidator(_check_expression)]
 
 
-def _one_of(names: Sequence[str]) -> tuple[AfterValidator, WithJsonSchema]:
-    """What makes a string field one of `names`."""
+def _one_of(names: Sequence[str], label: Callable[[str], str] = str) -> tuple[AfterValidator, WithJsonSchema]:
+    """What makes a string field one of `names`, each of which errors call by its label."""
 
     def check(name: str) -> str:
         if name not in names:
-            raise ValueError(f"is not allowed{nearest(name, names)}; allowed: {', '.join(names)}")
+            raise ValueError(f"is not allowed{nearest(name, names)}; allowed: {', '.join(map(label, names))}")
         return name
 
     return AfterValidator(check), WithJsonSchema({"type": "string", "enum": list(names)})
 
 
-PolicyName = Annotated[str, *_one_of(policies.NAMES)]
+PolicyName = Annotated[str, *_one_of(policies.NAMES, policies.label)]
 EnvironmentName = Annotated[str, *_one_of(environments.NAMES)]
 
 Word64 = Annotated[int, Field(ge=-(1 << 63), lt=1 << 64)]
@@ -237,7 +239,7 @@ class Guest(_Table):
         return self
 
 
-# [vm.reservation], [vm.limits], [vm.record]
+# [vm.reservation], [vm.directory], [vm.limits], [vm.record]
 
 
 class Reservation(_Table):
@@ -253,6 +255,17 @@ class Reservation(_Table):
     """A trap ends the hart's reservation. Default false."""
     spurious_sc_failure: float = Field(default=0.0, ge=0, le=1)
     """Probability with which an SC that could succeed fails, drawn from the VM's seed. Default 0."""
+
+
+class Directory(_Table):
+    """How harts pass granules on under policy `directory`."""
+
+    hold_instructions: int = Field(default=LONGEST_CONSTRAINED_LOOP, ge=0, le=1 << 32)
+    """A hart that is asked for a granule first runs so many instructions more, unless it waits for the bus itself.
+    Default 16, as many as a constrained LR/SC loop has."""
+    handover_order: OrderName = "fifo"
+    """Which of the harts that wait for a granule gets it next: the first to have asked (`fifo`), the last (`lifo`), the
+    `nearest` to its last owner on a ring of hart numbers, or a `random` one. Default `fifo`."""
 
 
 class Limits(_Table):
@@ -475,7 +488,7 @@ class Vm(_Table):
     memory: Size = 16 << 20
     """Size of guest RAM, a multiple of 4KiB; RAM starts at 0x80000000. Default `16MiB`."""
     policy: PolicyName = "serial"
-    """Coherence policy, by name. Default `serial`."""
+    """Coherence policy, by name; `cas` is WRONG on purpose. Default `serial`."""
     tier: TierName = "auto"
     """How code is run that proves hot: `interpreter` as all code is at first, `t1` native code that is quick to
     compile, `t2` native code that is quick to run, `auto` by t1, then by t2. A traced VM is interpreted whatever
@@ -494,6 +507,8 @@ class Vm(_Table):
     """The program."""
     reservation: Reservation = Reservation()
     """LR/SC behaviour."""
+    directory: Directory = Directory()
+    """How granules change hands, under policy `directory`."""
     limits: Limits = Limits()
     """When to give up."""
     record: Record = Record()
