@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from coordinator.batch.plan import Plan
     from coordinator.results.store import PlannedPoint
 
+_OPTIONS = {"retry": "--retry", "attempts": "--attempts", "time_s": "--time", "operations": "--operations"}
+"""Options that stand for keys of `[batch]`."""
+
 MOST_SHOWN = 40
 """Points that `--dry-run` shows."""
 
@@ -34,6 +37,17 @@ def batch(
     on: Annotated[
         str | None, typer.Option(metavar="PLACE", help="tcp://HOST:PORT of a Dask scheduler, or local:N.")
     ] = None,
+    retry: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHAT", help="Run again what ended so: 'hart died', watchdog, failed, ...; several times."
+        ),
+    ] = None,
+    attempts: Annotated[int | None, typer.Option(help="How often at most. Default: 3.")] = None,
+    time: Annotated[float | None, typer.Option(metavar="S", help="Budget of each point in seconds.")] = None,
+    operations: Annotated[
+        int | None, typer.Option(metavar="N", help="Budget of each point in operations.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the file.")
     ] = None,
@@ -44,11 +58,15 @@ def batch(
     """
     from coordinator.batch.file import load_batch
     from coordinator.batch.plan import make_plan
-    from coordinator.config.settings import parse_setting
+    from coordinator.config.settings import Setting, parse_setting
 
     with config_errors():
         failures = _until(until)
-        plan = make_plan(load_batch(file, tuple(map(parse_setting, set_ or ()))))
+        given = {"retry": retry, "attempts": attempts, "time_s": time, "operations": operations}
+        settings = [
+            Setting(("batch", key), value, _OPTIONS[key]) for key, value in given.items() if value is not None
+        ]
+        plan = make_plan(load_batch(file, (*map(parse_setting, set_ or ()), *settings)))
         if dry_run:
             _show_plan(plan)
             return

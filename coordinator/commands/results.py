@@ -224,6 +224,7 @@ def outcomes(
     json: Json = False,
 ) -> None:
     """Print how often each outcome that [vm.outcome] tells apart was seen, by group of points."""
+    from coordinator.report import histogram_lines
     from coordinator.results.compare import check_names, grouping
     from coordinator.results.histogram import histograms
 
@@ -243,13 +244,6 @@ def outcomes(
         typer.echo(f"{where_ or found.name}, {vm}: {len(counts)} outcomes in {sum(counts.values())} runs")
         for line in histogram_lines(counts):
             typer.echo(line)
-
-
-def histogram_lines(counts: dict[tuple[tuple[str, int], ...], int]) -> Iterator[str]:
-    """A histogram as litmus tools print it: `  412 :> 0:a0=1; x=0;`."""
-    width = len(str(max(counts.values(), default=0)))
-    for outcome, count in counts.items():
-        yield f"  {count:>{width}} :> {' '.join(f'{name}={value};' for name, value in outcome)}"
 
 
 @app.command()

@@ -578,6 +578,14 @@ class Run(_Table):
     vms: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")], Vm]
     """Several VMs by name; each table is laid over `[vm]`."""
 
+    def seeded(self, repetition: int) -> Self:
+        """The same with each VM's seed raised by `repetition`."""
+        vms = {
+            name: vm.model_copy(update={"seed": (vm.seed + repetition) % (1 << 64)})
+            for name, vm in self.vms.items()
+        }
+        return self.model_copy(update={"vms": vms})
+
 
 def _without_nulls(schema: Any) -> Any:
     """`schema` without defaults that stand for a key left out: TOML has no null."""
