@@ -122,7 +122,13 @@ class ControlServer:
         if endpoint is None and tcp_endpoint is None:
             raise ValueError("nothing to serve on: give an ipc or a tcp endpoint")
         keyring = curve.keyring if curve else Keyring({})
-        self.hypervisor = Hypervisor(create_machine, keyring)
+
+        def create(spec: VmSpec) -> Machine:
+            machine = create_machine(spec)
+            machine.notify(self._poke)
+            return machine
+
+        self.hypervisor = Hypervisor(create, keyring)
         self._clock = clock
         self._waiters: list[_Waiter] = []
         self._states: dict[str, MachineState] = {}
@@ -182,9 +188,7 @@ class ControlServer:
     def stop(self) -> None:
         """Make `serve` return; may be called from any thread, and from a signal handler."""
         self._stopping = True
-        with self._context.socket(zmq.PUSH) as waker:
-            waker.connect("inproc://wake")
-            waker.send(b"")
+        self._poke()
 
     def close(self) -> None:
         """Close the sockets and remove their files. Idempotent."""
@@ -196,6 +200,15 @@ class ControlServer:
         for lock in self._locks:
             os.close(lock)
         self._paths, self._locks = [], []
+
+    def _poke(self) -> None:
+        """Have the loop look around; any thread."""
+        with (
+            contextlib.suppress(zmq.ZMQError),
+            self._context.socket(zmq.PUSH) as waker,
+        ):  # it may be closed by now
+            waker.connect("inproc://wake")
+            waker.send(b"")
 
     # Sockets
 
