@@ -2,6 +2,7 @@
 
 Owns the bits of the word and the functions; `bus.policies.inline` argues why they are right and when they are used.
 They are compiled once in a process; compiled guest code finds them in a table of function pointers, in SUPPORT order.
+LR and SC that do not fuse are the hot path of the code that has them: it includes their text instead.
 
 Parameters ("place"): `%page` the hart's page, `%granules` and `%lasts` the granule and the writer table, `%ram`, and
 `%offset` of the access in RAM. Functions that may have to give up return i1 `ok` beside their
@@ -11,6 +12,7 @@ value; when they give up they have changed nothing but versions.
 from __future__ import annotations
 
 import platform
+from functools import cache
 
 from bus.access import AmoOp, ScFailure
 from bus.layout import WORD, Hart
@@ -56,6 +58,12 @@ _LEAVE = "  call void @granule_leave(ptr %held.p, ptr %word)\n"
 
 
 _PLACE = "ptr %page, ptr %granules, ptr %lasts, ptr %ram, i64 %offset"
+
+
+CALLED = ("define", "noinline")
+"""Linkage and attribute of a function of the table."""
+INLINED = ("define internal", "alwaysinline")
+"""Likewise of one that is included in the code that calls it."""
 
 
 def enter(own_store_breaks: bool) -> str:
@@ -224,11 +232,11 @@ def _give(bits: int, value: str, suffix: str = "") -> str:
 """
 
 
-def tracked_lr(size: int, exp: int) -> str:
+def tracked_lr(size: int, exp: int, how: tuple[str, str] = CALLED) -> str:
     """`{iN, i1} @tracked_lr_N(place)`: reads between two looks at a free word that has not changed."""
     bits = 8 * size
     return f"""
-define {{i{bits}, i1}} @tracked_lr_{bits}({_PLACE}) noinline {{
+{how[0]} {{i{bits}, i1}} @tracked_lr_{bits}({_PLACE}) {how[1]} {{
 {_locate(exp)}
 {_word("r.p", Hart.RESERVATION)}
 {_word("a.p", Hart.RESERVATION_ADDRESS)}
@@ -266,10 +274,10 @@ no:
 """
 
 
-def sc_failed() -> str:
+def sc_failed(how: tuple[str, str] = CALLED) -> str:
     """`void @sc_failed(page, cause)`: count a failure."""
     return f"""
-define void @sc_failed(ptr %page, i64 %cause) cold {{
+{how[0]} void @sc_failed(ptr %page, i64 %cause) cold noinline {{
   %i = add i64 %cause, {int(Hart.SC_FAILURES)}
   %p = getelementptr i64, ptr %page, i64 %i
   %old = load i64, ptr %p
@@ -280,7 +288,7 @@ define void @sc_failed(ptr %page, i64 %cause) cold {{
 """
 
 
-def tracked_sc(size: int, exp: int, exact: bool) -> str:
+def tracked_sc(size: int, exp: int, exact: bool, how: tuple[str, str] = CALLED) -> str:
     """`i1 @tracked_sc_N(place, value, none)`: whether it failed; `none` is the cause if nothing is reserved."""
     bits = 8 * size
     exactly = f"""
@@ -297,7 +305,7 @@ inexact:
   ret i1 true
 """
     return f"""
-define i1 @tracked_sc_{bits}({_PLACE}, i{bits} %value, i64 %none) noinline {{
+{how[0]} i1 @tracked_sc_{bits}({_PLACE}, i{bits} %value, i64 %none) {how[1]} {{
 {_locate(exp)}
 {_word("r.p", Hart.RESERVATION)}
 {_word("v.p", Hart.RESERVATION_VERSION)}
@@ -372,5 +380,18 @@ def support_ir(exp: int, *, own_store_breaks: bool, exact: bool) -> str:
             *(tracked_cas(size, exp) for size in (*plain, 16)),
             *(tracked_lr(size, exp) for size in reservable),
             *(tracked_sc(size, exp, exact) for size in reservable),
+        ]
+    )
+
+
+@cache
+def reservation_ir(exp: int, *, exact: bool) -> str:
+    """LR and SC for the module of code that has them in its hot path."""
+    return "\n".join(
+        [
+            _DECLARE_PAUSE,
+            sc_failed(INLINED),
+            *(tracked_lr(size, exp, INLINED) for size in (4, 8)),
+            *(tracked_sc(size, exp, exact, INLINED) for size in (4, 8)),
         ]
     )

@@ -130,7 +130,7 @@ class Hart(IntEnum):
     """Likewise a second one: AMOCAS.Q with 8-byte granules touches two."""
     RESERVATION_VERSION = 99
     """Under `inline`: the granule word that the LR saw."""
-    RESERVATION_VALUE = 100
+    RESERVATION_VALUE = 110
     """Under `cas`: the value that the LR read, zero-extended."""
     END = 512
 

@@ -149,6 +149,7 @@ class _Function(FunctionText):
             *self._lines,
             *self._cold,
             *self._tail(),
+            *self.included,
             "",
         )
         return "\n".join(module)
