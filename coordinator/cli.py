@@ -14,9 +14,11 @@ import typer
 
 from coordinator.commands import (
     asm,
+    batch,
     bench,
     bench_aba,
     bench_coherence,
+    bench_control,
     bench_engine,
     cache,
     configs,
@@ -40,10 +42,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run.run)
+app.command("batch")(batch.batch)
 app.command("asm")(asm.asm)
 app.command("disasm")(disasm.disasm)
 app.add_typer(configs.app, name="configs")
 app.add_typer(cache.app, name="cache")
+bench.app.command("control")(bench_control.control)
 bench.app.command("engine")(bench_engine.engine)
 bench.app.command("coherence")(bench_coherence.coherence)
 bench.app.command("aba")(bench_aba.aba)

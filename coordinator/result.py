@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from bus.access import AtomicKind, ScFailure
+from bus.traffic import Traffic
 
 
 class Ending(Enum):
@@ -58,6 +59,7 @@ class HartResult:
     traps_taken: int = 0
     atomics: dict[AtomicKind, int] = field(default_factory=dict)
     sc_failures: dict[ScFailure, int] = field(default_factory=dict)
+    traffic: dict[Traffic, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,15 @@ class HotAddress:
     address: int
     symbol: str
     by_hart: dict[int, dict[AtomicKind, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class BusyGranule:
+    """A granule that harts passed to and fro: by hart, what that cost. `address` is its first byte's."""
+
+    address: int
+    symbol: str
+    by_hart: dict[int, dict[Traffic, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,4 +97,5 @@ class VmResult:
     hot: tuple[HotAddress, ...]
     console: bytes
     wall_s: float
+    granules: tuple[BusyGranule, ...] = ()
     transactions: int = 0

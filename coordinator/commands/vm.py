@@ -12,6 +12,7 @@ from coordinator.commands.exit_codes import ExitCode, config_errors
 from coordinator.commands.policy_help import POLICY_HELP
 
 if TYPE_CHECKING:
+    from coordinator.control.client import RemoteVm
     from coordinator.control.messages import Status
 
 app = typer.Typer(help="Make, list, run and remove VMs on a server.", no_args_is_help=True)
@@ -87,6 +88,34 @@ def resume(vm: Vm, server: Server = None, server_key: ServerKey = None, key: Key
 
 
 @app.command()
+def step(
+    vm: Vm,
+    count: Annotated[int, typer.Argument(help="How many instructions.", min=1)] = 1,
+    hart: Annotated[int, typer.Option("--hart", help="Which hart.")] = 0,
+    server: Server = None,
+    server_key: ServerKey = None,
+    key: Key = None,
+) -> None:
+    """Let one hart of a paused VM execute instructions; prints how many retired, and what stands at its pc."""
+    with connected(server, server_key, key) as client:
+        done = client.vm(vm).step(hart, count)
+        text = _instruction_at(client.vm(vm), done.pc)
+    typer.echo(f"{done.retired} retired, pc {done.pc:#x}: {text}")
+
+
+def _instruction_at(vm: RemoteVm, pc: int) -> str:
+    from coordinator.control.client import RefusedByServer
+    from hart.isa.disassembler import disassemble
+
+    for size in (4, 2):  # a short one may be RAM's last
+        try:
+            return disassemble(int.from_bytes(vm.get_memory(pc, size), "little"), pc)
+        except RefusedByServer:
+            continue
+    return "outside RAM"
+
+
+@app.command()
 def stop(vm: Vm, server: Server = None, server_key: ServerKey = None, key: Key = None) -> None:
     """End a VM's run; its result stays until `rm`."""
     with connected(server, server_key, key) as client:
@@ -130,10 +159,13 @@ def _print(now: Status, json: bool) -> None:
     if json:
         import json as json_module
 
-        from coordinator.control.messages import wire
+        from coordinator.control.messages import unfold
 
-        # Console output is bytes of the guest's choosing.
-        typer.echo(json_module.dumps(wire(now), indent=2, default=lambda data: data.decode(errors="replace")))
+        def say(value: object) -> object:
+            # Console output is bytes of the guest's choosing.
+            return value.decode(errors="replace") if isinstance(value, bytes) else unfold(value)
+
+        typer.echo(json_module.dumps(now, indent=2, default=say))
         return
     typer.echo(f"{now.state.value}, {sum(now.instret)} instructions")
     if now.result is None:

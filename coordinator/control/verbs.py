@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -39,6 +38,8 @@ from coordinator.control.messages import (
     SetMemory,
     SetOneReg,
     Status,
+    StepHart,
+    Stepped,
     Topic,
     Value,
     VmList,
@@ -52,7 +53,6 @@ from coordinator.machine import Machine, MachineState
 from coordinator.onereg import get_one_reg, register_list, set_one_reg
 from coordinator.refusal import Refusal
 from coordinator.spec import MAX_HARTS, VmSpec
-from coordinator.vcpu import VmClock
 from hart.environments import LoadError
 from hart.isa.extensions import UnknownExtension
 from hart.isa.extensions import find as find_extension
@@ -144,7 +144,7 @@ def _create_vm(hypervisor: Hypervisor, client: Client, body: CreateVm) -> Create
         machine = hypervisor.create_machine(spec)
     except OSError as e:
         raise Refusal(e.errno or errno.EIO, f"VM {spec.name!r} cannot be made: {e}") from e
-    vm = Vm(machine, client.name, VmClock(spec.host.timer_frequency_hz, time.monotonic))
+    vm = Vm(machine, client.name)
     if body.vcpus:
         for hart in range(spec.harts):
             vm.make_vcpu(hart)
@@ -226,6 +226,14 @@ def _resume(hypervisor: Hypervisor, vm: Vm, body: OnVm) -> Empty:
     _require(vm, "resume", MachineState.PAUSED)
     vm.machine.resume()
     return Empty()
+
+
+def _step(hypervisor: Hypervisor, vm: Vm, body: StepHart) -> Stepped:
+    """ENOENT there is no such hart."""
+    _require(vm, "step", MachineState.PAUSED)
+    hart = vm.vcpu(body.hart).hart
+    retired = vm.machine.step(hart, body.count)
+    return Stepped(retired=retired, pc=vm.machine.get_pc(hart))
 
 
 def _stop(hypervisor: Hypervisor, vm: Vm, body: OnVm) -> Empty:
@@ -313,6 +321,7 @@ _ON_VM: dict[str, Callable[..., Body]] = {
     "run": _run,
     "pause": _pause,
     "resume": _resume,
+    "step": _step,
     "stop": _stop,
     "get_stats": _get_stats,
     "get_memory": _get_memory,
