@@ -43,7 +43,8 @@ WORKLOADS = (
 MOST_WORKERS = 256
 RAM_BYTES = 16 << 20
 QEMU = "qemu-riscv64"
-TIMEOUT_S = 300
+SLACK_S = 300
+"""For all that is not measured: start, warm-up, and locks that many wait for."""
 _C = ("trial.c", "workloads.c")
 _LINE = re.compile(r"(\S+) (\d+) (\d+) (\d+) (\d+) (\d+) (right|wrong)")
 
@@ -68,6 +69,11 @@ class Plan:
     batch: int = 64
     operations: int = 0
     stop_when_wrong: bool = False
+
+    @property
+    def limit_s(self) -> float:
+        """When to give up."""
+        return SLACK_S + self.measure_s * len(self.workloads)
 
     def words(self) -> tuple[int, ...]:
         """The fields as the program takes them."""
@@ -160,9 +166,9 @@ def run_program(command: Sequence[str | Path], workers: int, plan: Plan) -> list
     """
     arguments = [*map(str, command), str(workers), *map(str, plan.words())]
     try:
-        done = subprocess.run(arguments, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=plan.limit_s, check=False)
     except subprocess.TimeoutExpired as error:
-        raise BenchError(f"{' '.join(arguments)} does not end within {TIMEOUT_S} s") from error
+        raise BenchError(f"{' '.join(arguments)} does not end within {plan.limit_s} s") from error
     if done.returncode:
         raise BenchError(f"{command[0]} ended with exit code {done.returncode}: {done.stderr.strip()}")
     return _complete(parse(done.stdout, workers), plan, str(command[0]))
@@ -183,7 +189,7 @@ def run_guest(
             harts=1 + workers,
             ram_bytes=RAM_BYTES,
             policy=policy,
-            timeout_s=TIMEOUT_S,
+            timeout_s=plan.limit_s,
             cache=str(cache),
             tier=tier,
         )
@@ -193,7 +199,7 @@ def run_guest(
         words = b"".join(word.to_bytes(8, "little") for word in plan.words())
         vm.write_memory(image.symbols["plan"].address, words)
         vm.start()
-        result: VmResult | None = vm.wait(TIMEOUT_S + 10)
+        result: VmResult | None = vm.wait(plan.limit_s + 10)
         if result is None or result.ending is not Ending.EXIT:
             raise BenchError(f"contention under {policy} on {workers} harts: {result and result.detail}")
         trials = _complete(parse(result.console.decode(), workers), plan, policy)
