@@ -5,6 +5,8 @@ Owns what the ports of several policies do alike. Writes nothing to RAM.
 
 from __future__ import annotations
 
+import os
+
 from bus.access import AtomicKind, Order
 from bus.layout import Hart
 from bus.memory import GuestMemory
@@ -31,6 +33,10 @@ class DirectLoads:
         value = self._memory.load(address, size)
         self._fence()
         return value
+
+    def spin(self, address: int, again: bool) -> None:
+        """Let another hart have the host's processor."""
+        os.sched_yield()
 
     def fetch(self, address: int, size: int) -> int:
         """Read code."""

@@ -14,28 +14,18 @@ import platform
 
 from bus.access import AmoOp, ScFailure
 from bus.layout import WORD, Hart
+from bus.lowering import AMO_INSTRUCTION
+from bus.parking import PARKING_IR, PATIENCE_NS, SPINNING, WAITERS
 
 LOCK = 1
 """An SC is between its check and its release."""
-WRITER = 2
-"""One shared writer; the field has 15 bits."""
-WRITERS = 0xFFFE
+WRITER = 4
+"""One shared writer; the field has 14 bits. The bit between is `bus.parking.WAITERS`."""
+WRITERS = 0xFFFC
 VERSION = 1 << 16
 """One write, or an attempt at one."""
 SPINS = 200
 """Looks at a word that is held before giving up: some microseconds, longer than any holder that runs needs."""
-
-AMO_INSTRUCTION = {
-    AmoOp.SWAP: "xchg",
-    AmoOp.ADD: "add",
-    AmoOp.XOR: "xor",
-    AmoOp.AND: "and",
-    AmoOp.OR: "or",
-    AmoOp.MIN: "min",
-    AmoOp.MAX: "max",
-    AmoOp.MINU: "umin",
-    AmoOp.MAXU: "umax",
-}
 
 _X86 = platform.machine() in ("x86_64", "AMD64")
 _PAUSE = "call void @llvm.x86.sse2.pause()" if _X86 else "call void @llvm.aarch64.hint(i32 1)"
@@ -63,6 +53,16 @@ def _enter(cause: ScFailure, suffix: str = "") -> str:
     return f"  %in{suffix} = call i1 @granule_enter(ptr %page, {operands}, i64 {cause})\n"
 
 
+def _wake_if_waiting(word: str) -> str:
+    return f"""%waiters = and i64 {word}, {WAITERS}
+  %alone = icmp eq i64 %waiters, 0
+  br i1 %alone, label %quiet, label %wake
+wake:
+  call void @changed(ptr %word)
+  br label %quiet
+quiet:"""
+
+
 _LEAVE = "  call void @granule_leave(ptr %held.p, ptr %word)\n"
 
 
@@ -82,10 +82,11 @@ def enter(own_store_breaks: bool) -> str:
         else f"""
 {_word("v.p", Hart.RESERVATION_VERSION)}
   %v = load i64, ptr %v.p
-  %unbroken = icmp eq i64 %v, %old
+  %bare = and i64 %old, {~WAITERS}
+  %unbroken = icmp eq i64 %v, %bare
   br i1 %unbroken, label %follow, label %in
 follow:
-  %next = add i64 %old, {VERSION}
+  %next = add i64 %bare, {VERSION}
   store i64 %next, ptr %v.p
   br label %in
 """
@@ -132,13 +133,11 @@ in:
 }}
 define internal void @granule_leave(ptr %held.p, ptr %word) {{
   %old = atomicrmw volatile sub ptr %word, i64 {WRITER} seq_cst
+  {_wake_if_waiting("%old")}
   store volatile i64 0, ptr %held.p
   ret void
 }}
 """
-
-
-_PLACE = "ptr %page, ptr %granules, ptr %lasts, ptr %ram, i64 %offset"
 
 
 def tracked_store(size: int, exp: int) -> str:
@@ -257,7 +256,9 @@ look:
 read:
   %data = load atomic volatile i{bits}, ptr %p acquire, align {size}
   %w2 = load atomic volatile i64, ptr %word acquire, align 8
-  %same = icmp eq i64 %w, %w2
+  %bare = and i64 %w, {~WAITERS}
+  %bare2 = and i64 %w2, {~WAITERS}
+  %same = icmp eq i64 %bare, %bare2
   br i1 %same, label %done, label %wait
 wait:
   {_PAUSE}
@@ -268,7 +269,7 @@ again:
 done:
   store i64 %offset, ptr %a.p
   store i64 {size}, ptr %s.p
-  store i64 %w, ptr %v.p
+  store i64 %bare, ptr %v.p
   store i64 %held, ptr %r.p
 {_give(bits, "%data")}
 no:
@@ -336,10 +337,18 @@ elsewhere:
 try:
   %v = load i64, ptr %v.p
   store volatile i64 %held, ptr %held.p
-  %locked = or i64 %v, {LOCK}
-  %pair = cmpxchg volatile ptr %word, i64 %v, i64 %locked seq_cst seq_cst
+  br label %lock
+lock:
+  %from = phi i64 [ %v, %try ], [ %waited, %changed ]
+  %locked = or i64 %from, {LOCK}
+  %pair = cmpxchg volatile ptr %word, i64 %from, i64 %locked seq_cst seq_cst
   %got = extractvalue {{i64, i1}} %pair, 1
-  br i1 %got, label %write, label %broken
+  br i1 %got, label %write, label %changed
+changed:
+  %waited = extractvalue {{i64, i1}} %pair, 0
+  %bare = and i64 %waited, {~WAITERS}
+  %unbroken = icmp eq i64 %bare, %v
+  br i1 %unbroken, label %lock, label %broken
 broken:
   store volatile i64 0, ptr %held.p
   %who = load atomic volatile i64, ptr %last monotonic, align 8
@@ -354,8 +363,47 @@ write:
   store atomic volatile i64 %me, ptr %last monotonic, align 8
   store atomic volatile i{bits} %value, ptr %p release, align {size}
   %release = atomicrmw volatile add ptr %word, i64 {VERSION - LOCK} seq_cst
+  {_wake_if_waiting("%release")}
   store volatile i64 0, ptr %held.p
   ret i1 false
+}}
+"""
+
+
+def spin(exp: int) -> str:
+    """`i1 @spin(place)`: a hart spins on these bytes of a tracked page; whether it shall leave native code.
+
+    First it notes the word and lets the hart look at its bytes again; if it comes back and the word is still the same,
+    what it looks for was not there after the note was made, and it parks.
+    """
+    return f"""
+define i1 @spin({_PLACE}) cold noinline {{
+{_locate(exp)}
+{_word("on.p", Hart.SPUN_ON)}
+{_word("seen.p", Hart.SPUN_SEEN)}
+{_word("bell.p", Hart.DOORBELL)}
+  %w = load atomic volatile i64, ptr %word seq_cst, align 8
+  %now = and i64 %w, {~WAITERS}
+  %on = load i64, ptr %on.p
+  %seen = load i64, ptr %seen.p
+  %here = icmp eq i64 %on, %held
+  %same = icmp eq i64 %seen, %now
+  %again = and i1 %here, %same
+  br i1 %again, label %sleep, label %note
+note:
+  store i64 %held, ptr %on.p
+  store i64 %now, ptr %seen.p
+  %bell = load atomic volatile i64, ptr %bell.p monotonic, align 8
+  %rang = icmp ne i64 %bell, 0
+  ret i1 %rang
+sleep:
+  %until = call i64 @deadline(i64 {PATIENCE_NS})
+  %left = call i64 @park(ptr %page, ptr %word, i64 %held, i64 %seen, i64 %until, i64 {SPINNING})
+  %after = load atomic volatile i64, ptr %word seq_cst, align 8
+  %bare = and i64 %after, {~WAITERS}
+  store i64 %bare, ptr %seen.p
+  %called = icmp ne i64 %left, 0
+  ret i1 %called
 }}
 """
 
@@ -367,6 +415,7 @@ SUPPORT: tuple[str, ...] = (
     *(f"tracked_lr_{8 * size}" for size in (4, 8)),
     *(f"tracked_sc_{8 * size}" for size in (4, 8)),
     "sc_failed",
+    "spin",
 )
 """The functions, in the order of the table."""
 
@@ -376,8 +425,10 @@ def support_ir(exp: int, *, own_store_breaks: bool, exact: bool) -> str:
     plain, reservable = (1, 2, 4, 8), (4, 8)
     return "\n".join(
         [
+            PARKING_IR,
             enter(own_store_breaks),
             sc_failed(),
+            spin(exp),
             *(tracked_store(size, exp) for size in plain),
             *(tracked_amo(op, size, exp) for op in AmoOp for size in plain),
             *(tracked_cas(size, exp) for size in (*plain, 16)),

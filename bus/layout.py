@@ -10,7 +10,7 @@ Every area starts on a 4 KiB boundary.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum, IntFlag
+from enum import IntEnum, IntFlag, unique
 
 from bus.access import AtomicKind, ScFailure
 from bus.traffic import Traffic
@@ -22,6 +22,9 @@ PAGE = 1 << PAGE_EXP
 WORD = 8
 
 RAM_BASE = 0x8000_0000
+MAX_WATCHPOINTS = 16
+TIMER_FREQUENCY_HZ = 10_000_000
+"""Unless the maker of the segment sets another."""
 
 
 class Header(IntEnum):
@@ -57,8 +60,17 @@ class Header(IntEnum):
     """Written by the compile service: regions compiled for this VM."""
     REGIONS_CACHED = 16
     """Written by the compile service: regions found in the cache."""
+    TIMER_FREQUENCY_HZ = 17
+    """Ticks of mtime per second; written once, before a hart starts."""
+    WATCH_GENERATION = 24
+    """Written by the coordinator: goes up when watchpoints change, while no hart runs."""
+    WATCHPOINTS = 25
+    """How many there are."""
+    WATCHPOINT = 32
+    """Address, bytes and `hart.watch.Access` of each."""
 
 
+@unique
 class Hart(IntEnum):
     """Word indices in a hart page; the hart writes it unless the comment says otherwise."""
 
@@ -133,6 +145,27 @@ class Hart(IntEnum):
     """Likewise a second one: AMOCAS.Q with 8-byte granules touches two."""
     RESERVATION_VERSION = 99
     """Under `inline`: the granule word that the LR saw."""
+    STEPS = 100
+    """Written by the coordinator: how many instructions the paused hart shall execute; 0 calls a step off."""
+    STEPPED = 101
+    """How many steps the hart has done; it stands, registers in the page, once this has gone up."""
+    HIT = 102
+    """A `hart.watch.Access`: the hart stands behind an access that a watchpoint is for. The coordinator writes 0 and
+    rings to let it go on."""
+    HIT_PC = 103
+    HIT_ADDRESS = 104
+    HIT_SIZE = 105
+    HIT_READ = 106
+    """What it read, two words."""
+    HIT_WRITTEN = 108
+    """What it wrote, two words."""
+    RESERVATION_VALUE = 110
+    """Under `cas`: the value that the LR read, zero-extended."""
+    PARKED = 111
+    """1 + the granule on whose word the hart sleeps or is about to, or 0; see `bus.parking`."""
+    SPUN_ON = 112
+    """Under `inline`: 1 + the granule that the hart spins on, or 0, and in the next word what its word was."""
+    SPUN_SEEN = 113
     COHERENCE = 160
     """Under `directory`, written by the bus: counts by Traffic."""
     RECALLS = 176
@@ -141,9 +174,16 @@ class Hart(IntEnum):
     """Under `directory`, written by the bus: every recall up to this number has been done."""
     ANSWERED = 178
     """Written by the bus: id of the last request that it answered without a value; see `bus.server`."""
+    MVENDORID = 400
+    """What the CSR of that name reads; written by the coordinator, as the next two, before the hart starts."""
+    MARCHID = 401
+    MIMPID = 402
+    SUPERVISOR = 404
+    """CSRs of a hart that stands or has not started, as `hart.supervisor_view` orders and shows them."""
     END = 512
 
 
+assert Header.WATCHPOINT + 3 * MAX_WATCHPOINTS <= PAGE // WORD
 assert Hart.COHERENCE + len(Traffic) <= Hart.RECALLS
 assert Hart.ATOMICS + len(AtomicKind) <= Hart.SC_FAILURES
 assert Hart.SC_FAILURES + len(ScFailure) <= Hart.NUMBER
@@ -187,7 +227,7 @@ class Doorbell(IntFlag):
     STOP = 1
     """End, with the registers in the page."""
     PAUSE = 2
-    """PAUSE in the page changed."""
+    """PAUSE, STEPS or HIT in the page changed."""
     QUIESCE = 4
     """Acknowledge QUIESCE_EPOCH to the bus."""
     INTERRUPT = 8
@@ -216,7 +256,8 @@ class PageState(IntFlag):
     FROZEN = 4
     """Under `inline`: a hart died on this page; nobody touches its granule words until the bus says so."""
     WATCHED = 0x80
-    """The environment wants to see each store: only the interpreter makes them."""
+    """The environment wants to see each store, or a watchpoint lies here: only the interpreter stores and makes atomic
+    accesses (`hart.watch`)."""
 
 
 class GranuleState(IntEnum):

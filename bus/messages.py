@@ -42,6 +42,7 @@ class Kind(IntEnum):
     TRACK = 16
     OBTAIN = 17
     GIVE_UP = 18
+    WATCH = 19
 
 
 class Status(IntEnum):
@@ -149,6 +150,14 @@ CATALOGUE: dict[int, Message] = {
             Sender.HART,
             (),
             "under `directory`: the hart gives up what it was asked for by its first so many recalls",
+        ),
+        Message(
+            Kind.WATCH,
+            ("address", "watched"),
+            Sender.COORDINATOR,
+            (),
+            "set (1) or clear (0) WATCHED for the page of that address, while no hart runs: once there is a bus "
+            "process, it alone writes the page map",
         ),
     )
 }

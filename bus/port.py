@@ -61,6 +61,12 @@ class MemoryPort(Protocol):
         Returns at once without a valid reservation. May return early for any reason.
         """
 
+    def spin(self, address: int, again: bool) -> None:
+        """The hart repeats a loop that does nothing until other harts have written at `address`: let them run.
+
+        `again`: it has done nothing else since the last call.
+        """
+
     def forget_fused(self) -> None:
         """Native code is about to run: accesses that the port does not see."""
 

@@ -24,7 +24,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bus.layout import Doorbell, Hart, Header
+from bus.doorbell import ring
+from bus.layout import Doorbell, Header
 from bus.native import host_atomics
 from bus.segment import Segment
 
@@ -49,7 +50,6 @@ class Quiescence:
         """No hart runs yet."""
         self._segment = segment
         self._fence = host_atomics().fence
-        self._ring = host_atomics().fetch_or
         self._running: set[int] = set()
         self._waiting: list[_Pending] = []
         self.pending = False
@@ -71,7 +71,7 @@ class Quiescence:
         self._waiting.append(_Pending(epoch, set(self._running), then))
         self.pending = True
         for hart in self._running:
-            self._ring(self._segment.harts[hart].address(Hart.DOORBELL), Doorbell.QUIESCE)
+            ring(self._segment, hart, Doorbell.QUIESCE)
 
     def runs(self, hart: int) -> None:
         """The hart may access memory from now on: call it before an answer that it waited for is sent."""

@@ -21,9 +21,10 @@ from pathlib import Path
 
 import zmq
 
+from bus.access import MemoryFault
 from bus.handover import DEFAULT as DEFAULT_HANDOVER
 from bus.handover import Handover
-from bus.layout import Hart, Header
+from bus.layout import PAGE_EXP, Hart, Header, PageState
 from bus.messages import (
     CATALOGUE,
     VERSION,
@@ -120,6 +121,7 @@ class BusServer:
             Kind.STATISTICS: self._statistics,
             Kind.PING: lambda sender, request: self._answer(sender, request[1], VERSION),
             Kind.EXTERNAL_WRITE: self._external_write,
+            Kind.WATCH: self._watch,
         }
         for hart in self._joined:
             # An earlier bus process knew where they are; each may run until its repeated request shows otherwise.
@@ -269,6 +271,16 @@ class BusServer:
             self._arbiter.external_write(address, size, value, lambda: self._answer(sender, request_id))
         except Refused as refused:
             self._refuse(sender, request_id, str(refused))
+
+    def _watch(self, sender: int, request: list[int]) -> None:
+        try:
+            page = self._segment.memory.offset(request[2], 1) >> PAGE_EXP
+        except MemoryFault as fault:
+            self._refuse(sender, request[1], str(fault))
+            return
+        others = self._segment.page_map[page] & ~PageState.WATCHED
+        self._segment.page_map[page] = others | (PageState.WATCHED if request[3] else 0)
+        self._answer(sender, request[1])
 
     def _statistics(self, sender: int, request: list[int]) -> None:
         _, request_id, addresses, start = request

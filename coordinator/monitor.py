@@ -13,7 +13,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -67,10 +67,17 @@ class Monitor:
         spec: VmSpec,
         segment: Segment,
         directory: Path,
-        decoder_extensions: frozenset[str],
+        extensions: Sequence[frozenset[str]],
         image: Image,
     ) -> None:
-        """Start every process; `directory` is the VM's own, for sockets.
+        """Start every process.
+
+        Args:
+            spec: what the VM shall be.
+            segment: its memory.
+            directory: its own, for sockets.
+            extensions: what each hart's decoder knows.
+            image: its program.
 
         Raises:
             LaunchError: the fork server was killed meanwhile.
@@ -79,7 +86,8 @@ class Monitor:
         self._spec = spec
         self._segment = segment
         self._image = image
-        self._decoder_extensions = decoder_extensions
+        self._extensions = extensions
+        self._extension_sets = tuple(dict.fromkeys(extensions))
         self.finished = threading.Event()
         self.result: VmResult | None = None
         """Once it is finished."""
@@ -87,7 +95,7 @@ class Monitor:
         self._lock = threading.Lock()
         self._start = time.monotonic()
         self._console = bytearray()
-        self._rings = [(area, RingReader(area)) for area in map(segment.ring, range(spec.harts))]
+        self._rings: list[tuple[memoryview, RingReader]] = []
         # ZeroMQ reserves routing ids that begin with a zero byte.
         tokens = tuple(b"t" + secrets.token_bytes(16) for _ in range(spec.harts + 2))
         self._bus_spec = BusSpec(
@@ -111,12 +119,14 @@ class Monitor:
                 service = ServiceSpec(
                     segment=segment.name,
                     directory=str(directory),
-                    extensions=decoder_extensions,
+                    extension_sets=self._extension_sets,
                     policy=spec.policy,
                     reservations=self._bus_spec.reservations,
                     cache=self._cache,
                 )
                 self._launch(run_service, service, "compiler")
+            # Loads LLVM: while the processes start.
+            self._rings = [(area, RingReader(area)) for area in map(segment.ring, range(spec.harts))]
             for process in self._processes:
                 process.started()
         except LaunchError:
@@ -148,10 +158,14 @@ class Monitor:
         self._deadline = time.monotonic() + PATIENCE_S
         return self._link.call(kind, *fields)
 
+    def ring(self, hart: int, bits: Doorbell) -> None:
+        """Ring a hart's doorbell."""
+        self._ringer.ring(hart, bits)
+
     def ring_all(self, bits: Doorbell) -> None:
         """Ring every hart's doorbell."""
         for hart in range(self._spec.harts):
-            self._ringer.ring(hart, bits)
+            self.ring(hart, bits)
 
     def end(self, ending: Ending, hart: int | None, detail: str) -> None:
         """End the run for this reason, unless it has ended for another; any thread."""
@@ -205,7 +219,8 @@ class Monitor:
                 directory=str(directory),
                 token=token,
                 hart=hart,
-                extensions=self._decoder_extensions,
+                extensions=self._extensions[hart],
+                extension_set=self._extension_sets.index(self._extensions[hart]),
                 policy=spec.policy,
                 reservations=self._bus_spec.reservations,
                 environment=spec.environment,
@@ -380,13 +395,12 @@ class Monitor:
             exit_code=code,
             hart=hart,
             detail=detail,
-            harts=tuple(
-                hart_result(self._segment, i, self._image, self._decoder_extensions) for i in self._harts
-            ),
+            harts=tuple(hart_result(self._segment, i, self._image, self._extensions[i]) for i in self._harts),
             hot=hot_addresses(rows, self._image),
             granules=busy_granules(rows, self._image),
             console=bytes(self._console),
             wall_s=time.monotonic() - self._start,
+            transactions=self._segment.header[Header.BUS_TRANSACTIONS],
         )
 
 

@@ -4,13 +4,16 @@ The JSON form is for other programs and keeps its shape: keys are added, never r
 `format` stays 1.
 
     {"format": 1, "run": name, "ok": bool, "vms": [VM, ...]}
-    VM      {"name", "policy", "tier", "isa": ISA string, "seed", "ok", "ending", "exit_code" or null,
+    VM      {"name", "policy", "policy_correct": false where it is WRONG on purpose, "tier", "isa": ISA string, "seed",
+             "ok", "ending", "exit_code" or null,
              "hart" that brought the end about or null, "detail", "wall_s", "console": text,
              "harts": [HART...], "hot": [HOT...], "granules": [GRANULE...],
-             "checks": [CHECK...]}
+             "checks": [CHECK...], "metrics": {name: number},
+             "outcome": {name: number}, "over_budget": why it was stopped and not judged, or ""}
     HART    {"hart", "ending", "pc", "x": [32 numbers], "instret", "wall_s", "traps_taken",
              "trap": null or {"cause", "name", "tval", "pc", "instruction"},
-             "atomics": {kind: count}, "sc_failures": {cause: count}, "traffic": {event: count}}
+             "atomics": {kind: count}, "sc_failures": {cause: count}, "traffic": {event: count},
+             "metrics": {name: number}}
     HOT     {"address", "symbol", "by_hart": {hart: {kind: count}}}
     GRANULE {"address", "symbol", "by_hart": {hart: {event: count}}}
     CHECK   {"what", "expected", "seen", "ok", "where"}
@@ -22,11 +25,13 @@ in `bus.access.AtomicKind`, `ScFailure` and `bus.traffic.Traffic`, in lower case
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 
+from bus.policies import policy
 from coordinator.config.model import Vm
 from coordinator.expect import Verdict
+from coordinator.measure import Measurements
 from coordinator.result import BusyGranule, HartResult, HotAddress, VmResult
 from hart.isa.isa_string import format_isa
 
@@ -42,6 +47,9 @@ class Outcome:
     vm: Vm
     result: VmResult
     verdict: Verdict
+    measured: Measurements = field(default_factory=Measurements)
+    over_budget: str = ""
+    """Which budget it was stopped at; then it was not judged."""
 
     @property
     def isa(self) -> str:
@@ -64,6 +72,7 @@ def _vm(outcome: Outcome) -> dict[str, object]:
     return {
         "name": outcome.name,
         "policy": outcome.vm.policy,
+        "policy_correct": policy(outcome.vm.policy).correct,
         "tier": outcome.vm.tier,
         "isa": outcome.isa,
         "seed": outcome.vm.seed,
@@ -74,10 +83,15 @@ def _vm(outcome: Outcome) -> dict[str, object]:
         "detail": result.detail,
         "wall_s": result.wall_s,
         "console": result.console.decode(errors="replace"),
-        "harts": [_hart(hart) for hart in result.harts],
+        "harts": [
+            _hart(hart) | {"metrics": outcome.measured.by_hart.get(hart.hart, {})} for hart in result.harts
+        ],
         "hot": [_place(place) for place in result.hot],
         "granules": [_place(granule) for granule in result.granules],
         "checks": [asdict(check) for check in outcome.verdict.checks],
+        "metrics": outcome.measured.metrics,
+        "outcome": outcome.measured.outcome,
+        "over_budget": outcome.over_budget,
     }
 
 

@@ -85,7 +85,7 @@ class VmResult:
     """One VM at the end of a run.
 
     `exit_code` is the HTIF code where the ending is EXIT, else None. `hart` is the hart that brought the ending
-    about, where one did.
+    about, where one did. `transactions` is how many the bus executed.
     """
 
     name: str
@@ -98,3 +98,4 @@ class VmResult:
     console: bytes
     wall_s: float
     granules: tuple[BusyGranule, ...] = ()
+    transactions: int = 0

@@ -11,6 +11,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from bus.doorbell import Ringer, wait_unless_rung
 from bus.handover import DEFAULT as DEFAULT_HANDOVER
@@ -26,16 +27,20 @@ from hart.clint import Clint
 from hart.environments import environment
 from hart.interpreter import (
     GuestExit,
+    HostEvent,
     Interpreter,
     Spinning,
     UnhandledTrap,
     Waiting,
     WaitingOnReservation,
+    WatchpointHit,
 )
 from hart.jit.codegen import Tier
 from hart.jit.service import SharedCompiler
+from hart.supervisor_view import SupervisorView
 from hart.tiers import TieredInterpreter
 from hart.trace import TracedInterpreter
+from hart.watch import Hit, store_hit, stored_watchpoints
 
 _MASK = (1 << 64) - 1
 HEARTBEAT_NS = 20_000_000
@@ -57,6 +62,7 @@ class HartSpec:
         environment: name of the guest environment, with the image's `symbols` that it asked for.
         max_instructions: end after so many, or None.
         trace: file to write this hart's trace to, or None; tracing is the interpreter's.
+        extension_set: which set of the compile service's that is, where `tiers` are used.
         tiers: tiers of native code to use, lowest first; empty for the interpreter alone.
         cache: directory of the object cache, where `tiers` are used.
         handover: how harts pass granules on, where the policy lets them own any.
@@ -75,6 +81,7 @@ class HartSpec:
     symbols: dict[str, int]
     max_instructions: int | None = None
     trace: str | None = None
+    extension_set: int = 0
     tiers: tuple[Tier, ...] = ()
     cache: str = ""
     handover: Handover = DEFAULT_HANDOVER
@@ -107,7 +114,7 @@ class HartRunner:
             file = stack.enter_context(Path(spec.trace).open("w"))  # noqa: SIM115 - the stack closes it
             self.machine = TracedInterpreter(spec.hart, spec.extensions, port, self._page, clint, file)
         elif spec.tiers:
-            compiler = SharedCompiler(segment, spec.directory, spec.cache)
+            compiler = SharedCompiler(segment, spec.directory, spec.cache, spec.extension_set)
             stack.callback(compiler.close)
             self.machine = TieredInterpreter(
                 spec.hart, spec.extensions, port, segment, clint, compiler, spec.tiers
@@ -122,8 +129,17 @@ class HartRunner:
             stack.callback(area.release)
             stack.callback(self._console.release)
         environment(spec.environment).attach(self.machine, segment, spec.symbols, self._print)
+        csrs = self.machine.csrs
+        csrs.mvendorid, csrs.marchid, csrs.mimpid = (
+            self._page[word] for word in (Hart.MVENDORID, Hart.MARCHID, Hart.MIMPID)
+        )
+        self._view = SupervisorView(csrs, self._page)
+        self._segment = segment
+        self._watch_generation = 0
         self._load_registers()
         self._parked = False
+        self._gives_way = not spec.tiers and segment.geometry.harts > len(os.sched_getaffinity(0))
+        """Whether an interpreted hart lets others run after each slice: it may be waiting for them."""
         self._recalled = False
         """Whether the port may have recalls to answer."""
 
@@ -152,7 +168,6 @@ class HartRunner:
 
     def _loop(self) -> None:
         machine = self.machine
-        limit = self._spec.max_instructions
         bell = self._page.view
         beat = 0
         while True:
@@ -163,27 +178,51 @@ class HartRunner:
             if now - beat > HEARTBEAT_NS:
                 beat = now
                 self._heartbeat(now)
-            steps = machine.slice
-            if limit is not None:
-                steps = min(steps, limit - machine.instret)
-                if steps <= 0:
-                    raise _Stopped(HartEnding.LIMIT)
+            steps = self._allowed(machine.slice)
             if self._recalled:
                 hold = machine.port.answer_recalls(machine.instret)
                 self._recalled = hold > 0
                 steps = min(steps, hold or steps)
             try:
                 machine.run(steps)
+                if self._gives_way:
+                    os.sched_yield()
             except Waiting:
                 self._wait_for_interrupt()
             except WaitingOnReservation as wait:
+                self._page[Hart.STATUS] = HartStatus.WAITING
                 machine.port.wait_on_reservation(STO_TIMEOUT_S if wait.bounded else self._until_timer())
+                self._page[Hart.STATUS] = HartStatus.RUNNING
             except Spinning:
                 os.sched_yield()
+            except WatchpointHit as hit:
+                self._note(hit)
+                self._pause()
             except GuestExit as end:
-                self._page[Hart.EXIT_CODE] = end.code & _MASK
-                self._compare_exchange(self._header.address(Header.EXIT_TICKET), 0, 1 + self._spec.hart)
-                raise _Stopped(HartEnding.EXIT) from None
+                self._exit(end.code)
+
+    def _note(self, hit: WatchpointHit) -> None:
+        access = hit.access
+        number = self._spec.hart
+        store_hit(
+            self._page,
+            Hit(number, hit.pc, access.address, access.size, access.access, access.read, access.written),
+        )
+
+    def _allowed(self, steps: int) -> int:
+        """How many of `steps` instructions the limit leaves, at least 1; raises _Stopped if none."""
+        limit = self._spec.max_instructions
+        if limit is None:
+            return steps
+        if limit <= self.machine.instret:
+            raise _Stopped(HartEnding.LIMIT)
+        return min(steps, limit - self.machine.instret)
+
+    def _exit(self, code: int) -> NoReturn:
+        """The guest has asked to end the VM."""
+        self._page[Hart.EXIT_CODE] = code & _MASK
+        self._compare_exchange(self._header.address(Header.EXIT_TICKET), 0, 1 + self._spec.hart)
+        raise _Stopped(HartEnding.EXIT) from None
 
     def _answer_bell(self) -> bool:
         """Do what the doorbell asks for; true if the hart was paused."""
@@ -208,18 +247,56 @@ class HartRunner:
         self._save()
         page[Hart.STATUS] = HartStatus.PAUSED
         try:
-            while number := page[Hart.PAUSE]:
+            while (number := page[Hart.PAUSE]) or page[Hart.HIT]:
                 page[Hart.PAUSED] = number
+                if page[Hart.STEPS]:
+                    self._step(page[Hart.STEPS])
+                    page[Hart.STEPS] = 0
+                    page[Hart.STEPPED] += 1
                 wait_unless_rung(page, self._spec.hart, self._link, None, reservation=False)
                 self._answer_bell()
         finally:
             self._load_registers()
             page[Hart.STATUS] = HartStatus.RUNNING
 
+    def _step(self, count: int) -> None:
+        """Execute exactly `count` instructions, from the page and back to it; fewer if a watchpoint is hit or the step
+        is called off.
+
+        As the debug specification has it (dcsr.step): an instruction that traps counts, its handler is entered and not
+        begun; instructions that would stall do not. An interrupt that is due is taken first and does not count.
+        """
+        page, machine = self._page, self.machine
+        self._load_registers()
+        try:
+            while count > 0 and page[Hart.STEPS]:
+                if page[Hart.DOORBELL]:
+                    self._answer_bell()
+                machine.take_interrupt()
+                before = machine.instret + machine.traps
+                try:
+                    machine.run(self._allowed(min(count, machine.slice)))
+                except WatchpointHit as hit:
+                    self._note(hit)
+                    return
+                except GuestExit as end:
+                    self._exit(end.code)
+                except HostEvent:
+                    pass
+                count -= machine.instret + machine.traps - before
+        finally:
+            self._save()
+
     def _load_registers(self) -> None:
+        """Take up what was set while the hart did not run: registers, watchpoints."""
+        generation = self._header[Header.WATCH_GENERATION]
+        if generation != self._watch_generation:
+            self._watch_generation = generation
+            self.machine.watch(stored_watchpoints(self._segment))
         self.machine.at = self._page[Hart.PC]
         for i in range(1, 32):
             self.machine.x[i] = self._page[Hart.X + i]
+        self._view.take()
 
     def _save(self) -> None:
         page, machine = self._page, self.machine
@@ -228,6 +305,7 @@ class HartRunner:
         page[Hart.TRAP_COUNT] = machine.traps
         for i, value in enumerate(machine.x):
             page[Hart.X + i] = value
+        self._view.show()
 
     def _heartbeat(self, now: int) -> None:
         self._page[Hart.HEARTBEAT_NS] = now

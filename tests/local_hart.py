@@ -24,6 +24,7 @@ from hart.image import Image
 from hart.interpreter import Interpreter
 from hart.isa.extensions import effective, implemented
 from hart.jit.codegen import Tier
+from hart.jit.instruments import Instrument
 from hart.jit.service import region_compiler
 from hart.process import HartRunner, HartSpec
 from hart.tiers import LocalCompiler, TieredInterpreter
@@ -197,7 +198,9 @@ def machine(
         clint = Clint(segment, Ringer(segment, link))  # type: ignore[arg-type]
         if tiers:
             compiler = region_compiler(segment, decoded, policy_name, reservations, None)
-            local = LocalCompiler(lambda entry, tier: compiler.compile(entry, tier, time.monotonic)[1])
+            local = LocalCompiler(
+                lambda entry, tier, i=Instrument.NONE: compiler.compile(entry, tier, time.monotonic, i)[1]
+            )
             hart: Interpreter = TieredInterpreter(0, decoded, port, segment, clint, local, tiers, warm_after)
         else:
             hart = Interpreter(0, decoded, port, segment.harts[0], clint)

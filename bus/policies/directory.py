@@ -430,6 +430,9 @@ class DirectoryLowering:
         plain_store(e, offset, size, new, Order.NONE)
         return old
 
+    def spin(self, e: AccessEmitter, offset: Value) -> None:
+        """The port's."""
+
     def load_reserved(
         self, e: AccessEmitter, offset: Value, size: int, order: Order, fused: str | None
     ) -> str | None:

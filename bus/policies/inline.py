@@ -81,15 +81,28 @@ from functools import cache
 
 from bus.access import AmoOp, AtomicKind, MemoryFault, Order, ScFailure
 from bus.direct import DirectLoads
-from bus.granule import AMO_INSTRUCTION, LOCK, SUPPORT, VERSION, WRITER, WRITERS, support_ir
+from bus.granule import LOCK, SUPPORT, VERSION, WRITER, WRITERS, support_ir
 from bus.layout import PAGE_EXP, Doorbell, Hart, PageState
 from bus.link import BusLost
-from bus.lowering import AccessEmitter, Value, count, full_fence, page_byte, plain_load, plain_store
+from bus.lowering import (
+    AccessEmitter,
+    Value,
+    count,
+    full_fence,
+    page_byte,
+    plain_amo,
+    plain_load,
+    plain_store,
+    plain_swap,
+)
 from bus.messages import Kind
 from bus.native import host_atomics
+from bus.parking import ON_RESERVATION, WAITERS, parking
 from bus.policies import ArbiterContext, Policy, PortContext, Refused, Reservations
 from bus.standalone import RESULT, StandaloneFunctions
 
+YIELDS = 8
+"""How often a hart that spins gives way before it has the page tracked and parks."""
 _AWAY = PageState.FROZEN | PageState.WATCHED
 _PLACE = "ptr %page, ptr %granules, ptr %lasts, ptr %ram"
 _MASK = (1 << 64) - 1
@@ -119,6 +132,9 @@ class InlineLowering:
         plain_store(e, offset, size, value, order)
         e.line(f"br label %{done}")
         self._if_open(e, byte, slow)
+        if size > 1:  # a misaligned one may touch two granules
+            low = e.value(f"and i64 {offset}, {size - 1}")
+            e.unless(e.value(f"icmp ne i64 {low}, 0"))
         function = self._support(e, f"tracked_store_{8 * size}")
         ok = e.value(f"call i1 {function}({_PLACE}, i64 {offset}, i{8 * size} {value})")
         e.line(f"br i1 {ok}, label %{done}, label %{e.interpret()}")
@@ -132,14 +148,11 @@ class InlineLowering:
     ) -> str | None:
         """A host atomic, inside the granule where it is tracked."""
         bits = 8 * size
-        pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
         old = self._either(
             e,
             offset,
             bits,
-            lambda: e.value(
-                f"atomicrmw volatile {AMO_INSTRUCTION[op]} ptr {pointer}, i{bits} {operand} seq_cst, align {size}"
-            ),
+            lambda: plain_amo(e, op, offset, size, operand),
             f"tracked_{op.name.lower()}_{bits}",
             f"({_PLACE}, i64 {offset}, i{bits} {operand})",
         )
@@ -151,12 +164,9 @@ class InlineLowering:
     ) -> str | None:
         """A host compare-and-swap, inside the granule where it is tracked."""
         bits = 8 * size
-        pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
 
         def swap() -> str:
-            pair = e.value(
-                f"cmpxchg volatile ptr {pointer}, i{bits} {expected}, i{bits} {desired} seq_cst seq_cst, align {size}"
-            )
+            pair = plain_swap(e, offset, size, expected, desired)
             return e.value(f"extractvalue {{i{bits}, i1}} {pair}, 0")
 
         old = self._either(
@@ -219,10 +229,7 @@ class InlineLowering:
         fast, slow, done, lost = e.label(), e.label(), e.label(), e.label()
         self._if_untracked(e, byte, fast, slow)
         expected = e.value(f"load i{bits}, ptr {e.slot(fused, bits)}")
-        pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
-        pair = e.value(
-            f"cmpxchg volatile ptr {pointer}, i{bits} {expected}, i{bits} {value} seq_cst seq_cst, align {size}"
-        )
+        pair = plain_swap(e, offset, size, expected, value)
         swapped = e.value(f"extractvalue {{i{bits}, i1}} {pair}, 1")
         e.line(f"br i1 {swapped}, label %{done}, label %{lost}")
         e.begin(lost)
@@ -235,6 +242,21 @@ class InlineLowering:
         failed = e.value(f"phi i1 [ false, %{fast} ], [ true, %{lost} ], [ {by_word}, %{go} ]")
         count(e, AtomicKind.SC)
         return failed
+
+    def spin(self, e: AccessEmitter, offset: Value) -> str | None:
+        """Park on the granule's word where it is tracked; the port has it tracked if it comes to that."""
+        byte = page_byte(e, offset)
+        spins, done = e.label(), e.label()
+        tracked = e.value(f"icmp eq i8 {byte}, {int(PageState.TRACKED)}")
+        before = e.label()
+        e.line(f"br label %{before}")
+        e.begin(before)
+        e.line(f"br i1 {tracked}, label %{spins}, label %{done}")
+        e.begin(spins)
+        leave = e.value(f"call i1 {self._support(e, 'spin')}({_PLACE}, i64 {offset})")
+        e.line(f"br label %{done}")
+        e.begin(done)
+        return e.value(f"phi i1 [ true, %{before} ], [ {leave}, %{spins} ]")
 
     def _byte(self, e: AccessEmitter, offset: Value) -> str:
         byte = page_byte(e, offset)
@@ -312,29 +334,26 @@ class InlinePort(DirectLoads):
 
     def __init__(self, context: PortContext) -> None:
         """Attach to the VM's memory; the link must have joined."""
-        segment, geometry = context.segment, context.segment.geometry
+        segment = context.segment
         super().__init__(segment.memory, segment.harts[context.hart].view)
         self._base = segment.memory.base
         self._page_map = segment.page_map
         self._granules = segment.granules
-        self._exp = geometry.granule_exp
+        self._exp = segment.geometry.granule_exp
         self._link = context.link
         self._hart = context.hart
         self._rules = context.reservations
         functions = _functions(replace(context.reservations, seed=0))
         self.support = functions.support
         self._call = functions.by_name
-        self._words = (ctypes.c_uint64 * (RESULT + 2))(
-            segment.harts[context.hart].address(0),
-            segment.address + geometry.page_map_offset,
-            segment.address + geometry.granule_offset,
-            segment.address + geometry.writer_offset,
-            segment.address + geometry.ram_offset,
-            self.support,
-        )
+        self._words = functions.context(segment, context.hart)
         self._at = ctypes.addressof(self._words)
         self._fused: tuple[int, int, int] | None = None
         """Address, size and value of a fused LR whose SC may follow."""
+        self._fruitless = 0
+        """Calls of `spin` in a row."""
+        self._address = segment.harts[context.hart].address(0)
+        self._park = parking().park
         self._random = random.Random(f"{context.reservations.seed}/{context.hart}")
 
     def forget_fused(self) -> None:
@@ -447,21 +466,21 @@ class InlinePort(DirectLoads):
         super().fence(predecessor, successor)
 
     def wait_on_reservation(self, timeout_s: float | None) -> None:
-        """Look at the granule's word, ever less often, until it changes or the doorbell rings."""
-        granule = self._page[Hart.RESERVATION] - 1
-        if granule < 0:
+        """Park until the granule's word changes or the doorbell rings."""
+        held = self._page[Hart.RESERVATION]
+        if not held or self._page_map[held - 1 << self._exp >> PAGE_EXP] & PageState.FROZEN:
             return
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        pause = 10e-6
-        while (
-            self._granules[granule] == self._page[Hart.RESERVATION_VERSION]
-            and not self._page[Hart.DOORBELL]
-            and (deadline is None or time.monotonic() < deadline)
-        ):
-            time.sleep(pause)
-            pause = min(2 * pause, 1e-3)
-            if deadline is None and pause == 1e-3:
-                return  # the hart looks at its timer and its interrupts, and stalls again if it likes
+        deadline = 0 if timeout_s is None else time.monotonic_ns() + max(1, int(timeout_s * 1e9))
+        word = self._granules.address(held - 1)
+        self._park(self._address, word, held, self._page[Hart.RESERVATION_VERSION], deadline, ON_RESERVATION)
+
+    def spin(self, address: int, again: bool) -> None:
+        """Let other harts run; if that does not help, have the page tracked, so that `spin` of `bus.granule` parks."""
+        self._fruitless = self._fruitless + 1 if again else 0
+        page = self._memory.offset(address, 1) >> PAGE_EXP
+        if self._fruitless > YIELDS and self._page_map[page] & ~PageState.WATCHED != PageState.TRACKED:
+            self._link.call(Kind.TRACK, address)
+        os.sched_yield()
 
     def end_reservation(self, trap: bool) -> None:
         """A fused reservation ends with any trap; another one if it is so configured."""
@@ -485,6 +504,7 @@ class InlineArbiter:
         self._pages = tuple(hart.view for hart in segment.harts)
         self._exp = segment.geometry.granule_exp
         self._fetch_add = host_atomics().fetch_add
+        self._unpark = parking().unpark
         self._waiting: dict[int, dict[int, int]] = {}
         """By page in transition: request id by hart."""
         for page, byte in enumerate(self._page_map):
@@ -552,6 +572,7 @@ class InlineArbiter:
             for granule in granules:
                 word = self._granules[granule]
                 self._granules[granule] = (word & ~(WRITERS | LOCK)) + VERSION
+                self._unpark(self._granules.address(granule))
             words[Hart.HELD] = words[Hart.HELD_TOO] = 0
             if not any(self._holds(other, page) for other in range(len(self._pages))):
                 self._page_map[page] &= ~PageState.FROZEN & 0xFF
@@ -573,28 +594,27 @@ class InlineArbiter:
             raise Refused(str(fault)) from None
         if size not in (1, 2, 4, 8):
             raise Refused(f"size {size} is not one of 1, 2, 4, 8")
-        granules = range(offset >> self._exp, (offset + size - 1 >> self._exp) + 1)
-        for granule in granules:
-            word = self._granules.address(granule)
-            # Whoever holds the lock may be dead, and it is this process that frees it: wait for a moment only.
-            for _ in range(1000):
-                if not self._fetch_add(word, VERSION + WRITER) & LOCK:
-                    break
-                self._fetch_add(word, _MASK + 1 - WRITER)
-                os.sched_yield()
-            else:
-                raise Refused(f"{address:#x}: a hart holds the granule")
-            self._writers[granule] = len(self._pages) << 8 | ScFailure.EXTERNAL_WRITE
+        granule = offset >> self._exp
+        word = self._granules.address(granule)
+        # Whoever holds the lock may be dead, and it is this process that frees it: wait for a moment only.
+        for _ in range(1000):
+            if not self._fetch_add(word, VERSION + WRITER) & LOCK:
+                break
+            self._fetch_add(word, _MASK + 1 - WRITER)
+            os.sched_yield()
+        else:
+            raise Refused(f"{address:#x}: a hart holds the granule")
+        self._writers[granule] = len(self._pages) << 8 | ScFailure.EXTERNAL_WRITE
         self._memory.store(address, size, value)
-        for granule in granules:
-            self._fetch_add(self._granules.address(granule), _MASK + 1 - WRITER)
+        if self._fetch_add(word, _MASK + 1 - WRITER) & WAITERS:
+            self._unpark(word)
         done()
 
     def holds_reservation(self, hart: int) -> bool:
         """Whether the hart has a valid reservation."""
         words = self._pages[hart]
         reserved = words[Hart.RESERVATION]
-        return bool(reserved) and self._granules[reserved - 1] == words[Hart.RESERVATION_VERSION]
+        return bool(reserved) and self._granules[reserved - 1] & ~WAITERS == words[Hart.RESERVATION_VERSION]
 
     def statistics(self, addresses: int) -> list[tuple[int, ...]]:
         """None: native code counts by hart, not by address."""

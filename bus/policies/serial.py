@@ -577,6 +577,9 @@ class SerialLowering:
     ) -> None:
         """A transaction."""
 
+    def spin(self, e: AccessEmitter, offset: Value) -> None:
+        """The port's."""
+
 
 POLICY = Policy(
     name="serial",

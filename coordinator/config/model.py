@@ -6,7 +6,7 @@ The JSON Schema that editors use is generated from these models, and so is `hart
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -29,6 +29,7 @@ from bus import policies
 from bus.access import ScFailure
 from bus.handover import LONGEST_CONSTRAINED_LOOP
 from coordinator import expression
+from coordinator.config.descriptions import describe
 from coordinator.config.units import format_size, parse_size
 from coordinator.result import Ending
 from coordinator.spec import OrderName, TierName, order_problem, tier_problem
@@ -46,7 +47,7 @@ class _Table(BaseModel):
         strict=True,
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
+        json_schema_extra=describe,
         validate_default=False,
         regex_engine="python-re",
     )
@@ -105,18 +106,18 @@ def _check_expression(text: str) -> str:
 ExpressionText = Annotated[str, AfterValidator(_check_expression)]
 
 
-def _one_of(names: Sequence[str]) -> tuple[AfterValidator, WithJsonSchema]:
-    """What makes a string field one of `names`."""
+def _one_of(names: Sequence[str], label: Callable[[str], str] = str) -> tuple[AfterValidator, WithJsonSchema]:
+    """What makes a string field one of `names`, each of which errors call by its label."""
 
     def check(name: str) -> str:
         if name not in names:
-            raise ValueError(f"is not allowed{nearest(name, names)}; allowed: {', '.join(names)}")
+            raise ValueError(f"is not allowed{nearest(name, names)}; allowed: {', '.join(map(label, names))}")
         return name
 
     return AfterValidator(check), WithJsonSchema({"type": "string", "enum": list(names)})
 
 
-PolicyName = Annotated[str, *_one_of(policies.NAMES)]
+PolicyName = Annotated[str, *_one_of(policies.NAMES, policies.label)]
 EnvironmentName = Annotated[str, *_one_of(environments.NAMES)]
 
 Word64 = Annotated[int, Field(ge=-(1 << 63), lt=1 << 64)]
@@ -147,7 +148,7 @@ class Isa(_ExtensionKeys):  # type: ignore[valid-type, misc] # a key per row of 
     @property
     def switches(self) -> dict[str, bool]:
         """The extensions with a key of their own."""
-        given = {name: getattr(self, name) for name in extensions.REGISTRY}
+        given = {name: getattr(self, name) for name in self.model_fields_set if name in extensions.REGISTRY}
         return {name: on for name, on in given.items() if on is not None}
 
     def extensions(self, reservation_set_size_exp: int) -> frozenset[str]:
@@ -278,6 +279,30 @@ class Record(_Table):
     hot_addresses: int = Field(default=16, ge=0, le=4096)
     """How many of the addresses that atomics touch most the result lists. Default 16."""
 
+
+# [vm.outcome]
+
+
+def _hart_register(name: str) -> str:
+    hart, colon, register = name.partition(":")
+    if not colon:
+        raise ValueError("write HART:REGISTER, e.g. 0:a0")
+    _hart_number(hart)
+    if register not in REGISTERS:
+        raise ValueError(f"no such register{nearest(register, REGISTERS)}; allowed: x0 to x31, ABI names")
+    return name
+
+
+class Outcome(_Table):
+    """What tells one run's outcome from another's, as in a litmus test; over repetitions it becomes a histogram."""
+
+    registers: list[Annotated[str, AfterValidator(_hart_register)]] = []
+    """Registers at the end of the run, `HART:REGISTER`."""
+    symbols: list[ExpressionText] = []
+    """Symbols, or expressions as in `expect.invariants`, at the end of the run."""
+
+
+MetricName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 # [vm.expect]
 
@@ -454,7 +479,7 @@ class Vm(_Table):
     memory: Size = 16 << 20
     """Size of guest RAM, a multiple of 4KiB; RAM starts at 0x80000000. Default `16MiB`."""
     policy: PolicyName = "serial"
-    """Coherence policy, by name. Default `serial`."""
+    """Coherence policy, by name; `cas` is WRONG on purpose. Default `serial`."""
     tier: TierName = "auto"
     """How code is run that proves hot: `interpreter` as all code is at first, `t1` native code that is quick to
     compile, `t2` native code that is quick to run, `auto` by t1, then by t2. A traced VM is interpreted whatever
@@ -479,6 +504,13 @@ class Vm(_Table):
     """When to give up."""
     record: Record = Record()
     """What to record."""
+    metrics: dict[MetricName, ExpressionText] = {}
+    """Numbers to keep of the run, by name: expressions as in `expect.invariants`. `operations` is what the guest did;
+    rates are about it."""
+    hart_metrics: dict[MetricName, ExpressionText] = {}
+    """The same for each hart, whose number is `hart`: `u64(done, hart)`."""
+    outcome: Outcome = Outcome()
+    """What tells outcomes apart."""
     expect: Expect = Expect()
     """What must come of it."""
 
@@ -519,9 +551,11 @@ class Vm(_Table):
         named = [("registers", int(hart)) for hart in self.expect.registers]
         if self.expect.trap is not None and self.expect.trap.hart is not None:
             named.append(("trap.hart", self.expect.trap.hart))
+        named = [(f"expect.{key}", hart) for key, hart in named]
+        named += [("outcome.registers", int(name.partition(":")[0])) for name in self.outcome.registers]
         for key, hart in named:
             if hart >= self.harts:
-                raise ValueError(f"expect.{key} names hart {hart}, but harts are 0 to {self.harts - 1}")
+                raise ValueError(f"{key} names hart {hart}, but harts are 0 to {self.harts - 1}")
         return self
 
 

@@ -20,7 +20,7 @@ from coordinator.spec import OrderName, TierName, VmSpec
 from hart.isa.extensions import implemented
 
 NOTHING = Overrides()
-POLICIES = ", ".join(policies.NAMES)
+POLICIES = ", ".join(map(policies.label, policies.NAMES))
 MINIMAL = 'name = "x"\n[vm.guest]\nsource = ["a.S"]\n'
 
 
