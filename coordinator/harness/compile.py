@@ -228,8 +228,9 @@ class _Thread:
 
     def lines(self, labels: dict[CodeLabel, int]) -> tuple[Line, ...]:
         """The loop; `labels` are the addresses of code that registers begin with."""
-        text = (*self._before(labels), f"{_BEGIN}:", *self._body, f"{_END}:", *self._after())
-        return tuple(t if isinstance(t, Line) else _line(t) for t in text)
+        before = (*self._before(labels), f"{_BEGIN}:")
+        after = (f"{_END}:", *self._after())
+        return (*map(_line, before), *self._body, *map(_line, after))
 
     def _before(self, labels: dict[CodeLabel, int]) -> Iterator[str]:
         block, k, index, moved, a, b, c = self._own
@@ -273,9 +274,12 @@ class _Thread:
             f"ld {moved},{_at(Block.PATIENCE)}({block})",
             "harness.look:",
             f"ld {a},0({b})",
-            f"beq {a},{c},harness.delay",
+            f"beq {a},{c},harness.go",
             f"addi {moved},{moved},-1",
             f"bne {moved},x0,harness.look",
+            f"addi {moved},x0,1",
+            "harness.go:",
+            f"sd {moved},{_at(Block.PATIENCE)}({block})",
             "harness.delay:",
             f"ld {a},{_at(Block.RANDOM)}({block})",
             f"ld {b},{_at(Block.FACTOR)}({block})",

@@ -173,7 +173,7 @@ class Row(IntEnum):
     SHARE = 7
     """Rotates which hart writes initial values and counts outcomes of which instances."""
     PATIENCE = 8
-    """How often a hart looks whether it is let go before it goes by itself: the other may have no processor."""
+    """How often in all a hart looks whether it is let go, before it goes by itself: the other may have no processor."""
     BASES = 9
     """Offset of each location's instance 0."""
     END = BASES + MAX_LOCATIONS

@@ -13,7 +13,7 @@ from coordinator.harness.compile import Compiled
 from coordinator.litmus.code import assemble
 from coordinator.litmus.condition import State as Values
 from coordinator.litmus.condition import compile_proposition
-from coordinator.litmus.log import State
+from coordinator.litmus.log import State, Tally
 from coordinator.litmus.test import Address, CodeLabel, Location, Value
 
 
@@ -77,9 +77,11 @@ class Seen:
     matching: Mapping[State, bool]
 
     @property
-    def total(self) -> int:
-        """Outcomes."""
-        return sum(self.counts.values())
+    def tally(self) -> Tally:
+        """How many outcomes have the condition's property, and how many have not."""
+        total = sum(self.counts.values())
+        matching = sum(count for state, count in self.counts.items() if self.matching[state])
+        return Tally(matching, total - matching)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,17 +24,18 @@ class Effort:
     Attributes:
         instances: log2 of how many instances a round has, least and most.
         delays: log2 of how many turns of an empty loop a hart may wait at most, before it begins.
-        patience: how often a hart looks whether the others begin, before it begins alone.
+        patience: how often in a round a hart looks whether the others begin before it does so alone: at least, and
+            more for each instance.
 
     """
 
     instances: tuple[int, int]
     delays: tuple[int, ...]
-    patience: int
+    patience: tuple[int, int]
 
 
-NATIVE = Effort((8, 13), (0, 0, 0, 1, 2, 3, 4, 5, 6), 2000)
-INTERPRETED = Effort((4, 6), (0, 0, 1, 2, 3), 100)
+NATIVE = Effort((8, 13), (0, 0, 0, 1, 2, 3, 4, 5, 6), (1 << 19, 256))
+INTERPRETED = Effort((4, 6), (0, 0, 1, 2, 3), (500, 50))
 
 
 def schedule(seed: int, effort: Effort) -> bytes:
@@ -54,7 +55,7 @@ def _row(choose: random.Random, effort: Effort) -> list[int]:
     row[Row.SYNC_MASK] = choose.choice((0, 0, 0, 0, 0, 1, 7, count - 1))
     row[Row.DELAY_MASK] = (1 << choose.choice(effort.delays)) - 1
     row[Row.SKEW_MASK] = (1 << choose.choice(effort.delays)) - 1
-    row[Row.PATIENCE] = effort.patience
+    row[Row.PATIENCE] = effort.patience[0] + effort.patience[1] * count
     row[Row.SHARE] = choose.randrange(memory.MAX_THREADS)
     row[Row.STRIDE] = placement.stride
     row[Row.BASES :] = placement.bases(choose, count)

@@ -51,6 +51,21 @@ class Setting:
         return self.tier == "interpreter" or policy_named(self.policy).lowering is None
 
 
+def vm_spec(setting: Setting) -> VmSpec:
+    """The VM for a setting; raises pydantic's ValidationError for a policy or tier that there is not."""
+    harts = max(1, setting.harts)
+    return VmSpec(
+        name="litmus",
+        harts=harts,
+        ram_base=memory.RAM_BASE,
+        ram_bytes=memory.ram_bytes(harts),
+        policy=setting.policy,
+        tier=setting.tier,
+        seed=setting.seed,
+        spurious_sc_failure=setting.spurious_sc_failure,
+    )
+
+
 class Broken(Exception):
     """A test could not be run to its end; the session is over. Says what happened."""
 
@@ -77,18 +92,7 @@ class Session:
         self._harts = setting.harts
         self._sequence = 0
         self._command = 0
-        self._vm = VirtualMachine(
-            VmSpec(
-                name="litmus",
-                harts=setting.harts,
-                ram_base=memory.RAM_BASE,
-                ram_bytes=memory.ram_bytes(setting.harts),
-                policy=setting.policy,
-                tier=setting.tier,
-                seed=setting.seed,
-                spurious_sc_failure=setting.spurious_sc_failure,
-            )
-        )
+        self._vm = VirtualMachine(vm_spec(setting))
         effort = INTERPRETED if setting.interpreted else NATIVE
         self._vm.load(program.image(setting.harts, setting.seed, effort))
         self._vm.start()
