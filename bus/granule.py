@@ -13,8 +13,10 @@ from __future__ import annotations
 import platform
 
 from bus.access import AmoOp, ScFailure
+from bus.failures import FAILURES_IR
 from bus.layout import WORD, Hart
 from bus.lowering import AMO_INSTRUCTION
+from bus.native_heat import HEAT_IR
 from bus.parking import PARKING_IR, PATIENCE_NS, SPINNING, WAITERS
 
 LOCK = 1
@@ -244,6 +246,7 @@ define {{i{bits}, i1}} @tracked_lr_{bits}({_PLACE}) noinline {{
 {_word("a.p", Hart.RESERVATION_ADDRESS)}
 {_word("s.p", Hart.RESERVATION_SIZE)}
 {_word("v.p", Hart.RESERVATION_VERSION)}
+{_word("lost.p", Hart.RESERVATION_LOST)}
   %p = getelementptr i8, ptr %ram, i64 %offset
   br label %look
 look:
@@ -267,6 +270,7 @@ wait:
 again:
   br label %look
 done:
+  store i64 0, ptr %lost.p
   store i64 %offset, ptr %a.p
   store i64 {size}, ptr %s.p
   store i64 %bare, ptr %v.p
@@ -274,20 +278,6 @@ done:
 {_give(bits, "%data")}
 no:
   ret {{i{bits}, i1}} zeroinitializer
-}}
-"""
-
-
-def sc_failed() -> str:
-    """`void @sc_failed(page, cause)`: count a failure."""
-    return f"""
-define void @sc_failed(ptr %page, i64 %cause) cold {{
-  %i = add i64 %cause, {int(Hart.SC_FAILURES)}
-  %p = getelementptr i64, ptr %page, i64 %i
-  %old = load i64, ptr %p
-  %new = add i64 %old, 1
-  store i64 %new, ptr %p
-  ret void
 }}
 """
 
@@ -305,7 +295,7 @@ def tracked_sc(size: int, exp: int, exact: bool) -> str:
   %exact = and i1 %a.same, %s.same
   br i1 %exact, label %try, label %inexact
 inexact:
-  call void @sc_failed(ptr %page, i64 {ScFailure.ADDRESS_MISMATCH})
+  call void @sc_failed(ptr %page, i64 {ScFailure.ADDRESS_MISMATCH}, i64 %g)
   ret i1 true
 """
     return f"""
@@ -325,13 +315,13 @@ nothing:
   %known = icmp ne i64 %lost, 0
   %lost.cause = sub i64 %lost, 1
   %cause0 = select i1 %known, i64 %lost.cause, i64 %none
-  call void @sc_failed(ptr %page, i64 %cause0)
+  call void @sc_failed(ptr %page, i64 %cause0, i64 %g)
   ret i1 true
 reserved:
   %here = icmp eq i64 %r, %held
   br i1 %here, label %{"check" if exact else "try"}, label %elsewhere
 elsewhere:
-  call void @sc_failed(ptr %page, i64 {ScFailure.GRANULE_MISMATCH})
+  call void @sc_failed(ptr %page, i64 {ScFailure.GRANULE_MISMATCH}, i64 %g)
   ret i1 true
 {"check:" + exactly if exact else ""}
 try:
@@ -353,7 +343,7 @@ broken:
   store volatile i64 0, ptr %held.p
   %who = load atomic volatile i64, ptr %last monotonic, align 8
   %cause = and i64 %who, 255
-  call void @sc_failed(ptr %page, i64 %cause)
+  call void @sc_failed(ptr %page, i64 %cause, i64 %g)
   ret i1 true
 write:
   %p = getelementptr i8, ptr %ram, i64 %offset
@@ -415,6 +405,7 @@ SUPPORT: tuple[str, ...] = (
     *(f"tracked_lr_{8 * size}" for size in (4, 8)),
     *(f"tracked_sc_{8 * size}" for size in (4, 8)),
     "sc_failed",
+    "heat",
     "spin",
 )
 """The functions, in the order of the table."""
@@ -427,7 +418,8 @@ def support_ir(exp: int, *, own_store_breaks: bool, exact: bool) -> str:
         [
             PARKING_IR,
             enter(own_store_breaks),
-            sc_failed(),
+            FAILURES_IR,
+            HEAT_IR,
             spin(exp),
             *(tracked_store(size, exp) for size in plain),
             *(tracked_amo(op, size, exp) for op in AmoOp for size in plain),

@@ -7,11 +7,15 @@ The JSON form is for other programs and keeps its shape: keys are added, never r
     VM      {"name", "policy", "policy_correct": false where it is WRONG on purpose, "tier", "isa": ISA string, "seed",
              "ok", "ending", "exit_code" or null,
              "hart" that brought the end about or null, "detail", "wall_s", "console": text,
-             "harts": [HART...], "hot": [HOT...], "checks": [CHECK...]}
+             "harts": [HART...], "hot": [HOT...], "checks": [CHECK...], "failed_scs": [SITE...],
+             "stuck": [LOOP...]}
     HART    {"hart", "ending", "pc", "x": [32 numbers], "instret", "wall_s", "traps_taken",
              "trap": null or {"cause", "name", "tval", "pc", "instruction"},
-             "atomics": {kind: count}, "sc_failures": {cause: count}}
+             "atomics": {kind: count}, "sc_failures": {cause: count}, "sc_failures_in_a_row"}
     HOT     {"address", "symbol", "by_hart": {hart: {kind: count}}}
+    SITE    {"pc", "symbol", "granule": its address, "place": its name, "cause", "by_hart": {hart: count}}
+    LOOP    {"verdict": "livelock" or "starvation", "harts": [number...], "in_a_row", "start", "sc", "symbol",
+             "unconstrained": why it is no constrained loop, or "", "causes": {cause: count}}
     CHECK   {"what", "expected", "seen", "ok", "where"}
 
 Addresses, registers and mcause are unsigned 64-bit numbers. Kinds and causes are the names in
@@ -28,7 +32,7 @@ from typing import TypeVar
 from bus.policies import policy
 from coordinator.config.model import Vm
 from coordinator.expect import Verdict
-from coordinator.result import HartResult, HotAddress, VmResult
+from coordinator.result import FailedScs, HartResult, HotAddress, StuckLoop, VmResult
 from hart.isa.isa_string import format_isa
 
 K = TypeVar("K", bound=IntEnum)
@@ -80,6 +84,8 @@ def _vm(outcome: Outcome) -> dict[str, object]:
         "console": result.console.decode(errors="replace"),
         "harts": [_hart(hart) for hart in result.harts],
         "hot": [_hot(place) for place in result.hot],
+        "failed_scs": [_site(site) for site in result.failed_scs],
+        "stuck": [_loop(loop) for loop in result.stuck],
         "checks": [asdict(check) for check in outcome.verdict.checks],
     }
 
@@ -96,12 +102,22 @@ def _hart(hart: HartResult) -> dict[str, object]:
         "trap": None if hart.trap is None else asdict(hart.trap),
         "atomics": _counts(hart.atomics),
         "sc_failures": _counts(hart.sc_failures),
+        "sc_failures_in_a_row": hart.sc_failures_in_a_row,
     }
 
 
 def _hot(place: HotAddress) -> dict[str, object]:
     by_hart = {str(hart): _counts(kinds) for hart, kinds in sorted(place.by_hart.items())}
     return {"address": place.address, "symbol": place.symbol, "by_hart": by_hart}
+
+
+def _site(site: FailedScs) -> dict[str, object]:
+    by_hart = {str(hart): count for hart, count in sorted(site.by_hart.items())}
+    return asdict(site) | {"cause": site.cause.name.lower(), "by_hart": by_hart}
+
+
+def _loop(loop: StuckLoop) -> dict[str, object]:
+    return asdict(loop) | {"harts": list(loop.harts), "causes": _counts(loop.causes)}
 
 
 def _counts(counts: Mapping[K, int]) -> dict[str, int]:

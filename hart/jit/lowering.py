@@ -20,7 +20,8 @@ from dataclasses import dataclass
 
 from bus.access import AmoOp, Order
 from bus.ir_text import FunctionText
-from bus.lowering import Lowering, Value
+from bus.layout import Hart
+from bus.lowering import Lowering, Value, hart_word
 from hart.isa.instruction import Instruction
 from hart.isa.integers import IntegerArithmetic
 from hart.jit.accesses import AccessGroup, Extent, access_groups
@@ -377,6 +378,10 @@ class _Function(FunctionText):
         go = self.label()
         self.line(f"br i1 {condition}, label %{self.interpret()}, label %{go}, !prof !2")
         self.begin(go)
+
+    def here(self) -> None:
+        """See `AccessEmitter.here`."""
+        self.line(f"store i64 {self._at.pc}, ptr {hart_word(self, Hart.SC_PC)}")
 
     def slot(self, name: str, bits: int) -> str:
         """See `AccessEmitter.slot`."""
