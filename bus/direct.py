@@ -45,3 +45,7 @@ class DirectLoads:
     def fence(self, predecessor: int, successor: int) -> None:
         """A full host fence: stronger than any FENCE asks for."""
         self._fence()
+
+    def answer_recalls(self, instret: int) -> int:
+        """Nothing can be recalled."""
+        return 0

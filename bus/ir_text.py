@@ -25,6 +25,10 @@ class FunctionText:
         self._lines.append(f"  {name} = {text}")
         return name
 
+    def pointer(self, offset: str | int) -> str:
+        """Host pointer to RAM at an offset."""
+        return self.value(f"getelementptr i8, ptr %ram, i64 {offset}")
+
     def line(self, text: str) -> None:
         """Emit an instruction without result."""
         self._lines.append("  " + text)

@@ -19,7 +19,7 @@ class MemoryPort(Protocol):
     where the access does not allow one (all but plain `load` and `store`).
 
     Attributes:
-        support: host address of a table of functions for compiled code of the policy, or 0.
+        support: host address of what compiled code of the policy needs, a table of functions for example, or 0.
 
     """
 
@@ -72,3 +72,9 @@ class MemoryPort(Protocol):
 
     def end_reservation(self, trap: bool) -> None:
         """The hart took a trap (`trap`) or asks otherwise to drop its reservation, as the configuration says."""
+
+    def answer_recalls(self, instret: int) -> int:
+        """Called at a safepoint after the doorbell rang RECALL, with the instructions retired so far.
+
+        Returns 0, or after how many more instructions it wants to be called again.
+        """

@@ -42,6 +42,7 @@ class Quiescence:
 
     Attributes:
         pending: whether somebody waits for quiescence: then each request must be `heard`.
+        rested: called with a hart when it rests.
 
     """
 
@@ -52,6 +53,11 @@ class Quiescence:
         self._running: set[int] = set()
         self._waiting: list[_Pending] = []
         self.pending = False
+        self.rested: Callable[[int], None] = lambda hart: None
+
+    def is_running(self, hart: int) -> bool:
+        """Whether the hart may be accessing memory."""
+        return hart in self._running
 
     def begin(self, then: Callable[[], None]) -> None:
         """Call `then` once every hart is quiescent; at once if none runs."""
@@ -75,6 +81,7 @@ class Quiescence:
         """The hart has a request open that is answered later, or makes no accesses any more."""
         self._running.discard(hart)
         self.heard(hart)
+        self.rested(hart)
 
     def heard(self, hart: int) -> None:
         """A request of the hart has arrived."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bus.doorbell import Ringer
+from bus.handover import Handover
 from bus.layout import Doorbell, Hart, HartEnding, HartStatus, Header
 from bus.link import BusError, BusLink, BusLost
 from bus.messages import Kind
@@ -26,7 +27,7 @@ from bus.ring import RingReader
 from bus.segment import Segment
 from bus.server import BusSpec
 from bus.server import run as run_bus
-from coordinator.account import hart_ending, hart_result, hot_addresses
+from coordinator.account import busy_granules, hart_ending, hart_result, hot_addresses
 from coordinator.contention import failed_scs, stuck_loops
 from coordinator.launch import LaunchError, Process, launch, wait
 from coordinator.result import Ending, VmResult
@@ -106,6 +107,7 @@ class Monitor:
             policy=spec.policy,
             reservations=_reservations(spec),
             order_log=spec.record_order,
+            handover=Handover(spec.hold_instructions, spec.handover_order, spec.seed),
         )
         self._untold: set[int] = set()
         """Harts that have ended and of which the bus has not been told."""
@@ -228,6 +230,7 @@ class Monitor:
                 trace=_trace_file(spec, hart),
                 tiers=self._tiers,
                 cache=self._cache,
+                handover=self._bus_spec.handover,
             )
 
     # The thread
@@ -398,10 +401,12 @@ class Monitor:
             detail=detail,
             harts=tuple(hart_result(self._segment, i, self._image, self._extensions[i]) for i in self._harts),
             hot=hot_addresses(rows, self._image),
+            granules=busy_granules(rows, self._image),
             console=bytes(self._console),
             wall_s=time.monotonic() - self._start,
             failed_scs=failed_scs(self._segment, self._image),
             stuck=stuck,
+            transactions=self._segment.header[Header.BUS_TRANSACTIONS],
         )
 
 

@@ -11,8 +11,9 @@ from rich.text import Text
 
 from bus.access import AtomicKind, ScFailure
 from bus.policies import policy
+from bus.traffic import Traffic
 from coordinator.outcome import Outcome
-from coordinator.result import FailedScs, HartResult, HotAddress
+from coordinator.result import FailedScs, HartResult, HotAddress, VmResult
 
 PLAIN_WIDTH = 160
 """Columns of output that goes to no terminal."""
@@ -30,6 +31,7 @@ KIND_NAMES = {
     AtomicKind.LOAD_ACQUIRE: "load-acquire",
     AtomicKind.STORE_RELEASE: "store-release",
 }
+TRAFFIC_NAMES = {event: event.name.lower().replace("_", " ") for event in Traffic}
 FAILURE_NAMES = {cause: cause.name.lower().replace("_", " ") for cause in ScFailure}
 
 
@@ -65,6 +67,7 @@ def _vm(outcome: Outcome, name: str, *, several: bool, plain: bool) -> Iterator[
     for loop in result.stuck:
         yield Text(str(loop), "bold red")
     yield from _hot(result.hot, plain)
+    yield from _traffic(result, plain)
     if result.console:
         yield Text("console", "bold")
         for line in result.console.decode(errors="replace").splitlines():
@@ -164,6 +167,27 @@ def _hot(hot: Sequence[HotAddress], plain: bool) -> Iterator[Table]:
             ", ".join(f"{KIND_NAMES[kind]} {count:,}" for kind, count in by_kind.items() if count),
         )
     yield table
+
+
+def _traffic(result: VmResult, plain: bool) -> Iterator[Table]:
+    events = [event for event in Traffic if any(hart.traffic.get(event) for hart in result.harts)]
+    if not events:
+        return
+    columns = [TRAFFIC_NAMES[event] for event in events]
+    table = _table("coherence traffic by hart", ["hart", *columns, "messages per atomic"], plain)
+    for hart in result.harts:
+        atomics = sum(hart.atomics.values())
+        share = f"{hart.traffic.get(Traffic.MESSAGE, 0) / atomics:.4f}" if atomics else ""
+        table.add_row(str(hart.hart), *(f"{hart.traffic.get(event, 0):,}" for event in events), share)
+    yield table
+    table = _table("coherence traffic by granule", ["place", "address", "harts", *columns], plain, ["place"])
+    for granule in result.granules:
+        sums = (sum(counts.get(event, 0) for counts in granule.by_hart.values()) for event in events)
+        table.add_row(
+            granule.symbol, f"{granule.address:#x}", str(len(granule.by_hart)), *(f"{n:,}" for n in sums)
+        )
+    if result.granules:
+        yield table
 
 
 def _verdict(outcome: Outcome, plain: bool) -> Iterator[Table]:

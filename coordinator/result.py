@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from bus.access import AtomicKind, ScFailure
+from bus.traffic import Traffic
 
 
 class Ending(Enum):
@@ -60,6 +61,7 @@ class HartResult:
     sc_failures: dict[ScFailure, int] = field(default_factory=dict)
     sc_failures_in_a_row: int = 0
     """The longest run of SCs that failed one after the other."""
+    traffic: dict[Traffic, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +127,20 @@ class StuckLoop:
 
 
 @dataclass(frozen=True, slots=True)
+class BusyGranule:
+    """A granule that harts passed to and fro: by hart, what that cost. `address` is its first byte's."""
+
+    address: int
+    symbol: str
+    by_hart: dict[int, dict[Traffic, int]]
+
+
+@dataclass(frozen=True, slots=True)
 class VmResult:
     """One VM at the end of a run.
 
     `exit_code` is the HTIF code where the ending is EXIT, else None. `hart` is the hart that brought the ending
-    about, where one did.
+    about, where one did. `transactions` is how many the bus executed.
     """
 
     name: str
@@ -141,5 +152,7 @@ class VmResult:
     hot: tuple[HotAddress, ...]
     console: bytes
     wall_s: float
+    granules: tuple[BusyGranule, ...] = ()
+    transactions: int = 0
     failed_scs: tuple[FailedScs, ...] = ()
     stuck: tuple[StuckLoop, ...] = ()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from bus.access import Order
 from bus.port import MemoryPort
 from bus.segment import Segment
 from hart.clint import Clint
@@ -19,6 +20,8 @@ from hart.jit.cache import CompiledRegion
 from hart.jit.codegen import Tier
 from hart.jit.context import Reason, Word
 from hart.jit.engine import Engine
+from hart.jit.instruments import Instrument
+from hart.watch import Access, Watchpoint
 
 WARM = 40
 """Times that control jumps to an address before T1 is asked for."""
@@ -52,7 +55,7 @@ _STOP: Entry = (_stop, 0)
 class Compiler(Protocol):
     """Where regions come from."""
 
-    def request(self, entry: int, tier: Tier) -> None:
+    def request(self, entry: int, tier: Tier, instruments: Instrument) -> None:
         """Ask for a region; it comes by `arrivals`, now or later, at most once for each request."""
 
     def arrivals(self) -> list[CompiledRegion]:
@@ -95,6 +98,9 @@ class TieredInterpreter(Interpreter):
         self._compiler = compiler
         self._warm = warm
         self._warm_after = warm_after
+        self._instruments = Instrument.NONE
+        self._reserved = range(0)
+        """Where an LR that T0 has executed may be fused with its SC: native code knows nothing of it."""
         self.native_instructions = 0
         self._base = segment.memory.base
         self._spun_until = 0
@@ -111,7 +117,7 @@ class TieredInterpreter(Interpreter):
         start = now = time.monotonic_ns()
         while (left := end - self.instret) > 0 and now - start < SLICE_NS and self.traps == traps:
             native = entries.get(self.at)
-            if native is None:
+            if native is None or self.at in self._reserved:
                 self._interpret(min(left, INTERPRETED_SLICE))
                 if self.crowded:
                     os.sched_yield()  # whoever compiles for this hart may wait for a processor
@@ -162,6 +168,11 @@ class TieredInterpreter(Interpreter):
         super()._go(target)
         self._warmer(target)
 
+    def load_reserved(self, address: int, size: int, order: Order) -> int:
+        """See `Algebra.load_reserved`."""
+        self._reserved = self._window()
+        return super().load_reserved(address, size, order)
+
     def mret(self) -> None:
         """See `Algebra.mret`."""
         super().mret()
@@ -174,7 +185,7 @@ class TieredInterpreter(Interpreter):
 
     def _request(self, pc: int, tier: Tier) -> None:
         self._asked[pc] = tier
-        self._compiler.request(pc, tier)
+        self._compiler.request(pc, tier, self._instruments)
 
     def _sample(self, fuel: int, elapsed_ns: int) -> None:
         """A slice ended in native code: adapt its length, and let what is hot become T2."""
@@ -193,6 +204,8 @@ class TieredInterpreter(Interpreter):
         for region in self._compiler.arrivals():
             if not region.object or region.tier <= self._loaded.get(region.entry, 0):
                 continue
+            if region.instruments != self._instruments:
+                continue  # asked for by another hart, or before that changed
             if self.engine.add(region.entry, region.name, region.stretches, region.code, region.object):
                 self._loaded[region.entry] = region.tier
                 self._decoded[region.entry] = _STOP
@@ -213,18 +226,36 @@ class TieredInterpreter(Interpreter):
             self._forget(entry)
         self._decoded.update(dict.fromkeys(self._entries, _STOP))
 
+    def watch(self, points: tuple[Watchpoint, ...]) -> None:
+        """See `Interpreter.watch`; native code that does not look where it loads goes away, or comes back."""
+        super().watch(points)
+        reads = any(point.access & Access.READ for point in points)
+        instruments = self._instruments & ~Instrument.LOADS_WATCHED
+        self._instrument(instruments | Instrument.LOADS_WATCHED if reads else instruments)
+        self._decoded.update(dict.fromkeys(self._entries, _STOP))
+
+    def _instrument(self, instruments: Instrument) -> None:
+        """Run native code with exactly these."""
+        if instruments == self._instruments:
+            return
+        self._instruments = instruments
+        self.engine.forget_all()
+        for known in (self._asked, self._loaded, self._counts, self._samples):
+            known.clear()
+        self._decoded.clear()
+
 
 class LocalCompiler:
     """Compiles in the hart's own process, at once: for single-tier runs and tests."""
 
-    def __init__(self, compile_region: Callable[[int, Tier], CompiledRegion]) -> None:
+    def __init__(self, compile_region: Callable[[int, Tier, Instrument], CompiledRegion]) -> None:
         """`compile_region` makes a region."""
         self._compile = compile_region
         self._ready: list[CompiledRegion] = []
 
-    def request(self, entry: int, tier: Tier) -> None:
+    def request(self, entry: int, tier: Tier, instruments: Instrument) -> None:
         """See `Compiler.request`."""
-        self._ready.append(self._compile(entry, tier))
+        self._ready.append(self._compile(entry, tier, instruments))
 
     def arrivals(self) -> list[CompiledRegion]:
         """See `Compiler.arrivals`."""

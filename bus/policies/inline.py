@@ -76,6 +76,7 @@ import os
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
@@ -389,7 +390,7 @@ class InlineArbiter:
         held = words[Hart.HELD]
         return bool(held) and not words[Hart.JOINED] and (held - 1) << self._exp >> PAGE_EXP == page
 
-    def external_write(self, address: int, size: int, value: int) -> None:
+    def external_write(self, address: int, size: int, value: int, done: Callable[[], None]) -> None:
         """A write from outside: a shared writer like any other. It lies in one granule, for it is aligned."""
         if size not in (1, 2, 4, 8):
             raise Refused(f"size {size} is not one of 1, 2, 4, 8")
@@ -411,6 +412,7 @@ class InlineArbiter:
         self._memory.store(address, size, value)
         if self._fetch_add(word, _MASK + 1 - WRITER) & WAITERS:
             self._unpark(word)
+        done()
 
     def holds_reservation(self, hart: int) -> bool:
         """Whether the hart has a valid reservation."""

@@ -27,11 +27,12 @@ from pydantic_core import CoreSchema
 
 from bus import policies
 from bus.access import ScFailure
+from bus.handover import LONGEST_CONSTRAINED_LOOP
 from coordinator import expression
 from coordinator.config.descriptions import describe
 from coordinator.config.units import format_size, parse_size
 from coordinator.result import Ending
-from coordinator.spec import TierName, order_problem, tier_problem
+from coordinator.spec import OrderName, TierName, order_problem, tier_problem
 from hart import causes, environments
 from hart.isa import extensions, isa_string
 from hart.isa.registers import NUMBERS as REGISTERS
@@ -147,7 +148,7 @@ class Isa(_ExtensionKeys):  # type: ignore[valid-type, misc] # a key per row of 
     @property
     def switches(self) -> dict[str, bool]:
         """The extensions with a key of their own."""
-        given = {name: getattr(self, name) for name in extensions.REGISTRY}
+        given = {name: getattr(self, name) for name in self.model_fields_set if name in extensions.REGISTRY}
         return {name: on for name, on in given.items() if on is not None}
 
     def extensions(self, reservation_set_size_exp: int) -> frozenset[str]:
@@ -229,7 +230,7 @@ class Guest(_Table):
         return self
 
 
-# [vm.reservation], [vm.limits], [vm.record]
+# [vm.reservation], [vm.directory], [vm.limits], [vm.record]
 
 
 class Reservation(_Table):
@@ -245,6 +246,17 @@ class Reservation(_Table):
     """A trap ends the hart's reservation. Default false."""
     spurious_sc_failure: float = Field(default=0.0, ge=0, le=1)
     """Probability with which an SC that could succeed fails, drawn from the VM's seed. Default 0."""
+
+
+class Directory(_Table):
+    """How harts pass granules on under policy `directory`."""
+
+    hold_instructions: int = Field(default=LONGEST_CONSTRAINED_LOOP, ge=0, le=1 << 32)
+    """A hart that is asked for a granule first runs so many instructions more, unless it waits for the bus itself.
+    Default 16, as many as a constrained LR/SC loop has."""
+    handover_order: OrderName = "fifo"
+    """Which of the harts that wait for a granule gets it next: the first to have asked (`fifo`), the last (`lifo`), the
+    `nearest` to its last owner on a ring of hart numbers, or a `random` one. Default `fifo`."""
 
 
 class Limits(_Table):
@@ -267,6 +279,30 @@ class Record(_Table):
     hot_addresses: int = Field(default=16, ge=0, le=4096)
     """How many of the addresses that atomics touch most the result lists. Default 16."""
 
+
+# [vm.outcome]
+
+
+def _hart_register(name: str) -> str:
+    hart, colon, register = name.partition(":")
+    if not colon:
+        raise ValueError("write HART:REGISTER, e.g. 0:a0")
+    _hart_number(hart)
+    if register not in REGISTERS:
+        raise ValueError(f"no such register{nearest(register, REGISTERS)}; allowed: x0 to x31, ABI names")
+    return name
+
+
+class Outcome(_Table):
+    """What tells one run's outcome from another's, as in a litmus test; over repetitions it becomes a histogram."""
+
+    registers: list[Annotated[str, AfterValidator(_hart_register)]] = []
+    """Registers at the end of the run, `HART:REGISTER`."""
+    symbols: list[ExpressionText] = []
+    """Symbols, or expressions as in `expect.invariants`, at the end of the run."""
+
+
+MetricName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 # [vm.expect]
 
@@ -462,10 +498,19 @@ class Vm(_Table):
     """The program."""
     reservation: Reservation = Reservation()
     """LR/SC behaviour."""
+    directory: Directory = Directory()
+    """How granules change hands, under policy `directory`."""
     limits: Limits = Limits()
     """When to give up."""
     record: Record = Record()
     """What to record."""
+    metrics: dict[MetricName, ExpressionText] = {}
+    """Numbers to keep of the run, by name: expressions as in `expect.invariants`. `operations` is what the guest did;
+    rates are about it."""
+    hart_metrics: dict[MetricName, ExpressionText] = {}
+    """The same for each hart, whose number is `hart`: `u64(done, hart)`."""
+    outcome: Outcome = Outcome()
+    """What tells outcomes apart."""
     expect: Expect = Expect()
     """What must come of it."""
 
@@ -506,9 +551,11 @@ class Vm(_Table):
         named = [("registers", int(hart)) for hart in self.expect.registers]
         if self.expect.trap is not None and self.expect.trap.hart is not None:
             named.append(("trap.hart", self.expect.trap.hart))
+        named = [(f"expect.{key}", hart) for key, hart in named]
+        named += [("outcome.registers", int(name.partition(":")[0])) for name in self.outcome.registers]
         for key, hart in named:
             if hart >= self.harts:
-                raise ValueError(f"expect.{key} names hart {hart}, but harts are 0 to {self.harts - 1}")
+                raise ValueError(f"{key} names hart {hart}, but harts are 0 to {self.harts - 1}")
         return self
 
 

@@ -36,6 +36,7 @@ from coordinator.control.registry import Vm
 from coordinator.control.verbs import Hypervisor, TooSmall, perform, status
 from coordinator.machine import Machine, MachineState
 from coordinator.refusal import Refusal
+from coordinator.runtime import check_endpoint
 from coordinator.spec import VmSpec
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,8 @@ _LONGEST_WAIT_S = 0.5
 """A signal that arrives just before a wait is handled only after it, so no wait is for ever."""
 _WATCH_INTERVAL_S = 0.005
 """However many requests come, running VMs are asked no more often than this whether they have ended."""
+_QUIET = frozenset({"get_one_reg", "set_one_reg"})
+"""Verbs that change no VM's state, and that clients send by the thousand: nothing is looked at after one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,8 @@ class ControlServer:
             clock: seconds, for tests.
 
         Raises:
-            ValueError: an endpoint of the wrong kind, tcp without keys, or a directory that others can enter.
+            ValueError: an endpoint of the wrong kind or too long, tcp without keys, or a directory that others can
+                enter; the message names it.
             zmq.ZMQError: an endpoint that cannot be bound.
 
         """
@@ -124,7 +128,10 @@ class ControlServer:
         self._publishers: list[zmq.Socket[bytes]] = []
         self._wake = self._socket(zmq.PULL, self._drain)
         self._wake.bind("inproc://wake")
-        self._next_watch = 0.0
+        self._next_look = 0.0
+        self._patience_ms = 0
+        self._stirred = True
+        """Whether something happened that can change a VM's state or a wait."""
         self._stopping = False
         try:
             if endpoint is not None:
@@ -145,9 +152,11 @@ class ControlServer:
         """Serve until `stop`; then destroy every VM."""
         try:
             while not self._stopping:
-                for socket, _ in self._poller.poll(self._timeout_ms()):
+                arrived = self._poller.poll(self._patience_ms)
+                for socket, _ in arrived:
                     self._handlers[socket](socket)
-                self._look_at_vms()
+                if self._stirred or not arrived or self._clock() >= self._next_look:
+                    self._look_at_vms()
         finally:
             for vm in self.hypervisor.vms:
                 self._give_up(vm, errno.ESHUTDOWN, "the server is going down")
@@ -192,6 +201,7 @@ class ControlServer:
     def _bind_ipc(self, endpoint: str) -> None:
         if not endpoint.startswith("ipc://"):
             raise ValueError(f"{endpoint}: a local endpoint begins with ipc://")
+        check_endpoint(events_endpoint(endpoint))
         path = Path(endpoint.removeprefix("ipc://"))
         self._locks.append(_private_directory(path.parent))
         router = self._socket(zmq.ROUTER, self._on_local)
@@ -238,6 +248,7 @@ class ControlServer:
         request: Request | None = None
         try:
             request = decode_request(payload)
+            self._stirred |= request.verb not in _QUIET
             if isinstance(request.body, WaitFor):
                 self._wait(peer, request.id, request.body)
             else:
@@ -263,9 +274,10 @@ class ControlServer:
 
     def _look_at_vms(self) -> None:
         now = self._clock()
-        watch = now >= self._next_watch
+        watch = now >= self._next_look
         if watch:
-            self._next_watch = now + _WATCH_INTERVAL_S
+            self._next_look = now + _WATCH_INTERVAL_S
+        self._stirred = False
         for vm in self.hypervisor.vms:
             try:
                 if watch and vm.machine.state is MachineState.RUNNING:
@@ -285,6 +297,7 @@ class ControlServer:
                 _refuse(waiter.peer, waiter.request_id, errno.ENODEV, reason)
         for gone in self._states.keys() - {vm.id for vm in self.hypervisor.vms}:
             del self._states[gone]
+        self._patience_ms = self._timeout_ms()
 
     def _due(self, waiter: _Waiter, now: float) -> bool:
         ended = waiter.vm.machine.state is MachineState.ENDED
@@ -355,4 +368,6 @@ def _refuse(peer: _Peer, request_id: int, number: int, body: ErrorBody) -> None:
 
 def _send(peer: _Peer, payload: bytes) -> None:
     # ROUTER drops what a slow or dead client does not take: it never blocks here.
-    peer.socket.send_multipart([*peer.route, payload], zmq.NOBLOCK)
+    for frame in peer.route:
+        peer.socket.send(frame, zmq.NOBLOCK | zmq.SNDMORE)
+    peer.socket.send(payload, zmq.NOBLOCK)

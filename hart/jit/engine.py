@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from bus.memory import GuestMemory
 from bus.segment import Segment
 from hart.jit.context import Word
+from hart.jit.place import ram_in_place
 
 _ENTER = """
 define i64 @enter(ptr %c, i64 %fuel, ptr %f) {
@@ -30,6 +31,8 @@ class Engine:
     def __init__(self, segment: Segment, hart: int, support: int = 0) -> None:
         """No region yet."""
         geometry = segment.geometry
+        self._segment = segment
+        self._in_place = ram_in_place(geometry.ram_base, geometry.ram_bytes)
         self._memory: GuestMemory = segment.memory
         self._base = geometry.ram_base
         # Untouched pages of the table cost nothing: it may be four times RAM.
@@ -40,7 +43,9 @@ class Engine:
         self._words = (ctypes.c_uint64 * Word.COUNT)()
         self.context = memoryview(self._words).cast("B").cast("Q")
         """The context's words; see `Word`."""
-        self.context[Word.RAM] = segment.address + geometry.ram_offset
+        self.context[Word.RAM] = (
+            geometry.ram_base if self._in_place else segment.address + geometry.ram_offset
+        )
         self.context[Word.PAGE_MAP] = segment.address + geometry.page_map_offset
         self.context[Word.GRANULES] = segment.address + geometry.granule_offset
         self.context[Word.SUPPORT] = support
@@ -52,7 +57,12 @@ class Engine:
         """By entry: the code it stands for, as it was when it was compiled."""
         self.entries: dict[int, int] = {}
         """Host address by entry."""
+        self._show_ram()
         self._start()
+
+    def _show_ram(self) -> None:
+        if self._in_place:
+            self._segment.show_ram()
 
     def _start(self) -> None:
         """A new LLVM engine, which holds nothing but the way in."""
@@ -71,6 +81,7 @@ class Engine:
 
     def enter(self, native: int, fuel: int) -> int:
         """Run native code until it returns; the next pc. `context` holds what is left of `fuel`."""
+        self._show_ram()
         return self._enter(self._address, fuel, native)
 
     def code_bytes(self, stretches: Iterable[tuple[int, int]]) -> bytes:
@@ -104,13 +115,21 @@ class Engine:
         self.useless += len(changed)
         if self.useless > USELESS_OBJECTS:
             changed = list(self._regions)
-        for entry in changed:
+            self.forget_all()
+        else:
+            self._forget(changed)
+        return changed
+
+    def forget_all(self) -> None:
+        """Drop every region and let go of the objects. Not to be called while native code runs."""
+        self._forget(list(self._regions))
+        self._engine.close()
+        self._start()
+
+    def _forget(self, entries: Iterable[int]) -> None:
+        for entry in entries:
             del self._regions[entry], self.entries[entry]
             self._table[(entry - self._base) >> 1] = 0
-        if self.useless > USELESS_OBJECTS:
-            self._engine.close()
-            self._start()
-        return changed
 
 
 _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0)

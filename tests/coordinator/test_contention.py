@@ -8,7 +8,6 @@ import pytest
 
 from bus.access import AtomicKind, ScFailure
 from bus.policies import NAMES, policy
-from coordinator.report import print_report
 from coordinator.result import Ending
 from tests.coordinator import guests
 

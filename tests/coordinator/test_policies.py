@@ -97,7 +97,9 @@ def test_inline_counts_by_hart():
     with vm_of(50, harts=2, policy="inline") as vm:
         vm.start()
         result = vm.wait(100)
-        assert result.hot == ()
+        by_symbol = {place.symbol: place.by_hart for place in result.hot}
+        assert by_symbol["amo"] == {hart: {AtomicKind.AMO: 50} for hart in range(2)}
+        assert {"fused", "unfused", "cas"} <= set(by_symbol)
         assert [hart.atomics[AtomicKind.AMO] for hart in result.harts] == [50, 50]
         assert all(hart.atomics[AtomicKind.SC] >= 100 for hart in result.harts)
 
