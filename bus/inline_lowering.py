@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bus.access import AmoOp, AtomicKind, Order, ScFailure
-from bus.granule import SUPPORT
+from bus.granule import SUPPORT, reservation_ir
 from bus.layout import Hart, PageState
 from bus.lowering import (
     TSO_HOST,
@@ -40,6 +40,7 @@ class InlineLowering:
         self._injects = reservations.spurious_sc_failure > 0
         self._tso = tso
         self._exp = reservations.reservation_set_size_exp
+        self._reservation_ir = reservation_ir(self._exp, exact=reservations.require_exact_reservation_addr)
         self._ignored = 0 if watching else int(PageState.WATCHED)
 
     def load(self, e: AccessEmitter, offset: Value, size: int, order: Order) -> str | None:
@@ -120,7 +121,8 @@ class InlineLowering:
         name, arguments = f"tracked_lr_{bits}", f"({_PLACE}, i64 {offset})"
         if fused is None:
             e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
-            value, _ = self._call(e, bits, name, arguments)
+            e.include(self._reservation_ir)
+            value, _ = self._call(e, bits, f"@{name}", arguments)
             self._count(e, AtomicKind.LR, offset)
             return value
         fast, slow, done = e.label(), e.label(), e.label()
@@ -133,7 +135,7 @@ class InlineLowering:
         e.line(f"br label %{done}")
         e.begin(slow)
         e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
-        tracked, last = self._call(e, bits, name, arguments)
+        tracked, last = self._call(e, bits, self._support(e, name), arguments)
         e.line(f"br label %{done}")
         e.begin(done)
         value = e.value(f"phi i{bits} [ {read}, %{fast} ], [ {tracked}, %{last} ]")
@@ -154,7 +156,8 @@ class InlineLowering:
             e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
             self._count(e, AtomicKind.SC, offset)
             e.here()
-            by_word = e.value(f"call i1 {self._support(e, name)}{arguments}{ScFailure.NO_RESERVATION})")
+            e.include(self._reservation_ir)
+            by_word = e.value(f"call i1 @{name}{arguments}{ScFailure.NO_RESERVATION}, ptr %support)")
             self._acquire(e, order)
             return by_word
         fast, slow, done, lost, won = (e.label() for _ in range(5))
@@ -172,7 +175,9 @@ class InlineLowering:
         self._if_open(e, byte, slow)
         self._count(e, AtomicKind.SC, offset)
         e.here()
-        by_word = e.value(f"call i1 {self._support(e, name)}{arguments}{ScFailure.PAGE_TRANSITION})")
+        by_word = e.value(
+            f"call i1 {self._support(e, name)}{arguments}{ScFailure.PAGE_TRANSITION}, ptr %support)"
+        )
         tracked = self._block(e)
         e.line(f"br label %{done}")
         e.begin(done)
@@ -228,9 +233,9 @@ class InlineLowering:
         e.begin(go)
         return go
 
-    def _call(self, e: AccessEmitter, bits: int, name: str, arguments: str) -> tuple[str, str]:
+    def _call(self, e: AccessEmitter, bits: int, function: str, arguments: str) -> tuple[str, str]:
         """The value of a function that may give up, and the block after it."""
-        pair = e.value(f"call {{i{bits}, i1}} {self._support(e, name)}{arguments}")
+        pair = e.value(f"call {{i{bits}, i1}} {function}{arguments}")
         ok = e.value(f"extractvalue {{i{bits}, i1}} {pair}, 1")
         value = e.value(f"extractvalue {{i{bits}, i1}} {pair}, 0")
         after = e.label()
@@ -253,7 +258,7 @@ class InlineLowering:
         direct = untracked()
         e.line(f"br label %{done}")
         self._if_open(e, byte, slow)
-        tracked, last = self._call(e, bits, name, arguments)
+        tracked, last = self._call(e, bits, self._support(e, name), arguments)
         e.line(f"br label %{done}")
         e.begin(done)
         return e.value(f"phi i{bits} [ {direct}, %{fast} ], [ {tracked}, %{last} ]")

@@ -170,6 +170,7 @@ def _aarch64(emit, bits=64) -> str:
     result = emit(e, InlineLowering(Reservations(), tso=False))
     text = "\n".join(
         [
+            *e.included,
             "define i64 @f(ptr %page, ptr %page_map, ptr %granules, ptr %lasts, ptr %ram, ptr %support, "
             "i64 %offset, i64 %a, i64 %b) {",
             "  %slot = alloca i64",
@@ -203,7 +204,11 @@ ACCESSES = {
     "amoadd": (lambda e, low, order: low.amo(e, AmoOp.ADD, "%offset", 8, "%a", order), 64, "ldaddal"),
     "amoswap": (lambda e, low, order: low.amo(e, AmoOp.SWAP, "%offset", 8, "%a", order), 64, "swpal"),
     "amocas": (lambda e, low, order: low.compare_and_swap(e, "%offset", 8, "%a", "%b", order), 64, "casal"),
-    "sc": (lambda e, low, order: low.store_conditional(e, "%offset", 8, "%a", order, None), 1, "blr"),
+    "sc": (
+        lambda e, low, order: low.store_conditional(e, "%offset", 8, "%a", order, None),
+        1,
+        "bl\ttracked_sc",
+    ),
     "fused sc": (lambda e, low, order: low.store_conditional(e, "%offset", 8, "%a", order, "p"), 1, "casal"),
 }
 FENCE = "dmb\tish"
