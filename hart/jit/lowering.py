@@ -639,8 +639,11 @@ class _Function(IrArithmetic):
     wait_on_reservation = csr_write = _interpreters
 
     def pause(self) -> None:
-        """See `Algebra.pause`; some rounds of the budget, and the interpreter's when there are none left."""
-        self.unless(self._spent(PAUSE_ROUNDS))
+        """See `Algebra.pause`; some rounds of the budget. When none are left, a retry loop waits at its end; elsewhere
+        the instruction is the interpreter's."""
+        spent = self._spent(PAUSE_ROUNDS)
+        if self._block_at not in self._retrying:
+            self.unless(spent)
 
     def csr_read(self, number: int) -> Value:
         """See `Algebra.csr_read`."""
