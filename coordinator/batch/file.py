@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from coordinator import expression
 from coordinator.config.errors import ConfigError, Problem
 from coordinator.config.load import Document, check_table, read_document
+from coordinator.config.places import line_of
 from coordinator.config.settings import Setting, laid_over
 from coordinator.paths import shipped_batches
 
@@ -165,14 +166,7 @@ class Batch:
     def problem(self, path: tuple[str | int, ...], message: str, value: object = "") -> ConfigError:
         """What is wrong with a key of the file."""
         where = ".".join(str(part) for part in path)
-        line = next(
-            (
-                self.document.lines[path[:n]]
-                for n in range(len(path), 0, -1)
-                if path[:n] in self.document.lines
-            ),
-            0,
-        )
+        line = line_of(self.document.lines, path)
         return ConfigError(self.document.source, [Problem(where, message, _shown(value), line)])
 
 

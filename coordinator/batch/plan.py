@@ -78,8 +78,11 @@ class Plan:
 
         """
         own = tuple(self._own_settings())
+        swept = None
         for swept in expand(self.batch).points():
             yield self._point(swept, own)
+        if swept is None:
+            raise self.batch.problem(("sweep", "where"), "leaves no point")
 
     def _own_settings(self) -> Iterator[Setting]:
         """The batch file's own `[vm]` and `[vms]`, to be laid over the base."""
