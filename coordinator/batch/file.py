@@ -118,7 +118,7 @@ class Settings(_Table):
     """How the batch is run."""
 
     jobs: int | None = Field(default=None, ge=1, le=1024)
-    """Points at a time. Default: as many as the host has cores."""
+    """Points at a time; 1 where their times are to be compared. Default: as many as the host has cores."""
     retry: list[RetryOn] = []
     """After what a point is run again. Default: nothing; only a point whose worker died always is."""
     attempts: int = Field(default=3, ge=1, le=100)
