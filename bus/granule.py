@@ -2,6 +2,7 @@
 
 Owns the bits of the word and the functions; `bus.policies.inline` argues why they are right and when they are used.
 They are compiled once in a process; compiled guest code finds them in a table of function pointers, in SUPPORT order.
+LR and SC that do not fuse are the hot path of the code that has them: it includes their text instead.
 
 Parameters ("place"): `%page` the hart's page, `%granules` and `%lasts` the granule and the writer table, `%ram`, and
 `%offset` of the access in RAM. Functions that may have to give up return i1 `ok` beside their
@@ -11,6 +12,7 @@ value; when they give up they have changed nothing but versions.
 from __future__ import annotations
 
 import platform
+from functools import cache
 
 from bus.access import AmoOp, ScFailure
 from bus.layout import WORD, Hart
@@ -53,12 +55,14 @@ def _enter(cause: ScFailure, suffix: str = "") -> str:
     return f"  %in{suffix} = call i1 @granule_enter(ptr %page, {operands}, i64 {cause})\n"
 
 
-def _wake_if_waiting(word: str) -> str:
+def _wake_if_waiting(word: str, changed: str | None = None) -> str:
+    """`changed` points to the function's pointer where it is no function of the module."""
+    wake = f"%wake.f = load ptr, ptr {changed}\n  call void %wake.f" if changed else "call void @changed"
     return f"""%waiters = and i64 {word}, {WAITERS}
   %alone = icmp eq i64 %waiters, 0
   br i1 %alone, label %quiet, label %wake
 wake:
-  call void @changed(ptr %word)
+  {wake}(ptr %word)
   br label %quiet
 quiet:"""
 
@@ -67,6 +71,12 @@ _LEAVE = "  call void @granule_leave(ptr %held.p, ptr %word)\n"
 
 
 _PLACE = "ptr %page, ptr %granules, ptr %lasts, ptr %ram, i64 %offset"
+
+
+CALLED = ("define", "noinline")
+"""Linkage and attribute of a function of the table."""
+INLINED = ("define internal", "alwaysinline")
+"""Likewise of one that is included in the code that calls it."""
 
 
 def enter(own_store_breaks: bool) -> str:
@@ -234,11 +244,11 @@ def _give(bits: int, value: str, suffix: str = "") -> str:
 """
 
 
-def tracked_lr(size: int, exp: int) -> str:
+def tracked_lr(size: int, exp: int, how: tuple[str, str] = CALLED) -> str:
     """`{iN, i1} @tracked_lr_N(place)`: reads between two looks at a free word that has not changed."""
     bits = 8 * size
     return f"""
-define {{i{bits}, i1}} @tracked_lr_{bits}({_PLACE}) noinline {{
+{how[0]} {{i{bits}, i1}} @tracked_lr_{bits}({_PLACE}) {how[1]} {{
 {_locate(exp)}
 {_word("r.p", Hart.RESERVATION)}
 {_word("a.p", Hart.RESERVATION_ADDRESS)}
@@ -278,10 +288,10 @@ no:
 """
 
 
-def sc_failed() -> str:
+def sc_failed(how: tuple[str, str] = CALLED) -> str:
     """`void @sc_failed(page, cause)`: count a failure."""
     return f"""
-define void @sc_failed(ptr %page, i64 %cause) cold {{
+{how[0]} void @sc_failed(ptr %page, i64 %cause) cold noinline {{
   %i = add i64 %cause, {int(Hart.SC_FAILURES)}
   %p = getelementptr i64, ptr %page, i64 %i
   %old = load i64, ptr %p
@@ -292,8 +302,11 @@ define void @sc_failed(ptr %page, i64 %cause) cold {{
 """
 
 
-def tracked_sc(size: int, exp: int, exact: bool) -> str:
-    """`i1 @tracked_sc_N(place, value, none)`: whether it failed; `none` is the cause if nothing is reserved."""
+def tracked_sc(size: int, exp: int, exact: bool, how: tuple[str, str] = CALLED) -> str:
+    """`i1 @tracked_sc_N(place, value, none, support)`: whether it failed.
+
+    `none` is the cause if nothing is reserved; `support` the table, for code that includes this has no `changed`.
+    """
     bits = 8 * size
     exactly = f"""
 {_word("a.p", Hart.RESERVATION_ADDRESS)}
@@ -309,7 +322,7 @@ inexact:
   ret i1 true
 """
     return f"""
-define i1 @tracked_sc_{bits}({_PLACE}, i{bits} %value, i64 %none) noinline {{
+{how[0]} i1 @tracked_sc_{bits}({_PLACE}, i{bits} %value, i64 %none, ptr %support) {how[1]} {{
 {_locate(exp)}
 {_word("r.p", Hart.RESERVATION)}
 {_word("v.p", Hart.RESERVATION_VERSION)}
@@ -363,7 +376,8 @@ write:
   store atomic volatile i64 %me, ptr %last monotonic, align 8
   store atomic volatile i{bits} %value, ptr %p release, align {size}
   %release = atomicrmw volatile add ptr %word, i64 {VERSION - LOCK} seq_cst
-  {_wake_if_waiting("%release")}
+  %changed.p = getelementptr ptr, ptr %support, i64 {SUPPORT.index("changed")}
+  {_wake_if_waiting("%release", "%changed.p")}
   store volatile i64 0, ptr %held.p
   ret i1 false
 }}
@@ -416,6 +430,7 @@ SUPPORT: tuple[str, ...] = (
     *(f"tracked_sc_{8 * size}" for size in (4, 8)),
     "sc_failed",
     "spin",
+    "changed",
 )
 """The functions, in the order of the table."""
 
@@ -434,5 +449,18 @@ def support_ir(exp: int, *, own_store_breaks: bool, exact: bool) -> str:
             *(tracked_cas(size, exp) for size in (*plain, 16)),
             *(tracked_lr(size, exp) for size in reservable),
             *(tracked_sc(size, exp, exact) for size in reservable),
+        ]
+    )
+
+
+@cache
+def reservation_ir(exp: int, *, exact: bool) -> str:
+    """LR and SC for the module of code that has them in its hot path."""
+    return "\n".join(
+        [
+            _DECLARE_PAUSE,
+            sc_failed(INLINED),
+            *(tracked_lr(size, exp, INLINED) for size in (4, 8)),
+            *(tracked_sc(size, exp, exact, INLINED) for size in (4, 8)),
         ]
     )

@@ -100,6 +100,9 @@ class AccessEmitter(Protocol):
     def slot(self, name: str, bits: int) -> str:
         """Pointer to a variable of the function that holds an integer of `bits`."""
 
+    def include(self, text: str) -> None:
+        """Have module text once beside the function: internal functions that it calls, which LLVM then can inline."""
+
 
 class Lowering(Protocol):
     """A policy's accesses as IR. A method that returns None leaves the access to the interpreter."""

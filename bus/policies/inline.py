@@ -81,7 +81,7 @@ from functools import cache
 
 from bus.access import AmoOp, AtomicKind, MemoryFault, Order, ScFailure
 from bus.direct import DirectLoads
-from bus.granule import LOCK, SUPPORT, VERSION, WRITER, WRITERS, support_ir
+from bus.granule import LOCK, SUPPORT, VERSION, WRITER, WRITERS, reservation_ir, support_ir
 from bus.layout import PAGE_EXP, Doorbell, Hart, PageState
 from bus.link import BusLost
 from bus.lowering import (
@@ -114,7 +114,9 @@ class InlineLowering:
     def __init__(self, reservations: Reservations, *, watching: bool = True) -> None:
         """Code depends on how reservations behave; `watching` if WATCHED pages are left to the interpreter."""
         self._rules = reservations
-        self._exp = reservations.reservation_set_size_exp
+        self._reservation_ir = reservation_ir(
+            reservations.reservation_set_size_exp, exact=reservations.require_exact_reservation_addr
+        )
         self._ignored = 0 if watching else int(PageState.WATCHED)
 
     def load(self, e: AccessEmitter, offset: Value, size: int, order: Order) -> str | None:
@@ -191,7 +193,8 @@ class InlineLowering:
         name, arguments = f"tracked_lr_{bits}", f"({_PLACE}, i64 {offset})"
         if fused is None:
             e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
-            value, _ = self._call(e, bits, name, arguments)
+            e.include(self._reservation_ir)
+            value, _ = self._call(e, bits, f"@{name}", arguments)
             count(e, AtomicKind.LR)
             return value
         fast, slow, done = e.label(), e.label(), e.label()
@@ -204,7 +207,7 @@ class InlineLowering:
         e.line(f"br label %{done}")
         e.begin(slow)
         e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
-        tracked, last = self._call(e, bits, name, arguments)
+        tracked, last = self._call(e, bits, self._support(e, name), arguments)
         e.line(f"br label %{done}")
         e.begin(done)
         value = e.value(f"phi i{bits} [ {read}, %{fast} ], [ {tracked}, %{last} ]")
@@ -223,7 +226,8 @@ class InlineLowering:
         arguments = f"({_PLACE}, i64 {offset}, i{bits} {value}, i64 "
         if fused is None:
             e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
-            failed = e.value(f"call i1 {self._support(e, name)}{arguments}{ScFailure.NO_RESERVATION})")
+            e.include(self._reservation_ir)
+            failed = e.value(f"call i1 @{name}{arguments}{ScFailure.NO_RESERVATION}, ptr %support)")
             count(e, AtomicKind.SC)
             return failed
         fast, slow, done, lost = e.label(), e.label(), e.label(), e.label()
@@ -236,7 +240,9 @@ class InlineLowering:
         e.line(f"call void {self._support(e, 'sc_failed')}(ptr %page, i64 {ScFailure.VALUE_CHANGED})")
         e.line(f"br label %{done}")
         go = self._if_open(e, byte, slow)
-        by_word = e.value(f"call i1 {self._support(e, name)}{arguments}{ScFailure.PAGE_TRANSITION})")
+        by_word = e.value(
+            f"call i1 {self._support(e, name)}{arguments}{ScFailure.PAGE_TRANSITION}, ptr %support)"
+        )
         e.line(f"br label %{done}")
         e.begin(done)
         failed = e.value(f"phi i1 [ false, %{fast} ], [ true, %{lost} ], [ {by_word}, %{go} ]")
@@ -281,9 +287,9 @@ class InlineLowering:
         e.begin(go)
         return go
 
-    def _call(self, e: AccessEmitter, bits: int, name: str, arguments: str) -> tuple[str, str]:
+    def _call(self, e: AccessEmitter, bits: int, function: str, arguments: str) -> tuple[str, str]:
         """The value of a function that may give up, and the block after it."""
-        pair = e.value(f"call {{i{bits}, i1}} {self._support(e, name)}{arguments}")
+        pair = e.value(f"call {{i{bits}, i1}} {function}{arguments}")
         ok = e.value(f"extractvalue {{i{bits}, i1}} {pair}, 1")
         value = e.value(f"extractvalue {{i{bits}, i1}} {pair}, 0")
         after = e.label()
@@ -306,7 +312,7 @@ class InlineLowering:
         direct = untracked()
         e.line(f"br label %{done}")
         self._if_open(e, byte, slow)
-        tracked, last = self._call(e, bits, name, arguments)
+        tracked, last = self._call(e, bits, self._support(e, name), arguments)
         e.line(f"br label %{done}")
         e.begin(done)
         return e.value(f"phi i{bits} [ {direct}, %{fast} ], [ {tracked}, %{last} ]")

@@ -27,6 +27,8 @@ from coordinator.bench.contention import (
 )
 
 HARTS = (1, 2, 4, 8, 16, 64)
+MESSENGERS = ("serial", "directory")
+"""Policies whose harts talk to the bus."""
 MESSAGE_HARTS = (1, 4)
 FUSED, UNFUSED = "lrsc", "lrsc-unfused"
 CROWDED = (FUSED, "ttas", "mcs")
@@ -248,7 +250,7 @@ def measure(
     harts: Sequence[int] = HARTS,
     *,
     policy: str = "inline",
-    others: Sequence[str] = ("serial",),
+    others: Sequence[str] = MESSENGERS,
     rounds: int = 2,
     seconds: float = 0.15,
     report: Report = lambda text: None,

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bus.traffic import Traffic
 from coordinator import guest, paths
 from coordinator.bench.kernels import BenchError, zig_cc
 from coordinator.config.model import Guest, Vm
@@ -42,7 +43,8 @@ WORKLOADS = (
 MOST_WORKERS = 256
 RAM_BYTES = 16 << 20
 QEMU = "qemu-riscv64"
-TIMEOUT_S = 300
+SLACK_S = 300
+"""For all that is not measured: start, warm-up, and locks that many wait for."""
 _C = ("trial.c", "workloads.c")
 _LINE = re.compile(r"(\S+) (\d+) (\d+) (\d+) (\d+) (\d+) (right|wrong)")
 
@@ -67,6 +69,11 @@ class Plan:
     batch: int = 64
     operations: int = 0
     stop_when_wrong: bool = False
+
+    @property
+    def limit_s(self) -> float:
+        """When to give up."""
+        return SLACK_S + self.measure_s * len(self.workloads)
 
     def words(self) -> tuple[int, ...]:
         """The fields as the program takes them."""
@@ -159,9 +166,9 @@ def run_program(command: Sequence[str | Path], workers: int, plan: Plan) -> list
     """
     arguments = [*map(str, command), str(workers), *map(str, plan.words())]
     try:
-        done = subprocess.run(arguments, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=plan.limit_s, check=False)
     except subprocess.TimeoutExpired as error:
-        raise BenchError(f"{' '.join(arguments)} does not end within {TIMEOUT_S} s") from error
+        raise BenchError(f"{' '.join(arguments)} does not end within {plan.limit_s} s") from error
     if done.returncode:
         raise BenchError(f"{command[0]} ended with exit code {done.returncode}: {done.stderr.strip()}")
     return _complete(parse(done.stdout, workers), plan, str(command[0]))
@@ -182,7 +189,7 @@ def run_guest(
             harts=1 + workers,
             ram_bytes=RAM_BYTES,
             policy=policy,
-            timeout_s=TIMEOUT_S,
+            timeout_s=plan.limit_s,
             cache=str(cache),
             tier=tier,
         )
@@ -192,15 +199,20 @@ def run_guest(
         words = b"".join(word.to_bytes(8, "little") for word in plan.words())
         vm.write_memory(image.symbols["plan"].address, words)
         vm.start()
-        result: VmResult | None = vm.wait(TIMEOUT_S + 10)
+        result: VmResult | None = vm.wait(plan.limit_s + 10)
         if result is None or result.ending is not Ending.EXIT:
             raise BenchError(f"contention under {policy} on {workers} harts: {result and result.detail}")
         trials = _complete(parse(result.console.decode(), workers), plan, policy)
         if len(trials) == 1:
-            trials = [replace(trials[0], messages=2 * result.transactions)]
+            trials = [replace(trials[0], messages=_messages(result))]
         return trials
     finally:
         vm.destroy()
+
+
+def _messages(result: VmResult) -> int:
+    """Under `serial` each transaction is a request and an answer; `directory` counts its messages itself."""
+    return 2 * result.transactions + sum(hart.traffic.get(Traffic.MESSAGE, 0) for hart in result.harts)
 
 
 def _complete(trials: list[Trial], plan: Plan, who: str) -> list[Trial]:

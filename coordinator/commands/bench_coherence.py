@@ -24,7 +24,7 @@ def coherence(
     policy: Annotated[str, typer.Option(help=POLICY_HELP)] = "inline",
     messages: Annotated[
         str, typer.Option(help="Policies whose messages are counted, with commas between; may be empty.")
-    ] = "serial",
+    ] = "serial,directory",
     rounds: Annotated[int, typer.Option(min=1, help="How often everything is measured, interleaved.")] = 2,
     seconds: Annotated[float, typer.Option(min=0.01, help="Measured time of each workload.")] = 0.15,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,

@@ -180,6 +180,7 @@ class _Function(IrArithmetic):
             *self._lines,
             *self._cold,
             *self._tail(),
+            *self.included,
             "",
         )
         return "\n".join(module)

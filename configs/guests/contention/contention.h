@@ -67,5 +67,10 @@ uint64_t now_ns(void);
 void sleep_ns(uint64_t time);
 void print_text(const char *text);
 void print_number(uint64_t number);
-/* In a loop that waits for another worker: lets it go ahead. */
+
+/* In a loop that waits for another worker: lets it go ahead. A hart says so by PAUSE; a thread must ask its system, too. */
+#if __STDC_HOSTED__
 void relax(void);
+#else
+static inline void relax(void) { __asm__ volatile("pause"); }
+#endif

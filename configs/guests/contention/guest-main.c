@@ -22,8 +22,6 @@ void sleep_ns(uint64_t time) {
     __asm__ volatile("csrc mie, %0" ::"r"(1 << 7));
 }
 
-void relax(void) { __asm__ volatile("pause"); }
-
 void print_text(const char *text) { hs_print(text); }
 void print_number(uint64_t number) { hs_print_number("", (long)number, ""); }
 

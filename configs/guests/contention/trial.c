@@ -13,11 +13,14 @@
 #ifndef OPERATIONS
 #define OPERATIONS 0
 #endif
+#ifndef MEASURE_NS
+#define MEASURE_NS 200000000
+#endif
 
 PAGED struct plan plan = {
     .workloads = WORKLOADS,
     .warm_up_ns = 200000000,
-    .measure_ns = 200000000,
+    .measure_ns = MEASURE_NS,
     .batch = 64,
     .operations = OPERATIONS,
     .stop_when_wrong = 1,

@@ -179,3 +179,9 @@ def test_a_batch_file_is_no_run(tmp_path):
         ConfigError, match=r"b\.toml:2: base: belongs to a batch file, which `hartstorm batch` runs"
     ):
         load(write(tmp_path, "sweep.seeds = 3\n"))
+
+
+def test_points_that_are_the_same_are_an_error(tmp_path):
+    sweep = "[sweep.named.x]\na = { vm.harts = 2 }\nb = { vm.harts = 2 }\n"
+    with pytest.raises(ConfigError, match=r"b\.toml:3: sweep: points 0 and 1 \(x=b\) are the same"):
+        parameters(tmp_path, sweep)
