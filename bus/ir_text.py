@@ -13,6 +13,8 @@ class FunctionText:
         """No line yet."""
         self._lines: list[str] = []
         self._counter = 0
+        self.included: dict[str, None] = {}
+        """What the module needs besides this function, in order."""
 
     def name(self) -> str:
         """A new value's name."""
@@ -41,3 +43,7 @@ class FunctionText:
     def begin(self, label: str) -> None:
         """Begin that block."""
         self._lines.append(f"{label}:")
+
+    def include(self, text: str) -> None:
+        """Have `text` in the module, once."""
+        self.included[text] = None

@@ -5,7 +5,7 @@ lowering; the lowering emits LLVM IR text for it, or leaves the access to the in
 
 What an emitter offers besides emitting lines:
 
-- `%support`: table of the policy's own functions, as its port gives it (`MemoryPort.support`).
+- `%support`: what the policy's port gives (`MemoryPort.support`), a table of its own functions for example.
 - `%ram`, `%page_map`, `%granules`, `%lasts`, `%page`: host pointers to guest RAM, the page map, the granule and the
   writer table, the hart's page; RAM offsets are values of type i64.
 - metadata `!0` and `!2`: branch weights for a condition that is likely, or unlikely, true.
@@ -100,6 +100,9 @@ class AccessEmitter(Protocol):
     def slot(self, name: str, bits: int) -> str:
         """Pointer to a variable of the function that holds an integer of `bits`."""
 
+    def include(self, text: str) -> None:
+        """Have module text once beside the function: internal functions that it calls, which LLVM then can inline."""
+
 
 class Lowering(Protocol):
     """A policy's accesses as IR. A method that returns None leaves the access to the interpreter."""
@@ -130,6 +133,10 @@ class Lowering(Protocol):
         self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order, fused: str | None
     ) -> str | None:
         """An i1: whether it failed. `fused` names the pair if only that LR leads here."""
+
+    def spin(self, e: AccessEmitter, offset: Value) -> str | None:
+        """The hart has spun for a while on what is at `offset`: wait in its place. An i1: whether it shall leave native
+        code for `MemoryPort.spin`; None if it always shall."""
 
 
 def full_fence(e: AccessEmitter) -> None:

@@ -95,7 +95,7 @@ class _Mmap:
 
 
 class Segment:
-    """An open segment: `header`, `harts[i]`, `page_map`, `granules`, `memory`.
+    """An open segment: `header`, `harts[i]`, `page_map`, `granules`, `memory`, `ownership[i]` where there is any.
 
     Close it in every process; unlink it once. The name is unguessable and the mode 0600, so no other user can
     open it.
@@ -118,6 +118,7 @@ class Segment:
         self.writers = self._words(g.writer_offset, g.ram_bytes >> g.granule_exp)
         self._ram = self._buffer[g.ram_offset : g.ram_offset + g.ram_bytes]
         self.memory = GuestMemory(self._ram, g.ram_base)
+        self.ownership = tuple(self._owned_by(i) for i in range(g.harts if g.owned else 0))
 
     @classmethod
     def create(cls, geometry: Geometry, name: str | None = None) -> Segment:
@@ -141,6 +142,7 @@ class Segment:
         h[Header.GRANULE_EXP] = geometry.granule_exp
         h[Header.HARTS] = geometry.harts
         h[Header.RING_BYTES] = geometry.ring_bytes
+        h[Header.OWNED] = geometry.owned
         h[Header.TIME_ORIGIN_NS] = time.monotonic_ns()
         h[Header.TIMER_FREQUENCY_HZ] = TIMER_FREQUENCY_HZ
         for number, hart in enumerate(segment.harts):
@@ -171,6 +173,15 @@ class Segment:
         """The ring area of a hart, for `bus.ring`; release it before `close`. Empty if the VM has no rings."""
         start = self.geometry.ring_offset + hart * self.geometry.ring_bytes
         return self._buffer[start : start + self.geometry.ring_bytes]
+
+    def _owned_by(self, hart: int) -> memoryview:
+        g = self.geometry
+        start = g.ownership_offset + hart * g.ownership_bytes
+        return self._buffer[start : start + g.ownership_bytes]
+
+    def ownership_address(self, hart: int) -> int:
+        """Host address of `ownership[hart]`."""
+        return self.address + self.geometry.ownership_offset + hart * self.geometry.ownership_bytes
 
     _shown: ClassVar[Segment | None] = None
     """The segment whose RAM this process has at its guest addresses."""
@@ -209,6 +220,8 @@ class Segment:
         self.memory.release()
         for words in (self.header, *self.harts, self.granules, self.writers):
             words.view.release()
+        for owned in self.ownership:
+            owned.release()
         self.page_map.release()
         self._ram.release()
         self._buffer.release()
@@ -252,6 +265,7 @@ def _geometry(shm: SharedMemory) -> Geometry:
             ram_base=words[Header.RAM_BASE],
             granule_exp=words[Header.GRANULE_EXP],
             ring_bytes=words[Header.RING_BYTES],
+            owned=bool(words[Header.OWNED]),
         )
     except ValueError as error:
         raise SegmentError(f"{name!r} has a damaged header: {error}") from None

@@ -7,10 +7,11 @@ and reads no config.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from bus.layout import Doorbell, Geometry, Hart, HartStatus, Header
+from bus.layout import PAGE_EXP, Doorbell, Geometry, Hart, HartStatus, Header, PageState
 from bus.messages import Kind
+from bus.policies import policy
 from bus.segment import Segment, Words, new_name, unlink
 from coordinator.launch import drop, hold
 from coordinator.machine import MachineState
@@ -23,6 +24,7 @@ from hart.environments import environment
 from hart.image import Image
 from hart.isa.extensions import effective
 from hart.supervisor_view import WORDS
+from hart.watch import Hit, Watchpoint, store_watchpoints, stored_hit
 
 RING_BYTES = 1 << 16
 
@@ -44,6 +46,7 @@ class VirtualMachine:
             ram_base=spec.ram_base,
             granule_exp=spec.reservation_set_size_exp,
             ring_bytes=RING_BYTES,
+            owned=policy(spec.policy).owned,
         )
         name = new_name()
         self._held = (name, str(new_path(name)))
@@ -66,7 +69,10 @@ class VirtualMachine:
         self._state = MachineState.CREATED
         self._monitor: Monitor | None = None
         self._pauses = 0
+        self._watched_pages: set[int] = set()
+        """Guest addresses of pages that are watched for watchpoints alone."""
         self._destroyed = False
+        self._ended: Callable[[], None] = lambda: None
 
     @property
     def state(self) -> MachineState:
@@ -145,8 +151,37 @@ class VirtualMachine:
 
     def load(self, image: Image) -> None:
         """Place a program and set the start registers; raises `hart.environments.LoadError`."""
+        watched = set(self._watched_pages)
+        self._watch_pages(set())
         self._environment.load(self._segment, image)
         self._image = image
+        self._watch_pages(watched)
+
+    def set_watchpoints(self, points: Sequence[Watchpoint]) -> None:
+        """See `Machine.set_watchpoints`."""
+        if self.state not in (MachineState.CREATED, MachineState.PAUSED):
+            raise ValueError(f"VM {self.spec.name} is {self.state.value}; to watch memory it must be paused")
+        for point in points:
+            if not self.spec.holds(point.address, point.size):
+                raise ValueError(f"watchpoint: {point.size} bytes at {point.address:#x} do not lie in RAM")
+        store_watchpoints(self._segment, points)
+        self._watch_pages({page for point in points for page in point.pages()})
+
+    def hits(self) -> tuple[Hit, ...]:
+        """See `Machine.hits`."""
+        return tuple(hit for page in self._segment.harts if (hit := stored_hit(page)) is not None)
+
+    def _watch_pages(self, wanted: set[int]) -> None:
+        """Have harts see accesses to these pages, and to no others but those that the environment watches."""
+        for address in sorted(wanted ^ self._watched_pages):
+            page = (address - self.spec.ram_base) >> PAGE_EXP
+            if address in wanted and self._segment.page_map[page] & PageState.WATCHED:
+                continue  # the environment's
+            if self._monitor is not None:
+                self._monitor.call(Kind.WATCH, address, int(address in wanted))
+            else:
+                self._segment.page_map[page] ^= PageState.WATCHED
+            self._watched_pages ^= {address}
 
     def read_memory(self, address: int, size: int) -> bytes:
         """Bytes of RAM; raises MemoryFault outside RAM."""
@@ -175,7 +210,12 @@ class VirtualMachine:
 
         """
         self._monitor = Monitor(
-            self.spec, self._segment, self._runtime.path, list(map(effective, self._extensions)), self._image
+            self.spec,
+            self._segment,
+            self._runtime.path,
+            list(map(effective, self._extensions)),
+            self._image,
+            self._ended,
         )
         self._state = MachineState.RUNNING
 
@@ -201,8 +241,10 @@ class VirtualMachine:
         return page[Hart.PAUSED] == self._pauses or page[Hart.STATUS] == HartStatus.ENDED
 
     def resume(self) -> None:
-        """Go on after a pause."""
-        if self.state is MachineState.PAUSED:
+        """Go on after a pause, and behind watchpoints that were hit."""
+        if self.state in (MachineState.PAUSED, MachineState.RUNNING):
+            for page in self._segment.harts:
+                page[Hart.HIT] = 0
             self._set_pause(0)
             self._state = MachineState.RUNNING
 
@@ -226,6 +268,7 @@ class VirtualMachine:
         def done() -> bool:
             return page[Hart.STEPPED] != steps or page[Hart.STATUS] == HartStatus.ENDED
 
+        page[Hart.HIT] = 0
         page[Hart.STEPS] = count
         self._monitor.ring(hart, Doorbell.PAUSE)
         if not self._await(done):
@@ -262,6 +305,10 @@ class VirtualMachine:
         if self._monitor is None or not self._monitor.finished.wait(timeout_s):
             return None
         return self._monitor.result
+
+    def notify(self, call: Callable[[], None]) -> None:
+        """Have `call` called when the run ends, from the thread that watches it; before `start`."""
+        self._ended = call
 
     def progress(self) -> tuple[int, ...]:
         """Instructions retired so far, per hart, some milliseconds old."""

@@ -30,6 +30,7 @@ from hart.isa.decoder import Decoder
 from hart.isa.instruction import Instruction, instruction_at
 from hart.isa.integers import IntegerArithmetic
 from hart.isa.window import fused_sc
+from hart.watch import Watched, WatchingPort, Watchpoint
 
 _MASK = (1 << 64) - 1
 Entry = tuple[Callable[[], None], int]
@@ -89,6 +90,15 @@ class GuestExit(HostEvent):
         self.code = code
 
 
+class WatchpointHit(HostEvent):
+    """An access that a watchpoint is for has been made, by the instruction at `pc`."""
+
+    def __init__(self, pc: int, access: Watched) -> None:
+        super().__init__(pc, access)
+        self.pc = pc
+        self.access = access
+
+
 class Interpreter(IntegerArithmetic):
     """One hart's state, and the state half of the algebra on it.
 
@@ -113,12 +123,14 @@ class Interpreter(IntegerArithmetic):
         self.tohost = -1
         self.slice = 64
         self.port = port
+        self._own_port = port
+        self._watching: WatchingPort | None = None
         self.clint = clint
         self._page = page
         self._decoder = Decoder(extensions)
         self._decoded: dict[int, Entry] = {}
-        self._windows: dict[int, bool] = {}
-        """Whether the LR at an address can be fused."""
+        self._windows: dict[int, range] = {}
+        """By LR's address: the addresses behind it up to its SC, if the two can be fused, or none."""
         self._alignment = 2 if "Zca" in extensions else 4
         self._misaligned_traps = "Zicclsm" not in extensions
         self.csrs = CsrFile(hart, extensions, self)
@@ -127,6 +139,12 @@ class Interpreter(IntegerArithmetic):
 
     def on_tohost(self) -> None:
         """Called after a store to `tohost`; an environment overrides it."""
+
+    def watch(self, points: tuple[Watchpoint, ...]) -> None:
+        """Raise WatchpointHit at accesses that one of `points` is for, from now on."""
+        self._watching = WatchingPort(self._own_port, points) if points else None
+        self.port = self._watching or self._own_port
+        self._decoded.clear()
 
     # The loop
 
@@ -177,9 +195,18 @@ class Interpreter(IntegerArithmetic):
         decoded = self._decoder.decode(bits)
         if decoded is None:
             raise Trap(Cause.ILLEGAL_INSTRUCTION, bits)
-        entry = (partial(decoded.row.meaning, self, *decoded.arguments), pc + decoded.length & _MASK)
+        execute = partial(decoded.row.meaning, self, *decoded.arguments)
+        if self._watching is not None:
+            execute = partial(self._execute_watched, self._watching, execute)
+        entry = (execute, pc + decoded.length & _MASK)
         self._decoded[pc] = entry
         return entry
+
+    def _execute_watched(self, port: WatchingPort, execute: Callable[[], None]) -> None:
+        port.seen = None
+        execute()
+        if port.seen is not None:
+            raise WatchpointHit(self._here, port.seen)
 
     # Traps
 
@@ -284,16 +311,17 @@ class Interpreter(IntegerArithmetic):
     def load_reserved(self, address: int, size: int, order: Order) -> int:
         """See `Algebra.load_reserved`."""
         try:
-            return self.port.load_reserved(address, size, order, self._fusable())
+            return self.port.load_reserved(address, size, order, bool(self._window()))
         except MemoryFault as fault:
             raise _load_trap(fault) from None
 
-    def _fusable(self) -> bool:
-        """Whether the current LR reaches its SC by register arithmetic alone."""
+    def _window(self) -> range:
+        """Where the current LR reaches its SC by register arithmetic alone; see `_windows`."""
         known = self._windows.get(self._here)
         if known is None:
             lr = self._instruction(self._here)
-            known = self._windows[self._here] = lr is not None and fused_sc(self._instruction, lr) is not None
+            sc = None if lr is None else fused_sc(self._instruction, lr)
+            known = self._windows[self._here] = range(self._here + 1, (sc or 0) + 1)
         return known
 
     def _instruction(self, pc: int) -> Instruction | None:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from bus.doorbell import Ringer, wait_unless_rung
+from bus.handover import DEFAULT as DEFAULT_HANDOVER
+from bus.handover import Handover
 from bus.layout import Doorbell, Hart, HartEnding, HartStatus, Header
 from bus.link import BusLink, BusLost
 from bus.messages import Kind
@@ -31,12 +33,14 @@ from hart.interpreter import (
     UnhandledTrap,
     Waiting,
     WaitingOnReservation,
+    WatchpointHit,
 )
 from hart.jit.codegen import Tier
 from hart.jit.service import SharedCompiler
 from hart.supervisor_view import SupervisorView
 from hart.tiers import TieredInterpreter
 from hart.trace import TracedInterpreter
+from hart.watch import Hit, store_hit, stored_watchpoints
 
 _MASK = (1 << 64) - 1
 HEARTBEAT_NS = 20_000_000
@@ -61,6 +65,7 @@ class HartSpec:
         extension_set: which set of the compile service's that is, where `tiers` are used.
         tiers: tiers of native code to use, lowest first; empty for the interpreter alone.
         cache: directory of the object cache, where `tiers` are used.
+        handover: how harts pass granules on, where the policy lets them own any.
 
     """
 
@@ -79,6 +84,7 @@ class HartSpec:
     extension_set: int = 0
     tiers: tuple[Tier, ...] = ()
     cache: str = ""
+    handover: Handover = DEFAULT_HANDOVER
 
 
 class _Stopped(Exception):
@@ -101,7 +107,8 @@ class HartRunner:
         self._exchange = host_atomics().exchange
         self._compare_exchange = host_atomics().compare_exchange
         clint = Clint(segment, Ringer(segment, link))
-        port = policy(spec.policy).port(PortContext(segment, spec.hart, link, spec.reservations))
+        context = PortContext(segment, spec.hart, link, spec.reservations, spec.handover)
+        port = policy(spec.policy).port(context)
         self.machine: Interpreter
         if spec.trace is not None:
             file = stack.enter_context(Path(spec.trace).open("w"))  # noqa: SIM115 - the stack closes it
@@ -127,8 +134,14 @@ class HartRunner:
             self._page[word] for word in (Hart.MVENDORID, Hart.MARCHID, Hart.MIMPID)
         )
         self._view = SupervisorView(csrs, self._page)
+        self._segment = segment
+        self._watch_generation = 0
         self._load_registers()
         self._parked = False
+        self._gives_way = not spec.tiers and segment.geometry.harts > len(os.sched_getaffinity(0))
+        """Whether an interpreted hart lets others run after each slice: it may be waiting for them."""
+        self._recalled = False
+        """Whether the port may have recalls to answer."""
 
     def run(self) -> HartEnding:
         """Run until the hart ends; its page then says how and where."""
@@ -165,16 +178,36 @@ class HartRunner:
             if now - beat > HEARTBEAT_NS:
                 beat = now
                 self._heartbeat(now)
+            steps = self._allowed(machine.slice)
+            if self._recalled:
+                hold = machine.port.answer_recalls(machine.instret)
+                self._recalled = hold > 0
+                steps = min(steps, hold or steps)
             try:
-                machine.run(self._allowed(machine.slice))
+                machine.run(steps)
+                if self._gives_way:
+                    os.sched_yield()
             except Waiting:
                 self._wait_for_interrupt()
             except WaitingOnReservation as wait:
+                self._page[Hart.STATUS] = HartStatus.WAITING
                 machine.port.wait_on_reservation(STO_TIMEOUT_S if wait.bounded else self._until_timer())
+                self._page[Hart.STATUS] = HartStatus.RUNNING
             except Spinning:
                 os.sched_yield()
+            except WatchpointHit as hit:
+                self._note(hit)
+                self._pause()
             except GuestExit as end:
                 self._exit(end.code)
+
+    def _note(self, hit: WatchpointHit) -> None:
+        access = hit.access
+        number = self._spec.hart
+        store_hit(
+            self._page,
+            Hit(number, hit.pc, access.address, access.size, access.access, access.read, access.written),
+        )
 
     def _allowed(self, steps: int) -> int:
         """How many of `steps` instructions the limit leaves, at least 1; raises _Stopped if none."""
@@ -196,6 +229,8 @@ class HartRunner:
         bits = self._exchange(self._bell, 0)
         if bits & Doorbell.QUIESCE:
             self._link.post(Kind.QUIESCENT, self._header[Header.QUIESCE_EPOCH])
+        if bits & Doorbell.RECALL:
+            self._recalled = True
         if bits & Doorbell.STOP:
             raise _Stopped(self._when_stopped())
         if not self._page[Hart.PAUSE] or self._page[Hart.STATUS] == HartStatus.PAUSED:
@@ -212,7 +247,7 @@ class HartRunner:
         self._save()
         page[Hart.STATUS] = HartStatus.PAUSED
         try:
-            while number := page[Hart.PAUSE]:
+            while (number := page[Hart.PAUSE]) or page[Hart.HIT]:
                 page[Hart.PAUSED] = number
                 if page[Hart.STEPS]:
                     self._step(page[Hart.STEPS])
@@ -225,7 +260,8 @@ class HartRunner:
             page[Hart.STATUS] = HartStatus.RUNNING
 
     def _step(self, count: int) -> None:
-        """Execute exactly `count` instructions, or until the step is called off, from the page and back to it.
+        """Execute exactly `count` instructions, from the page and back to it; fewer if a watchpoint is hit or the step
+        is called off.
 
         As the debug specification has it (dcsr.step): an instruction that traps counts, its handler is entered and not
         begun; instructions that would stall do not. An interrupt that is due is taken first and does not count.
@@ -240,6 +276,9 @@ class HartRunner:
                 before = machine.instret + machine.traps
                 try:
                     machine.run(self._allowed(min(count, machine.slice)))
+                except WatchpointHit as hit:
+                    self._note(hit)
+                    return
                 except GuestExit as end:
                     self._exit(end.code)
                 except HostEvent:
@@ -249,6 +288,11 @@ class HartRunner:
             self._save()
 
     def _load_registers(self) -> None:
+        """Take up what was set while the hart did not run: registers, watchpoints."""
+        generation = self._header[Header.WATCH_GENERATION]
+        if generation != self._watch_generation:
+            self._watch_generation = generation
+            self.machine.watch(stored_watchpoints(self._segment))
         self.machine.at = self._page[Hart.PC]
         for i in range(1, 32):
             self.machine.x[i] = self._page[Hart.X + i]

@@ -6,10 +6,12 @@ hands back.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Protocol
 
+from bus.access import Order
 from bus.port import MemoryPort
 from bus.segment import Segment
 from hart.clint import Clint
@@ -19,6 +21,8 @@ from hart.jit.cache import CompiledRegion
 from hart.jit.codegen import Tier
 from hart.jit.context import Reason, Word
 from hart.jit.engine import Engine
+from hart.jit.instruments import Instrument
+from hart.watch import Access, Watchpoint
 
 WARM = 40
 """Times that control jumps to an address before T1 is asked for."""
@@ -32,6 +36,13 @@ LOOKING_STRIDES = 2
 """Strides in a slice as long as something besides the doorbell wants to be seen soon: better code, the timer."""
 SETTLED_STRIDES = 20
 INTERPRETED_SLICE = 64
+CROWDED_BUDGET = 200
+"""Rounds of a retry loop before a hart lets others run, where there are more harts than processors: less than a
+microsecond, some hand-overs between two that run."""
+BUDGET = 20_000
+"""The same where each hart may have a processor: it is worth some ten microseconds to keep it."""
+FRUITLESS = 16
+"""A hart that has retired no more than so many budgets since it last gave way has done nothing but spin."""
 
 
 class _NativeBegins(Exception):
@@ -49,7 +60,7 @@ _STOP: Entry = (_stop, 0)
 class Compiler(Protocol):
     """Where regions come from."""
 
-    def request(self, entry: int, tier: Tier) -> None:
+    def request(self, entry: int, tier: Tier, instruments: Instrument) -> None:
         """Ask for a region; it comes by `arrivals`, now or later, at most once for each request."""
 
     def arrivals(self) -> list[CompiledRegion]:
@@ -78,6 +89,7 @@ class TieredInterpreter(Interpreter):
     ) -> None:
         """`warm` are the tiers to use, in the order in which a region gets them; the first after so many jumps."""
         super().__init__(hart, extensions, port, segment.harts[hart], clint)
+        self.crowded = segment.geometry.harts > len(os.sched_getaffinity(0))
         self.engine = Engine(segment, hart, port.support)
         self.stride = FIRST_STRIDE
         self._strides = LOOKING_STRIDES
@@ -94,7 +106,15 @@ class TieredInterpreter(Interpreter):
         self._compiler = compiler
         self._warm = warm
         self._warm_after = warm_after
+        self._instruments = Instrument.NONE
+        self._reserved = range(0)
+        """Where an LR that T0 has executed may be fused with its SC: native code knows nothing of it."""
         self.native_instructions = 0
+        self._base = segment.memory.base
+        self._spun_until = 0
+        """Value of instret when the hart last gave way."""
+        self._budget = CROWDED_BUDGET if self.crowded else BUDGET
+        self._context[Word.SPIN_BUDGET] = self._budget
 
     def run(self, count: int) -> None:
         """See `Interpreter.run`; returns early, so that no call takes much longer than a slice should."""
@@ -106,8 +126,10 @@ class TieredInterpreter(Interpreter):
         start = now = time.monotonic_ns()
         while (left := end - self.instret) > 0 and now - start < limit and self.traps == traps:
             native = entries.get(self.at)
-            if native is None:
+            if native is None or self.at in self._reserved:
                 self._interpret(min(left, INTERPRETED_SLICE))
+                if self.crowded:
+                    os.sched_yield()  # whoever compiles for this hart may wait for a processor
                 now = time.monotonic_ns()
                 continue
             self.port.forget_fused()
@@ -121,6 +143,10 @@ class TieredInterpreter(Interpreter):
                     self._sample(executed, time.monotonic_ns() - start)
                     return
                 self._interpret(left)
+            elif reason == Reason.SPIN:
+                again = self.instret - self._spun_until <= FRUITLESS * self._budget
+                self._spun_until = self.instret
+                self.port.spin(self._base + context[Word.SPIN_OFFSET], again)
             elif reason == Reason.ABSENT:
                 self._warmer(self.at)
             elif executed < left:
@@ -151,6 +177,11 @@ class TieredInterpreter(Interpreter):
         super()._go(target)
         self._warmer(target)
 
+    def load_reserved(self, address: int, size: int, order: Order) -> int:
+        """See `Algebra.load_reserved`."""
+        self._reserved = self._window()
+        return super().load_reserved(address, size, order)
+
     def mret(self) -> None:
         """See `Algebra.mret`."""
         super().mret()
@@ -163,7 +194,7 @@ class TieredInterpreter(Interpreter):
 
     def _request(self, pc: int, tier: Tier) -> None:
         self._asked[pc] = tier
-        self._compiler.request(pc, tier)
+        self._compiler.request(pc, tier, self._instruments)
 
     def _sample(self, fuel: int, elapsed_ns: int) -> None:
         """A slice ended in native code: adapt its length, and let what is hot become T2."""
@@ -183,6 +214,8 @@ class TieredInterpreter(Interpreter):
         for region in self._compiler.arrivals():
             if not region.object or region.tier <= self._loaded.get(region.entry, 0):
                 continue
+            if region.instruments != self._instruments:
+                continue  # asked for by another hart, or before that changed
             if self.engine.add(region.entry, region.name, region.stretches, region.code, region.object):
                 self._loaded[region.entry] = region.tier
                 self._decoded[region.entry] = _STOP
@@ -203,18 +236,36 @@ class TieredInterpreter(Interpreter):
             self._forget(entry)
         self._decoded.update(dict.fromkeys(self._entries, _STOP))
 
+    def watch(self, points: tuple[Watchpoint, ...]) -> None:
+        """See `Interpreter.watch`; native code that does not look where it loads goes away, or comes back."""
+        super().watch(points)
+        reads = any(point.access & Access.READ for point in points)
+        instruments = self._instruments & ~Instrument.LOADS_WATCHED
+        self._instrument(instruments | Instrument.LOADS_WATCHED if reads else instruments)
+        self._decoded.update(dict.fromkeys(self._entries, _STOP))
+
+    def _instrument(self, instruments: Instrument) -> None:
+        """Run native code with exactly these."""
+        if instruments == self._instruments:
+            return
+        self._instruments = instruments
+        self.engine.forget_all()
+        for known in (self._asked, self._loaded, self._counts, self._samples):
+            known.clear()
+        self._decoded.clear()
+
 
 class LocalCompiler:
     """Compiles in the hart's own process, at once: for single-tier runs and tests."""
 
-    def __init__(self, compile_region: Callable[[int, Tier], CompiledRegion]) -> None:
+    def __init__(self, compile_region: Callable[[int, Tier, Instrument], CompiledRegion]) -> None:
         """`compile_region` makes a region."""
         self._compile = compile_region
         self._ready: list[CompiledRegion] = []
 
-    def request(self, entry: int, tier: Tier) -> None:
+    def request(self, entry: int, tier: Tier, instruments: Instrument) -> None:
         """See `Compiler.request`."""
-        self._ready.append(self._compile(entry, tier))
+        self._ready.append(self._compile(entry, tier, instruments))
 
     def arrivals(self) -> list[CompiledRegion]:
         """See `Compiler.arrivals`."""

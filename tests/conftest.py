@@ -17,6 +17,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a checkout of github.com/riscv-software-src/riscv-tests with its submodule env",
     )
     group.addoption(
+        "--tier",
+        action="append",
+        choices=("interpreter", "t1", "t2", "auto"),
+        help="run riscv-tests in this tier only; may be given several times",
+    )
+    group.addoption(
         "--spike",
         type=Path,
         metavar="FILE",

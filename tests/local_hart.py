@@ -24,6 +24,7 @@ from hart.image import Image
 from hart.interpreter import Interpreter
 from hart.isa.extensions import effective, implemented
 from hart.jit.codegen import Tier
+from hart.jit.instruments import Instrument
 from hart.jit.service import region_compiler
 from hart.process import HartRunner, HartSpec
 from hart.tiers import LocalCompiler, TieredInterpreter
@@ -90,9 +91,11 @@ class DirectLink:
 
 
 @contextmanager
-def segment_with(image: Image | None, harts: int = 1, ram_bytes: int = 1 << 20) -> Iterator[Segment]:
+def segment_with(
+    image: Image | None, harts: int = 1, ram_bytes: int = 1 << 20, owned: bool = False
+) -> Iterator[Segment]:
     """A segment with the image placed by `bare`; unlinked from the start."""
-    segment = Segment.create(Geometry(harts=harts, ram_bytes=ram_bytes, ring_bytes=RING_BYTES))
+    segment = Segment.create(Geometry(harts=harts, ram_bytes=ram_bytes, ring_bytes=RING_BYTES, owned=owned))
     segment.unlink()
     try:
         if image is not None:
@@ -187,7 +190,7 @@ def machine(
 ) -> Iterator[Machine]:
     """A machine at the image's entry; `bare` is not attached. With `tiers`, regions are compiled at once."""
     reservations = reservations or Reservations()
-    with segment_with(image, harts, ram_bytes) as segment:
+    with segment_with(image, harts, ram_bytes, policy(policy_name).owned) as segment:
         link = DirectLink(segment, reservations, policy_name)
         context = PortContext(segment, 0, link, reservations)  # type: ignore[arg-type]
         decoded = effective(implemented() if extensions is None else extensions)
@@ -195,7 +198,9 @@ def machine(
         clint = Clint(segment, Ringer(segment, link))  # type: ignore[arg-type]
         if tiers:
             compiler = region_compiler(segment, decoded, policy_name, reservations, None)
-            local = LocalCompiler(lambda entry, tier: compiler.compile(entry, tier, time.monotonic)[1])
+            local = LocalCompiler(
+                lambda entry, tier, i=Instrument.NONE: compiler.compile(entry, tier, time.monotonic, i)[1]
+            )
             hart: Interpreter = TieredInterpreter(0, decoded, port, segment, clint, local, tiers, warm_after)
         else:
             hart = Interpreter(0, decoded, port, segment.harts[0], clint)

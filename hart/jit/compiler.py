@@ -21,6 +21,7 @@ from bus.policies import Reservations
 from hart.isa.decoder import Decoder
 from hart.jit.cache import CompiledRegion, ObjectCache, key_of
 from hart.jit.codegen import Tier, compile_ir, host_identity
+from hart.jit.instruments import Instrument
 from hart.jit.lowering import Geometry, lower
 from hart.jit.region import Region, discover
 
@@ -74,7 +75,13 @@ class RegionCompiler:
     cache: ObjectCache | None
     counters: Counters = field(default_factory=Counters)
 
-    def compile(self, entry: int, tier: Tier, clock: Callable[[], float]) -> tuple[str, CompiledRegion]:
+    def compile(
+        self,
+        entry: int,
+        tier: Tier,
+        clock: Callable[[], float],
+        instruments: Instrument = Instrument.NONE,
+    ) -> tuple[str, CompiledRegion]:
         """The region at `entry` and its cache key, compiled if it is not in the cache."""
         region = discover(self.decoder, self._fetch, entry, LIMITS[tier], follow_calls=tier is Tier.T2)
         stretches, code = region.stretches(), region.code()
@@ -86,6 +93,7 @@ class RegionCompiler:
             self.geometry,
             sorted(self.decoder.extensions),
             int(tier),
+            int(instruments),
             entry,
             stretches,
             code,
@@ -99,10 +107,15 @@ class RegionCompiler:
         name = f"r{key[:16]}"
         obj = b""
         if entry % self.geometry.alignment == 0 and _worth_compiling(region):
-            obj = compile_ir(lower(region, name, self.geometry, self.lowering, ssa=tier is Tier.T2), tier)
+            ir = lower(
+                region, name, self.geometry, self.lowering, ssa=tier is Tier.T2, instruments=instruments
+            )
+            obj = compile_ir(ir, tier)
             self.counters.compiled += 1
         self.counters.seconds += clock() - start
-        compiled = CompiledRegion(entry, int(tier), name, stretches, code, region.instructions, obj)
+        compiled = CompiledRegion(
+            entry, int(tier), name, stretches, code, region.instructions, obj, int(instruments)
+        )
         return key, compiled
 
     def _fetch(self, pc: int) -> int | None:

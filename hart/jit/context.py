@@ -35,6 +35,10 @@ class Word(IntEnum):
     """Private to compiled code."""
     SUPPORT = 42
     """Host address of the policy's table of functions; see `bus.lowering`."""
+    SPIN_BUDGET = 43
+    """Rounds of a retry loop before the hart lets others run."""
+    SPIN_OFFSET = 44
+    """Out, with Reason.SPIN: offset in RAM of what the loop looks at."""
     COUNT = 64
 
 
@@ -47,3 +51,5 @@ class Reason(IntEnum):
     """The instruction at the pc is the interpreter's: it traps, or is not compiled, or its policy says so."""
     FUEL = 2
     """The next stretch of code up to a check might take more fuel than there is."""
+    SPIN = 3
+    """It goes round a retry loop (`hart.isa.retry`), at the pc, and has used up its budget."""

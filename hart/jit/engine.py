@@ -171,13 +171,21 @@ class Engine:
         self.useless += len(changed)
         if self.useless > USELESS_OBJECTS:
             changed = list(self._regions)
-        for entry in changed:
+            self.forget_all()
+        else:
+            self._forget(changed)
+        return changed
+
+    def forget_all(self) -> None:
+        """Drop every region and let go of the objects. Not to be called while native code runs."""
+        self._forget(list(self._regions))
+        self._engine.close()
+        self._start()
+
+    def _forget(self, entries: Iterable[int]) -> None:
+        for entry in entries:
             del self._regions[entry], self.entries[entry]
             self._table[(entry - self._base) >> 1] = 0
-        if self.useless > USELESS_OBJECTS:
-            self._engine.close()
-            self._start()
-        return changed
 
 
 _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0)

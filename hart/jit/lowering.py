@@ -19,16 +19,21 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from bus.access import AmoOp, Order
-from bus.layout import PAGE
+from bus.layout import PAGE, PageState
 from bus.lowering import TSO_HOST, Lowering, Value, page_byte
 from hart.isa.instruction import Instruction
 from hart.jit.accesses import AccessGroup, Extent, access_groups
 from hart.jit.arithmetic import DECLARATIONS, IrArithmetic
 from hart.jit.context import Reason, Word
+from hart.jit.instruments import Instrument
 from hart.jit.place import ram_in_place
 from hart.jit.region import Block, Region, fused_pairs, is_forward, is_return
+from hart.jit.retries import retry_loops
 
 _MASK = (1 << 64) - 1
+
+PAUSE_ROUNDS = 20
+"""How many rounds of a retry loop a PAUSE stands for: a guest that pauses means to wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +56,17 @@ class Geometry:
     misaligned: bool
 
 
-def lower(region: Region, name: str, geometry: Geometry, policy: Lowering, *, ssa: bool) -> str:
+def lower(
+    region: Region,
+    name: str,
+    geometry: Geometry,
+    policy: Lowering,
+    *,
+    ssa: bool,
+    instruments: Instrument = Instrument.NONE,
+) -> str:
     """The IR of a module with the one function `name`; with `ssa` guest registers live in allocas."""
-    return _Function(region, name, geometry, policy, ssa).text()
+    return _Function(region, name, geometry, policy, ssa, instruments).text()
 
 
 class _NotCompiled(Exception):
@@ -63,13 +76,24 @@ class _NotCompiled(Exception):
 class _Function(IrArithmetic):
     """One region being lowered; also the algebra, for the instruction at hand."""
 
-    def __init__(self, region: Region, name: str, geometry: Geometry, policy: Lowering, ssa: bool) -> None:
+    def __init__(
+        self,
+        region: Region,
+        name: str,
+        geometry: Geometry,
+        policy: Lowering,
+        ssa: bool,
+        instruments: Instrument,
+    ) -> None:
         super().__init__()
+        self._instruments = instruments
         self._region = region
         self._name = name
         self._geometry = geometry
         self._in_place = ram_in_place(geometry.ram_base, geometry.ram_bytes)
-        self._misaligned = geometry.misaligned and TSO_HOST
+        # A misaligned load may reach into a second page, which nobody looks at.
+        looked_at = instruments & Instrument.LOADS_WATCHED
+        self._misaligned = geometry.misaligned and TSO_HOST and not looked_at
         self._addresses: dict[str, Value] = {}
         """Guest addresses by the offsets that policies were given."""
         self._policy = policy
@@ -85,6 +109,11 @@ class _Function(IrArithmetic):
         self._checks: set[AccessGroup] = set()
         """Groups of the block that have been checked."""
         self._at: Instruction
+        loops = retry_loops(region)
+        self._retries = {(loop.last, loop.first) for loop in loops}
+        """Edges of retry loops, from block to block."""
+        self._retrying = frozenset[int]().union(*(loop.blocks for loop in loops))
+        self._block_at = 0
         self._executed = 0
         self._exit_label: str | None = None
         self._terminated = False
@@ -130,6 +159,13 @@ class _Function(IrArithmetic):
                 head.append(f"  %x{r}.0 = load i64, ptr %x{r}.p")
                 head.append(f"  store i64 %x{r}.0, ptr %x{r}")
         entry = self._region.entry
+        head += [
+            "  %spins = alloca i64",
+            "  %looked = alloca i64",
+            f"  %spins.p = getelementptr i64, ptr %c, i64 {int(Word.SPIN_BUDGET)}",
+            "  %spins.0 = load i64, ptr %spins.p",
+            "  store i64 %spins.0, ptr %spins",
+        ]
         head.append("  %start = icmp sge i64 %budget, 0")
         head.append(f"  br i1 %start, label %b{entry:x}, label %empty, !prof !0")
         head.append("empty:")
@@ -146,6 +182,7 @@ class _Function(IrArithmetic):
             *self._lines,
             *self._cold,
             *self._tail(),
+            *self.included,
             "",
         )
         return "\n".join(module)
@@ -179,6 +216,9 @@ class _Function(IrArithmetic):
             "  ret i64 %t.result",
             "refuel:",
             f"  store i64 {int(Reason.FUEL)}, ptr %reasonv",
+            "  br label %return",
+            "spin:",
+            f"  store i64 {int(Reason.SPIN)}, ptr %reasonv",
             "  br label %return",
             "interpret:",
             f"  store i64 {int(Reason.INTERPRET)}, ptr %reasonv",
@@ -215,6 +255,7 @@ class _Function(IrArithmetic):
 
     def _block(self, block: Block) -> None:
         self._lines.append(f"b{block.pc:x}:")
+        self._block_at = block.pc
         self._values.clear()
         self._dirty.clear()
         self._flags.clear()
@@ -265,6 +306,29 @@ class _Function(IrArithmetic):
         else:
             self._indirect(block, terminator[1])
 
+    def _spin(self, target: int) -> None:
+        """One round less; without any left, wait in the policy's way, or leave for the port's."""
+        wait, leave, go = self.label(), self.label(), self.label()
+        self.line(f"br i1 {self._spent(1)}, label %{wait}, label %{go}, !prof !2")
+        self.begin(wait)
+        self.line("store i64 %spins.0, ptr %spins")
+        looked = self.value("load i64, ptr %looked")
+        leaves = self._policy.spin(self, looked)
+        self.line(f"br i1 {'true' if leaves is None else leaves}, label %{leave}, label %{go}")
+        self.begin(leave)
+        self.line(f"store i64 {target}, ptr %pcv")
+        pointer = self.value(f"getelementptr i64, ptr %c, i64 {int(Word.SPIN_OFFSET)}")
+        self.line(f"store i64 {looked}, ptr {pointer}")
+        self.line("br label %spin")
+        self.begin(go)
+
+    def _spent(self, rounds: int) -> str:
+        """Take so many rounds from the budget; an i1: whether there was less."""
+        left = self.value("load i64, ptr %spins")
+        less = self.value(f"sub i64 {left}, {rounds}")
+        self.line(f"store i64 {less}, ptr %spins")
+        return self.value(f"icmp slt i64 {less}, 0")
+
     def _indirect(self, block: Block, target: str) -> None:
         default = self.label()
         returns = self._region.returns if is_return(self._at) else ()
@@ -289,6 +353,10 @@ class _Function(IrArithmetic):
             return f"b{target:x}"
         label = self.label()
         self._cold.append(f"{label}:")
+        if (self._block_at, target) in self._retries:
+            self._lines, self._cold = self._cold, self._lines
+            self._spin(target)
+            self._lines, self._cold = self._cold, self._lines
         if inside:
             left = self.name()
             go = self.name()
@@ -384,7 +452,7 @@ class _Function(IrArithmetic):
             offset = address - base
             if offset % size or not 0 <= offset <= ram - size:
                 raise _NotCompiled
-            return offset
+            return self._look(offset)
         group = self._groups.get(self._executed) if plain else None
         if group is None:
             self._check(address, Extent(0, size, size))
@@ -399,7 +467,13 @@ class _Function(IrArithmetic):
                 self._check(address, replace(extent, alignment=1))
         result = self.value(f"sub i64 {address}, {base}")
         self._addresses[result] = address
-        return result
+        return self._look(result)
+
+    def _look(self, offset: Value) -> Value:
+        """Note what a retry loop looks at."""
+        if self._block_at in self._retrying:
+            self.line(f"store i64 {offset}, ptr %looked")
+        return offset
 
     def _check(self, address: Value, extent: Extent, otherwise: str | None = None) -> None:
         """Go on if the extent around `address` lies in RAM and has its alignment; else at `otherwise`.
@@ -448,6 +522,9 @@ class _Function(IrArithmetic):
     def load(self, address: Value, size: int, order: Order = Order.NONE) -> Value:
         """See `Algebra.load`."""
         offset = self._checked(address, size, plain=not order)
+        if self._instruments & Instrument.LOADS_WATCHED:
+            watched = self.value(f"and i8 {page_byte(self, offset)}, {int(PageState.WATCHED)}")
+            self.unless(self.value(f"icmp ne i8 {watched}, 0"))
         return self._widen(self._policy.load(self, offset, size, order), size)
 
     def store(self, address: Value, size: int, value: Value, order: Order = Order.NONE) -> None:
@@ -559,8 +636,12 @@ class _Function(IrArithmetic):
     def _interpreters(self, *_: object) -> None:
         raise _NotCompiled
 
-    fence_i = illegal = ecall = ebreak = mret = wfi = pause = _interpreters
+    fence_i = illegal = ecall = ebreak = mret = wfi = _interpreters
     wait_on_reservation = csr_write = _interpreters
+
+    def pause(self) -> None:
+        """See `Algebra.pause`; some rounds of the budget, and the interpreter's when there are none left."""
+        self.unless(self._spent(PAUSE_ROUNDS))
 
     def csr_read(self, number: int) -> Value:
         """See `Algebra.csr_read`."""

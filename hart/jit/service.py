@@ -31,10 +31,12 @@ from hart.isa.decoder import Decoder
 from hart.jit.cache import CompiledRegion, ObjectCache
 from hart.jit.codegen import Tier
 from hart.jit.compiler import RegionCompiler
+from hart.jit.instruments import Instrument
 from hart.jit.lowering import Geometry
 
 LIVENESS_MS = 100
 _INDEX = "regions"
+_INSTRUMENTS = range(max(Instrument) * 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ def run(spec: ServiceSpec) -> None:
             _, _, request = heapq.heappop(queue)
             waiting.discard(request)
             compiler = compilers[request.extension_set]
-            key, region = compiler.compile(request.entry, request.tier, time.monotonic)
+            key, region = compiler.compile(request.entry, request.tier, time.monotonic, request.instruments)
             if not cache.path(key).exists():
                 cache.store(key, region)
             index.write(f"{request.extension_set} {key}\n".encode())
@@ -135,18 +137,19 @@ class _Request(NamedTuple):
     entry: int
     tier: Tier
     extension_set: int
+    instruments: Instrument
 
 
 def _decode(data: bytes) -> _Request | None:
     try:
-        entry, tier, extension_set = msgpack.unpackb(data)
+        entry, tier, extension_set, instruments = msgpack.unpackb(data)
     except (ValueError, TypeError, msgpack.UnpackException):
         return None
-    if type(entry) is not int or tier not in (Tier.T1, Tier.T2):
+    if type(entry) is not int or tier not in (Tier.T1, Tier.T2) or instruments not in _INSTRUMENTS:
         return None
     if type(extension_set) is not int or extension_set < 0:
         return None
-    return _Request(entry, Tier(tier), extension_set)
+    return _Request(entry, Tier(tier), extension_set, Instrument(instruments))
 
 
 class SharedCompiler:
@@ -165,10 +168,10 @@ class SharedCompiler:
         self._socket.linger = 0
         self._socket.connect(_endpoint(directory))
 
-    def request(self, entry: int, tier: Tier) -> None:
+    def request(self, entry: int, tier: Tier, instruments: Instrument) -> None:
         """See `Compiler.request`."""
         with contextlib.suppress(zmq.Again):  # the service is far behind or gone
-            self._socket.send(msgpack.packb((entry, int(tier), self._set)), zmq.NOBLOCK)
+            self._socket.send(msgpack.packb((entry, int(tier), self._set, int(instruments))), zmq.NOBLOCK)
 
     def arrivals(self) -> list[CompiledRegion]:
         """See `Compiler.arrivals`."""
