@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from bus.doorbell import Ringer
 from bus.layout import Geometry, Hart, HartEnding
@@ -48,9 +49,15 @@ class DirectLink:
 
     def __init__(self, segment: Segment, reservations: Reservations, policy_name: str = "serial") -> None:
         """Make the arbiter."""
+        self._make = partial(self._arbiter_over, segment, reservations, policy_name)
         self._answer: list[int] = []
         self._id = 0
-        self._arbiter: Arbiter | None = policy(policy_name).arbiter(
+        self._arbiter: Arbiter | None = self._make()
+        self.hart = 0
+        """Whose requests the next calls are."""
+
+    def _arbiter_over(self, segment: Segment, reservations: Reservations, policy_name: str) -> Arbiter:
+        return policy(policy_name).arbiter(
             ArbiterContext(
                 segment=segment,
                 reservations=reservations,
@@ -61,8 +68,16 @@ class DirectLink:
                 log=None,
             )
         )
-        self.hart = 0
-        """Whose requests the next calls are."""
+
+    @property
+    def arbiter(self) -> Arbiter:
+        """The bus's half of the policy."""
+        assert self._arbiter is not None
+        return self._arbiter
+
+    def restart(self) -> None:
+        """A new arbiter over the segment as it is."""
+        self._arbiter = self._make()
 
     def close(self) -> None:
         """Let the arbiter, and with it its views of the segment, go."""
@@ -70,9 +85,8 @@ class DirectLink:
 
     def call(self, kind: Kind, *fields: int) -> list[int]:
         """See `BusLink.call`."""
-        assert self._arbiter is not None
         self._id += 1
-        self._arbiter.handle(self.hart, [kind, self._id, *fields])
+        self.arbiter.handle(self.hart, [kind, self._id, *fields])
         return self._answer
 
     def post(self, kind: Kind, *fields: int) -> None:
