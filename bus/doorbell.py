@@ -26,12 +26,11 @@ class Ringer:
         """`link` carries wake-ups."""
         self._harts = segment.harts
         self._link = link
-        self._fetch_or = host_atomics().fetch_or
 
     def ring(self, hart: int, bits: Doorbell) -> None:
         """Set `bits` in the hart's doorbell and wake it if it waits."""
         page = self._harts[hart]
-        self._fetch_or(page.address(Hart.DOORBELL), bits)
+        host_atomics().fetch_or(page.address(Hart.DOORBELL), bits)
         if page[Hart.WAITING]:
             self._link.post(Kind.WAKE, hart)
 

@@ -14,6 +14,7 @@ import platform
 
 from bus.access import AmoOp, ScFailure
 from bus.layout import WORD, Hart
+from bus.lowering import AMO_INSTRUCTION
 
 LOCK = 1
 """An SC is between its check and its release."""
@@ -24,18 +25,6 @@ VERSION = 1 << 16
 """One write, or an attempt at one."""
 SPINS = 200
 """Looks at a word that is held before giving up: some microseconds, longer than any holder that runs needs."""
-
-AMO_INSTRUCTION = {
-    AmoOp.SWAP: "xchg",
-    AmoOp.ADD: "add",
-    AmoOp.XOR: "xor",
-    AmoOp.AND: "and",
-    AmoOp.OR: "or",
-    AmoOp.MIN: "min",
-    AmoOp.MAX: "max",
-    AmoOp.MINU: "umin",
-    AmoOp.MAXU: "umax",
-}
 
 _X86 = platform.machine() in ("x86_64", "AMD64")
 _PAUSE = "call void @llvm.x86.sse2.pause()" if _X86 else "call void @llvm.aarch64.hint(i32 1)"

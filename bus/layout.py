@@ -10,7 +10,7 @@ Every area starts on a 4 KiB boundary.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum, IntFlag
+from enum import IntEnum, IntFlag, unique
 
 from bus.access import AtomicKind, ScFailure
 
@@ -22,6 +22,8 @@ WORD = 8
 
 RAM_BASE = 0x8000_0000
 MAX_WATCHPOINTS = 16
+TIMER_FREQUENCY_HZ = 10_000_000
+"""Unless the maker of the segment sets another."""
 
 
 class Header(IntEnum):
@@ -59,10 +61,13 @@ class Header(IntEnum):
     """Written by the coordinator: goes up when watchpoints change, while no hart runs."""
     WATCHPOINTS = 25
     """How many there are."""
-    WATCHPOINT = 32
+    WATCHPOINT = 64
     """Address, bytes and `hart.watch.Access` of each."""
+    TIMER_FREQUENCY_HZ = 40
+    """Ticks of mtime per second; written once, before a hart starts."""
 
 
+@unique
 class Hart(IntEnum):
     """Word indices in a hart page; the hart writes it unless the comment says otherwise."""
 
@@ -141,16 +146,24 @@ class Hart(IntEnum):
     """Written by the coordinator: how many instructions the paused hart shall execute; 0 calls a step off."""
     STEPPED = 101
     """How many steps the hart has done; it stands, registers in the page, once this has gone up."""
-    HIT = 102
+    HIT = 110
     """A `hart.watch.Access`: the hart stands behind an access that a watchpoint is for. The coordinator writes 0 and
     rings to let it go on."""
-    HIT_PC = 103
-    HIT_ADDRESS = 104
-    HIT_SIZE = 105
-    HIT_READ = 106
+    HIT_PC = 111
+    HIT_ADDRESS = 112
+    HIT_SIZE = 113
+    HIT_READ = 114
     """What it read, two words."""
-    HIT_WRITTEN = 108
+    HIT_WRITTEN = 116
     """What it wrote, two words."""
+    RESERVATION_VALUE = 102
+    """Under `cas`: the value that the LR read, zero-extended."""
+    MVENDORID = 400
+    """What the CSR of that name reads; written by the coordinator, as the next two, before the hart starts."""
+    MARCHID = 401
+    MIMPID = 402
+    SUPERVISOR = 404
+    """CSRs of a hart that stands or has not started, as `hart.supervisor_view` orders and shows them."""
     END = 512
 
 

@@ -45,12 +45,25 @@ from __future__ import annotations
 import platform
 from typing import Protocol
 
-from bus.access import AmoOp, AtomicKind, Order
+from bus.access import AmoOp, AtomicKind, Order, ScFailure
 from bus.layout import Hart
 
 TSO_HOST = platform.machine() in ("x86_64", "AMD64")
 PLAIN_LOAD = "monotonic" if TSO_HOST else "acquire"
 PLAIN_STORE = "monotonic" if TSO_HOST else "release"
+
+AMO_INSTRUCTION = {
+    AmoOp.SWAP: "xchg",
+    AmoOp.ADD: "add",
+    AmoOp.XOR: "xor",
+    AmoOp.AND: "and",
+    AmoOp.OR: "or",
+    AmoOp.MIN: "min",
+    AmoOp.MAX: "max",
+    AmoOp.MINU: "umin",
+    AmoOp.MAXU: "umax",
+}
+"""The operations as LLVM's `atomicrmw` names them."""
 
 Value = str | int
 """An LLVM i64: a name such as `%7`, or a constant."""
@@ -119,9 +132,23 @@ def full_fence(e: AccessEmitter) -> None:
 
 def count(e: AccessEmitter, kind: AtomicKind) -> None:
     """Count an atomic in the hart's page."""
-    pointer = e.value(f"getelementptr i64, ptr %page, i64 {Hart.ATOMICS + kind}")
+    _increment(e, Hart.ATOMICS + kind)
+
+
+def count_failure(e: AccessEmitter, cause: ScFailure) -> None:
+    """Count a failed SC in the hart's page."""
+    _increment(e, Hart.SC_FAILURES + cause)
+
+
+def _increment(e: AccessEmitter, word: int) -> None:
+    pointer = hart_word(e, word)
     old = e.value(f"load i64, ptr {pointer}")
     e.line(f"store i64 {e.value(f'add i64 {old}, 1')}, ptr {pointer}")
+
+
+def hart_word(e: AccessEmitter, word: int) -> str:
+    """Pointer to a word of the hart's page."""
+    return e.value(f"getelementptr i64, ptr %page, i64 {int(word)}")
 
 
 def plain_load(e: AccessEmitter, offset: Value, size: int, order: Order) -> str:
@@ -138,6 +165,23 @@ def plain_store(e: AccessEmitter, offset: Value, size: int, value: str, order: O
     pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
     ordering = "seq_cst" if order else PLAIN_STORE
     e.line(f"store atomic volatile i{8 * size} {value}, ptr {pointer} {ordering}, align {size}")
+
+
+def plain_amo(e: AccessEmitter, op: AmoOp, offset: Value, size: int, operand: str) -> str:
+    """One host atomic; the old value."""
+    pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
+    return e.value(
+        f"atomicrmw volatile {AMO_INSTRUCTION[op]} ptr {pointer}, i{8 * size} {operand} seq_cst, align {size}"
+    )
+
+
+def plain_swap(e: AccessEmitter, offset: Value, size: int, expected: str, desired: str) -> str:
+    """One host compare-and-swap: the pair of old value and success, of type `{iN, i1}`."""
+    bits = 8 * size
+    pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
+    return e.value(
+        f"cmpxchg volatile ptr {pointer}, i{bits} {expected}, i{bits} {desired} seq_cst seq_cst, align {size}"
+    )
 
 
 def page_byte(e: AccessEmitter, offset: Value) -> str:

@@ -17,7 +17,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
-from bus.layout import MAGIC, PAGE, VERSION, WORD, Geometry, Hart, Header
+from bus.layout import MAGIC, PAGE, TIMER_FREQUENCY_HZ, VERSION, WORD, Geometry, Hart, Header
 from bus.memory import GuestMemory
 
 NAME_PREFIX = "hartstorm-"
@@ -125,6 +125,7 @@ class Segment:
         h[Header.HARTS] = geometry.harts
         h[Header.RING_BYTES] = geometry.ring_bytes
         h[Header.TIME_ORIGIN_NS] = time.monotonic_ns()
+        h[Header.TIMER_FREQUENCY_HZ] = TIMER_FREQUENCY_HZ
         for number, hart in enumerate(segment.harts):
             hart[Hart.NUMBER] = number
             hart[Hart.MTIMECMP] = (1 << 64) - 1

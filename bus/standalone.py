@@ -16,6 +16,7 @@ from bus.access import AmoOp, Order
 from bus.ir_text import FunctionText
 from bus.lowering import Lowering
 from bus.native import compile_module
+from bus.segment import Segment
 
 CONTEXT = ("page", "page_map", "granules", "lasts", "ram", "support")
 RESULT = len(CONTEXT)
@@ -51,6 +52,18 @@ class StandaloneFunctions:
         self.support = ctypes.addressof(self._table)
         prototype = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 7)
         self.by_name: dict[str, Function] = {name: prototype(address(name)) for name in functions}
+
+    def context(self, segment: Segment, hart: int) -> ctypes.Array[ctypes.c_uint64]:
+        """A hart's context: what CONTEXT says, and room for the result."""
+        geometry = segment.geometry
+        return (ctypes.c_uint64 * (RESULT + 2))(
+            segment.harts[hart].address(0),
+            segment.address + geometry.page_map_offset,
+            segment.address + geometry.granule_offset,
+            segment.address + geometry.writer_offset,
+            segment.address + geometry.ram_offset,
+            self.support,
+        )
 
 
 def _functions(lowering: Lowering) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,6 @@ from coordinator.config.errors import ConfigError, Problem
 from coordinator.config.load import Config
 from coordinator.config.model import Guest, Vm
 from coordinator.expect import Finding, resolve, unknown_names
-from hart.asm import AssemblyError, assemble
 from hart.image import Image
 from hart.isa.isa_string import canonical
 from hart.jit.cache import default_directory
@@ -115,6 +114,8 @@ def _existing(key: str, names: list[str], directory: Path) -> list[Path]:
 
 
 def _assemble(vm: Vm, sources: list[Path]) -> Image:
+    from hart.asm import AssemblyError, assemble  # most runs need no assembler, and it takes its time to load
+
     try:
         return assemble(
             sources,

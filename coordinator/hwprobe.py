@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from coordinator.refusal import Refusal
-from coordinator.registers import find as find_register
 from coordinator.spec import VmSpec
 from coordinator.vcpu import MASK_64, Vcpu
 from hart.isa.extensions import REGISTRY, effective
@@ -70,9 +69,9 @@ def cpu_of(vcpu: Vcpu) -> Cpu:
     cpu = cpu_of_spec(vcpu.machine.spec, vcpu.enabled)
     return replace(
         cpu,
-        mvendorid=vcpu.recall(find_register("config.mvendorid"), cpu.mvendorid),
-        marchid=vcpu.recall(find_register("config.marchid"), cpu.marchid),
-        mimpid=vcpu.recall(find_register("config.mimpid"), cpu.mimpid),
+        mvendorid=vcpu.machine.get_machine_id(vcpu.hart, "mvendorid"),
+        marchid=vcpu.machine.get_machine_id(vcpu.hart, "marchid"),
+        mimpid=vcpu.machine.get_machine_id(vcpu.hart, "mimpid"),
     )
 
 

@@ -63,6 +63,30 @@ class Machine(Protocol):
     def set_x(self, hart: int, register: int, value: int) -> None:
         """Set integer register 1 to 31."""
 
+    def get_csr(self, hart: int, name: str) -> int:
+        """A trap register of the hart, under its S-mode name; see `hart.supervisor_view`."""
+
+    def set_csr(self, hart: int, name: str, value: int) -> None:
+        """Set it; the hart takes what the register's fields allow when it goes on."""
+
+    def get_machine_id(self, hart: int, name: str) -> int:
+        """What the CSR `mvendorid`, `marchid` or `mimpid` reads; in any state."""
+
+    def set_machine_id(self, hart: int, name: str, value: int) -> None:
+        """Set it, before the VM is started."""
+
+    def get_time(self) -> int:
+        """Mtime, which the time CSR reads; in any state."""
+
+    def set_time(self, value: int) -> None:
+        """Let mtime go on from `value`, for all harts; in any state."""
+
+    def get_deadline(self, hart: int) -> int:
+        """The hart's mtimecmp, all ones for none; in any state."""
+
+    def set_deadline(self, hart: int, value: int) -> None:
+        """Set it; in any state."""
+
     def load(self, image: Image) -> None:
         """Place a program in RAM and set every hart's pc to its entry.
 

@@ -13,7 +13,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -66,10 +66,17 @@ class Monitor:
         spec: VmSpec,
         segment: Segment,
         directory: Path,
-        decoder_extensions: frozenset[str],
+        extensions: Sequence[frozenset[str]],
         image: Image,
     ) -> None:
-        """Start every process; `directory` is the VM's own, for sockets.
+        """Start every process.
+
+        Args:
+            spec: what the VM shall be.
+            segment: its memory.
+            directory: its own, for sockets.
+            extensions: what each hart's decoder knows.
+            image: its program.
 
         Raises:
             LaunchError: the fork server was killed meanwhile.
@@ -78,7 +85,8 @@ class Monitor:
         self._spec = spec
         self._segment = segment
         self._image = image
-        self._decoder_extensions = decoder_extensions
+        self._extensions = extensions
+        self._extension_sets = tuple(dict.fromkeys(extensions))
         self.finished = threading.Event()
         self.result: VmResult | None = None
         """Once it is finished."""
@@ -86,7 +94,7 @@ class Monitor:
         self._lock = threading.Lock()
         self._start = time.monotonic()
         self._console = bytearray()
-        self._rings = [(area, RingReader(area)) for area in map(segment.ring, range(spec.harts))]
+        self._rings: list[tuple[memoryview, RingReader]] = []
         # ZeroMQ reserves routing ids that begin with a zero byte.
         tokens = tuple(b"t" + secrets.token_bytes(16) for _ in range(spec.harts + 2))
         self._bus_spec = BusSpec(
@@ -109,12 +117,14 @@ class Monitor:
                 service = ServiceSpec(
                     segment=segment.name,
                     directory=str(directory),
-                    extensions=decoder_extensions,
+                    extension_sets=self._extension_sets,
                     policy=spec.policy,
                     reservations=self._bus_spec.reservations,
                     cache=self._cache,
                 )
                 self._launch(run_service, service, "compiler")
+            # Loads LLVM: while the processes start.
+            self._rings = [(area, RingReader(area)) for area in map(segment.ring, range(spec.harts))]
             for process in self._processes:
                 process.started()
         except LaunchError:
@@ -207,7 +217,8 @@ class Monitor:
                 directory=str(directory),
                 token=token,
                 hart=hart,
-                extensions=self._decoder_extensions,
+                extensions=self._extensions[hart],
+                extension_set=self._extension_sets.index(self._extensions[hart]),
                 policy=spec.policy,
                 reservations=self._bus_spec.reservations,
                 environment=spec.environment,
@@ -381,9 +392,7 @@ class Monitor:
             exit_code=code,
             hart=hart,
             detail=detail,
-            harts=tuple(
-                hart_result(self._segment, i, self._image, self._decoder_extensions) for i in self._harts
-            ),
+            harts=tuple(hart_result(self._segment, i, self._image, self._extensions[i]) for i in self._harts),
             hot=hot_addresses(rows, self._image),
             console=bytes(self._console),
             wall_s=time.monotonic() - self._start,

@@ -4,7 +4,8 @@ The JSON form is for other programs and keeps its shape: keys are added, never r
 `format` stays 1.
 
     {"format": 1, "run": name, "ok": bool, "vms": [VM, ...]}
-    VM      {"name", "policy", "tier", "isa": ISA string, "seed", "ok", "ending", "exit_code" or null,
+    VM      {"name", "policy", "policy_correct": false where it is WRONG on purpose, "tier", "isa": ISA string, "seed",
+             "ok", "ending", "exit_code" or null,
              "hart" that brought the end about or null, "detail", "wall_s", "console": text,
              "harts": [HART...], "hot": [HOT...], "checks": [CHECK...]}
     HART    {"hart", "ending", "pc", "x": [32 numbers], "instret", "wall_s", "traps_taken",
@@ -24,6 +25,7 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import TypeVar
 
+from bus.policies import policy
 from coordinator.config.model import Vm
 from coordinator.expect import Verdict
 from coordinator.result import HartResult, HotAddress, VmResult
@@ -65,6 +67,7 @@ def _vm(outcome: Outcome) -> dict[str, object]:
     return {
         "name": outcome.name,
         "policy": outcome.vm.policy,
+        "policy_correct": policy(outcome.vm.policy).correct,
         "tier": outcome.vm.tier,
         "isa": outcome.isa,
         "seed": outcome.vm.seed,

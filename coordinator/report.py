@@ -53,8 +53,9 @@ def _vm(outcome: Outcome, name: str, *, several: bool, plain: bool) -> Iterator[
     title = f"{name}: {outcome.name}" if several else name
     harts = "1 hart" if vm.harts == 1 else f"{vm.harts} harts"
     chosen = policy(vm.policy)
-    wrong = "" if chosen.correct else f" (WRONG on purpose: {chosen.summary})"
-    yield Text(f"{title}: {harts}, policy {vm.policy}{wrong}, tier {vm.tier}, seed {vm.seed}", "bold")
+    yield Text(f"{title}: {harts}, policy {chosen.label}, tier {vm.tier}, seed {vm.seed}", "bold")
+    if not chosen.correct:
+        yield Text(f"{chosen.label} on purpose: {chosen.summary}", "bold red")
     yield Text(outcome.isa, "dim")
     yield from _harts(result.harts, plain)
     yield from _sc_failures(result.harts, plain)

@@ -33,7 +33,9 @@ def order_problem(policy: str) -> str | None:
     if policies.policy(policy).total_order:
         return None
     allowed = ", ".join(name for name in policies.NAMES if policies.policy(name).total_order)
-    return f"policy {policy!r} has no total order to record; policies that have one: {allowed}"
+    return (
+        f"policy {policies.label(policy)!r} has no total order to record; policies that have one: {allowed}"
+    )
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -110,10 +112,14 @@ class VmSpec:
 
     @model_validator(mode="after")
     def _names_exist(self) -> VmSpec:
-        for key, names in (("policy", policies.NAMES), ("environment", environments.NAMES)):
+        for key, names, label in (
+            ("policy", policies.NAMES, policies.label),
+            ("environment", environments.NAMES, str),
+        ):
             name = getattr(self, key)
             if name not in names:
-                raise ValueError(f"{key} = {name!r}{nearest(name, names)}; there are {', '.join(names)}")
+                there_are = ", ".join(map(label, names))
+                raise ValueError(f"{key} = {name!r}{nearest(name, names)}; there are {there_are}")
         if problem := tier_problem(self.tier, self.policy):
             raise ValueError(f"tier = {self.tier!r}: {problem}")
         if self.record_order is not None and (problem := order_problem(self.policy)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from bus.layout import PAGE_EXP, Doorbell, Geometry, Hart, HartStatus, PageState
+from bus.layout import PAGE_EXP, Doorbell, Geometry, Hart, HartStatus, Header, PageState
 from bus.messages import Kind
 from bus.segment import Segment, Words, new_name, unlink
 from coordinator.launch import drop, hold
@@ -18,9 +18,11 @@ from coordinator.monitor import Monitor
 from coordinator.result import Ending, VmResult
 from coordinator.runtime import RuntimeDirectory, new_path
 from coordinator.spec import VmSpec
+from hart.clint import read_mtime, write_mtime
 from hart.environments import environment
 from hart.image import Image
 from hart.isa.extensions import effective
+from hart.supervisor_view import WORDS
 from hart.watch import Hit, Watchpoint, store_watchpoints, stored_hit
 
 RING_BYTES = 1 << 16
@@ -54,8 +56,13 @@ class VirtualMachine:
             unlink(name)
             drop(*self._held)
             raise
+        self._segment.header[Header.TIMER_FREQUENCY_HZ] = spec.host.timer_frequency_hz
+        for page in self._segment.harts:
+            page[Hart.MVENDORID] = spec.host.mvendorid
+            page[Hart.MARCHID] = spec.host.marchid
+            page[Hart.MIMPID] = spec.host.mimpid
         self._environment = environment(spec.environment)
-        self._extensions = spec.host.offers(spec.reservation_set_size_exp)
+        self._extensions = [spec.host.offers(spec.reservation_set_size_exp)] * spec.harts
         self._image = Image("no program", spec.ram_base, ())
         self._state = MachineState.CREATED
         self._monitor: Monitor | None = None
@@ -78,12 +85,12 @@ class VirtualMachine:
         return self._state is not MachineState.CREATED
 
     def get_extensions(self, hart: int) -> frozenset[str]:
-        """The extensions switched on; all harts of a VM have the same."""
-        return self._extensions
+        """The extensions switched on."""
+        return self._extensions[hart]
 
     def set_extensions(self, hart: int, extensions: frozenset[str]) -> None:
         """Replace them; before the VM is started."""
-        self._extensions = extensions
+        self._extensions[hart] = extensions
 
     def get_pc(self, hart: int) -> int:
         """Address of the hart's next instruction."""
@@ -100,6 +107,44 @@ class VirtualMachine:
     def set_x(self, hart: int, register: int, value: int) -> None:
         """Set integer register 1 to 31."""
         self._segment.harts[hart][Hart.X + register] = value
+
+    def get_csr(self, hart: int, name: str) -> int:
+        """A trap register, by its S-mode name."""
+        return self._segment.harts[hart][WORDS[name]]
+
+    def set_csr(self, hart: int, name: str, value: int) -> None:
+        """Set a trap register; the hart takes it when it goes on."""
+        self._segment.harts[hart][WORDS[name]] = value
+
+    def get_machine_id(self, hart: int, name: str) -> int:
+        """What the CSR `mvendorid`, `marchid` or `mimpid` reads."""
+        return self._segment.harts[hart][Hart[name.upper()]]
+
+    def set_machine_id(self, hart: int, name: str, value: int) -> None:
+        """Set it, before the VM is started."""
+        self._segment.harts[hart][Hart[name.upper()]] = value
+
+    def get_time(self) -> int:
+        """Mtime."""
+        return read_mtime(self._segment.header)
+
+    def set_time(self, value: int) -> None:
+        """Let mtime go on from `value`."""
+        write_mtime(self._segment.header, value)
+        self._timer_changed()
+
+    def get_deadline(self, hart: int) -> int:
+        """The hart's mtimecmp."""
+        return self._segment.harts[hart][Hart.MTIMECMP]
+
+    def set_deadline(self, hart: int, value: int) -> None:
+        """Set the hart's mtimecmp."""
+        self._segment.harts[hart][Hart.MTIMECMP] = value
+        self._timer_changed()
+
+    def _timer_changed(self) -> None:
+        if self._monitor is not None and self.state is not MachineState.ENDED:
+            self._monitor.ring_all(Doorbell.INTERRUPT)
 
     def load(self, image: Image) -> None:
         """Place a program and set the start registers; raises `hart.environments.LoadError`."""
@@ -162,7 +207,7 @@ class VirtualMachine:
 
         """
         self._monitor = Monitor(
-            self.spec, self._segment, self._runtime.path, effective(self._extensions), self._image
+            self.spec, self._segment, self._runtime.path, list(map(effective, self._extensions)), self._image
         )
         self._state = MachineState.RUNNING
 

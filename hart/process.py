@@ -35,6 +35,7 @@ from hart.interpreter import (
 )
 from hart.jit.codegen import Tier
 from hart.jit.service import SharedCompiler
+from hart.supervisor_view import SupervisorView
 from hart.tiers import TieredInterpreter
 from hart.trace import TracedInterpreter
 from hart.watch import Hit, store_hit, stored_watchpoints
@@ -59,6 +60,7 @@ class HartSpec:
         environment: name of the guest environment, with the image's `symbols` that it asked for.
         max_instructions: end after so many, or None.
         trace: file to write this hart's trace to, or None; tracing is the interpreter's.
+        extension_set: which set of the compile service's that is, where `tiers` are used.
         tiers: tiers of native code to use, lowest first; empty for the interpreter alone.
         cache: directory of the object cache, where `tiers` are used.
 
@@ -76,6 +78,7 @@ class HartSpec:
     symbols: dict[str, int]
     max_instructions: int | None = None
     trace: str | None = None
+    extension_set: int = 0
     tiers: tuple[Tier, ...] = ()
     cache: str = ""
 
@@ -106,7 +109,7 @@ class HartRunner:
             file = stack.enter_context(Path(spec.trace).open("w"))  # noqa: SIM115 - the stack closes it
             self.machine = TracedInterpreter(spec.hart, spec.extensions, port, self._page, clint, file)
         elif spec.tiers:
-            compiler = SharedCompiler(segment, spec.directory, spec.cache)
+            compiler = SharedCompiler(segment, spec.directory, spec.cache, spec.extension_set)
             stack.callback(compiler.close)
             self.machine = TieredInterpreter(
                 spec.hart, spec.extensions, port, segment, clint, compiler, spec.tiers
@@ -123,6 +126,11 @@ class HartRunner:
         environment(spec.environment).attach(self.machine, segment, spec.symbols, self._print)
         self._segment = segment
         self._watch_generation = 0
+        csrs = self.machine.csrs
+        csrs.mvendorid, csrs.marchid, csrs.mimpid = (
+            self._page[word] for word in (Hart.MVENDORID, Hart.MARCHID, Hart.MIMPID)
+        )
+        self._view = SupervisorView(csrs, self._page)
         self._load_registers()
         self._parked = False
 
@@ -268,6 +276,7 @@ class HartRunner:
         self.machine.at = self._page[Hart.PC]
         for i in range(1, 32):
             self.machine.x[i] = self._page[Hart.X + i]
+        self._view.take()
 
     def _save(self) -> None:
         page, machine = self._page, self.machine
@@ -276,6 +285,7 @@ class HartRunner:
         page[Hart.TRAP_COUNT] = machine.traps
         for i, value in enumerate(machine.x):
             page[Hart.X + i] = value
+        self._view.show()
 
     def _heartbeat(self, now: int) -> None:
         self._page[Hart.HEARTBEAT_NS] = now

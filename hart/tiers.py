@@ -20,7 +20,7 @@ from hart.jit.codegen import Tier
 from hart.jit.context import Reason, Word
 from hart.jit.engine import Engine
 from hart.jit.instruments import Instrument
-from hart.watch import Access, Watchpoint
+from hart.watch import Watchpoint
 
 WARM = 40
 """Times that control jumps to an address before T1 is asked for."""
@@ -207,11 +207,10 @@ class TieredInterpreter(Interpreter):
         self._decoded.update(dict.fromkeys(self._entries, _STOP))
 
     def watch(self, points: tuple[Watchpoint, ...]) -> None:
-        """See `Interpreter.watch`; native code that does not look where it loads goes away, or comes back."""
+        """See `Interpreter.watch`; native code that does not look at each access goes away, or comes back."""
         super().watch(points)
-        reads = any(point.access & Access.READ for point in points)
-        instruments = self._instruments & ~Instrument.LOADS_WATCHED
-        self._instrument(instruments | Instrument.LOADS_WATCHED if reads else instruments)
+        others = self._instruments & ~Instrument.WATCHED
+        self._instrument(others | Instrument.WATCHED if points else others)
         self._decoded.update(dict.fromkeys(self._entries, _STOP))
 
     def _instrument(self, instruments: Instrument) -> None:

@@ -106,8 +106,8 @@ class Policy:
     Attributes:
         name: what configs call it.
         summary: one line for people.
-        correct: whether it keeps rules 1 to 7 of the architecture; a policy that does not is labelled wrong
-            wherever it appears.
+        correct: whether it keeps rules 1 to 7 of the architecture; a policy that does not is labelled WRONG
+            wherever it appears (`label`).
         port: makes a hart's memory port.
         arbiter: makes the bus process's half.
         total_order: whether all transactions have one order, which can be recorded.
@@ -123,6 +123,11 @@ class Policy:
     lowering: Callable[[Reservations], Lowering] | None = None
     total_order: bool = False
 
+    @property
+    def label(self) -> str:
+        """Its name for people, who must not take a wrong policy for a right one."""
+        return self.name if self.correct else f"{self.name} (WRONG)"
+
 
 NAMES = tuple(sorted(module.name for module in iter_modules(__path__)))
 """Every policy: each module of this package is one."""
@@ -134,3 +139,8 @@ def policy(name: str) -> Policy:
         raise KeyError(name)
     found: Policy = import_module(f"bus.policies.{name}").POLICY
     return found
+
+
+def label(name: str) -> str:
+    """What people read in place of the name of that policy; raises KeyError for an unknown one."""
+    return policy(name).label

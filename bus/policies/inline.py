@@ -81,10 +81,20 @@ from functools import cache
 
 from bus.access import AmoOp, AtomicKind, MemoryFault, Order, ScFailure
 from bus.direct import DirectLoads
-from bus.granule import AMO_INSTRUCTION, LOCK, SUPPORT, VERSION, WRITER, WRITERS, support_ir
+from bus.granule import LOCK, SUPPORT, VERSION, WRITER, WRITERS, support_ir
 from bus.layout import PAGE_EXP, Doorbell, Hart, PageState
 from bus.link import BusLost
-from bus.lowering import AccessEmitter, Value, count, full_fence, page_byte, plain_load, plain_store
+from bus.lowering import (
+    AccessEmitter,
+    Value,
+    count,
+    full_fence,
+    page_byte,
+    plain_amo,
+    plain_load,
+    plain_store,
+    plain_swap,
+)
 from bus.messages import Kind
 from bus.native import host_atomics
 from bus.policies import ArbiterContext, Policy, PortContext, Refused, Reservations
@@ -132,14 +142,11 @@ class InlineLowering:
     ) -> str | None:
         """A host atomic, inside the granule where it is tracked."""
         bits = 8 * size
-        pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
         old = self._either(
             e,
             offset,
             bits,
-            lambda: e.value(
-                f"atomicrmw volatile {AMO_INSTRUCTION[op]} ptr {pointer}, i{bits} {operand} seq_cst, align {size}"
-            ),
+            lambda: plain_amo(e, op, offset, size, operand),
             f"tracked_{op.name.lower()}_{bits}",
             f"({_PLACE}, i64 {offset}, i{bits} {operand})",
         )
@@ -151,12 +158,9 @@ class InlineLowering:
     ) -> str | None:
         """A host compare-and-swap, inside the granule where it is tracked."""
         bits = 8 * size
-        pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
 
         def swap() -> str:
-            pair = e.value(
-                f"cmpxchg volatile ptr {pointer}, i{bits} {expected}, i{bits} {desired} seq_cst seq_cst, align {size}"
-            )
+            pair = plain_swap(e, offset, size, expected, desired)
             return e.value(f"extractvalue {{i{bits}, i1}} {pair}, 0")
 
         old = self._either(
@@ -219,10 +223,7 @@ class InlineLowering:
         fast, slow, done, lost = e.label(), e.label(), e.label(), e.label()
         self._if_untracked(e, byte, fast, slow)
         expected = e.value(f"load i{bits}, ptr {e.slot(fused, bits)}")
-        pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
-        pair = e.value(
-            f"cmpxchg volatile ptr {pointer}, i{bits} {expected}, i{bits} {value} seq_cst seq_cst, align {size}"
-        )
+        pair = plain_swap(e, offset, size, expected, value)
         swapped = e.value(f"extractvalue {{i{bits}, i1}} {pair}, 1")
         e.line(f"br i1 {swapped}, label %{done}, label %{lost}")
         e.begin(lost)
@@ -312,26 +313,19 @@ class InlinePort(DirectLoads):
 
     def __init__(self, context: PortContext) -> None:
         """Attach to the VM's memory; the link must have joined."""
-        segment, geometry = context.segment, context.segment.geometry
+        segment = context.segment
         super().__init__(segment.memory, segment.harts[context.hart].view)
         self._base = segment.memory.base
         self._page_map = segment.page_map
         self._granules = segment.granules
-        self._exp = geometry.granule_exp
+        self._exp = segment.geometry.granule_exp
         self._link = context.link
         self._hart = context.hart
         self._rules = context.reservations
         functions = _functions(replace(context.reservations, seed=0))
         self.support = functions.support
         self._call = functions.by_name
-        self._words = (ctypes.c_uint64 * (RESULT + 2))(
-            segment.harts[context.hart].address(0),
-            segment.address + geometry.page_map_offset,
-            segment.address + geometry.granule_offset,
-            segment.address + geometry.writer_offset,
-            segment.address + geometry.ram_offset,
-            self.support,
-        )
+        self._words = functions.context(segment, context.hart)
         self._at = ctypes.addressof(self._words)
         self._fused: tuple[int, int, int] | None = None
         """Address, size and value of a fused LR whose SC may follow."""

@@ -158,10 +158,9 @@ def run_guest(built: Built, cache: Path, policy: str, tier: str = "auto") -> lis
 
 def run_command(built: Built, cache_home: Path, policy: str) -> float:
     """Seconds that `hartstorm run` takes as a process of its own."""
-    program = "from coordinator.cli import main; main()"
     start = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", program, "run", str(built.elf), "--policy", policy],
+        [sys.executable, "-m", "coordinator", "run", str(built.elf), "--policy", policy],
         env=os.environ | {"XDG_CACHE_HOME": str(cache_home)},
         capture_output=True,
         text=True,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coordinator.commands.exit_codes import ExitCode
+from coordinator.commands.policy_help import POLICY_HELP
 
 if TYPE_CHECKING:
     from coordinator.bench.engine import Figures
@@ -17,7 +18,7 @@ def engine(
     kernels: Annotated[list[str] | None, typer.Argument(help="Kernels to run; default: all ten.")] = None,
     repetitions: Annotated[int, typer.Option(min=2, help="Calls of the kernel in a process.")] = 10,
     rounds: Annotated[int, typer.Option(min=1, help="Processes of each kind, interleaved.")] = 3,
-    policy: Annotated[str, typer.Option(help="Coherence policy.")] = "serial",
+    policy: Annotated[str, typer.Option(help=POLICY_HELP)] = "serial",
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Time ten C kernels as guests, under qemu-riscv64 and natively, in one run."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coordinator.commands.exit_codes import ExitCode, config_errors
+from coordinator.commands.policy_help import POLICY_HELP
 
 if TYPE_CHECKING:
     from coordinator.config import Config, Overrides
@@ -25,7 +26,7 @@ def run(
     ],
     harts: Annotated[int | None, typer.Option(help="Number of harts.")] = None,
     isa: Annotated[str | None, typer.Option(help="ISA string, e.g. rv64imac_zacas.")] = None,
-    policy: Annotated[str | None, typer.Option(help="Coherence policy.")] = None,
+    policy: Annotated[str | None, typer.Option(help=POLICY_HELP)] = None,
     tier: Annotated[str | None, typer.Option(help="auto, interpreter, t1 or t2.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     max_instructions: Annotated[int | None, typer.Option(help="Stop each hart after so many.")] = None,

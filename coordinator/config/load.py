@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from coordinator.config import places
+from coordinator.config.descriptions import descriptions
 from coordinator.config.errors import ConfigError, Problem
 from coordinator.config.model import PROGRAM_KEYS, Run
 from coordinator.paths import shipped_configs
@@ -365,8 +366,7 @@ def _shown(tables: list[str | int]) -> KeyPath:
 
 def _description(path: KeyPath) -> str:
     model = _model_at(path[:-1])
-    field = model.model_fields.get(str(path[-1]))
-    text = (field.description if field else None) or "it has no default"
+    text = descriptions(model).get(str(path[-1]), "it has no default")
     return text[0].lower() + text[1:].rstrip(".")
 
 

@@ -6,7 +6,7 @@ The JSON Schema that editors use is generated from these models, and so is `hart
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -28,6 +28,7 @@ from pydantic_core import CoreSchema
 from bus import policies
 from bus.access import ScFailure
 from coordinator import expression
+from coordinator.config.descriptions import describe
 from coordinator.config.units import format_size, parse_size
 from coordinator.result import Ending
 from coordinator.spec import TierName, order_problem, tier_problem
@@ -45,7 +46,7 @@ class _Table(BaseModel):
         strict=True,
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
+        json_schema_extra=describe,
         validate_default=False,
         regex_engine="python-re",
     )
@@ -104,18 +105,18 @@ def _check_expression(text: str) -> str:
 ExpressionText = Annotated[str, AfterValidator(_check_expression)]
 
 
-def _one_of(names: Sequence[str]) -> tuple[AfterValidator, WithJsonSchema]:
-    """What makes a string field one of `names`."""
+def _one_of(names: Sequence[str], label: Callable[[str], str] = str) -> tuple[AfterValidator, WithJsonSchema]:
+    """What makes a string field one of `names`, each of which errors call by its label."""
 
     def check(name: str) -> str:
         if name not in names:
-            raise ValueError(f"is not allowed{nearest(name, names)}; allowed: {', '.join(names)}")
+            raise ValueError(f"is not allowed{nearest(name, names)}; allowed: {', '.join(map(label, names))}")
         return name
 
     return AfterValidator(check), WithJsonSchema({"type": "string", "enum": list(names)})
 
 
-PolicyName = Annotated[str, *_one_of(policies.NAMES)]
+PolicyName = Annotated[str, *_one_of(policies.NAMES, policies.label)]
 EnvironmentName = Annotated[str, *_one_of(environments.NAMES)]
 
 Word64 = Annotated[int, Field(ge=-(1 << 63), lt=1 << 64)]
@@ -442,7 +443,7 @@ class Vm(_Table):
     memory: Size = 16 << 20
     """Size of guest RAM, a multiple of 4KiB; RAM starts at 0x80000000. Default `16MiB`."""
     policy: PolicyName = "serial"
-    """Coherence policy, by name. Default `serial`."""
+    """Coherence policy, by name; `cas` is WRONG on purpose. Default `serial`."""
     tier: TierName = "auto"
     """How code is run that proves hot: `interpreter` as all code is at first, `t1` native code that is quick to
     compile, `t2` native code that is quick to run, `auto` by t1, then by t2. A traced VM is interpreted whatever

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from coordinator.control.messages import (
     MAX_MEMORY_BYTES,
+    MAX_STEPS,
     BadReply,
     Body,
     Capability,
@@ -45,6 +46,8 @@ from coordinator.control.messages import (
     SetMemory,
     SetOneReg,
     Status,
+    StepHart,
+    Stepped,
     Topic,
     Value,
     VmList,
@@ -233,6 +236,22 @@ class RemoteVm:
     def resume(self) -> None:
         """Go on after a pause."""
         self._do("resume")
+
+    def step(self, hart: int, count: int = 1) -> Stepped:
+        """Let one hart of a paused VM execute exactly `count` instructions; it is paused again afterwards.
+
+        An instruction that traps counts, and its handler is not begun: fewer retire. None do if the hart has ended.
+        Beyond MAX_STEPS it goes in several pieces.
+        """
+        retired = 0
+        while True:
+            piece = min(count, MAX_STEPS)
+            body = StepHart(vm=self.id, hart=hart, count=piece)
+            done = self._client.call("step", body, Stepped)
+            retired += done.retired
+            count -= piece
+            if not count:
+                return Stepped(retired=retired, pc=done.pc)
 
     def stop(self) -> None:
         """End the run."""

@@ -35,6 +35,10 @@ MAX_MEMORY_BYTES = 1 << 20
 """Of one get_memory or set_memory; the client divides larger ones."""
 
 
+MAX_STEPS = 10_000
+"""Of one step, for which the server waits; the client divides larger ones."""
+
+
 def _register_value(value: object) -> int:
     if isinstance(value, bytes) and len(value) <= 256:
         return int.from_bytes(value, "little")
@@ -146,6 +150,19 @@ class WaitFor(OnVm):
     timeout_s: Annotated[float, Field(ge=0, le=86400)]
 
 
+class StepHart(OnHart):
+    """Let one hart of a paused VM execute exactly `count` instructions."""
+
+    count: Annotated[int, Field(strict=True, ge=1, le=MAX_STEPS)] = 1
+
+
+class Stepped(Body):
+    """How many of them retired (one that traps does not), and where the hart then stands."""
+
+    retired: int
+    pc: int
+
+
 class Status(Body):
     """Where a VM is: its state, instructions retired per hart, and the result once it has ended."""
 
@@ -225,6 +242,7 @@ class VmSummary(Body):
     state: MachineState
     harts: int
     policy: str
+    policy_correct: bool
     standing: str
 
 
@@ -255,6 +273,7 @@ VERBS: dict[str, Verb] = {
     "run": Verb(OnVm, Empty, Standing.OPERATOR),
     "pause": Verb(OnVm, Empty, Standing.OPERATOR),
     "resume": Verb(OnVm, Empty, Standing.OPERATOR),
+    "step": Verb(StepHart, Stepped, Standing.OPERATOR),
     "stop": Verb(OnVm, Empty, Standing.OPERATOR),
     "get_stats": Verb(OnVm, Status, Standing.OBSERVER),
     "wait": Verb(WaitFor, Status, Standing.OBSERVER),

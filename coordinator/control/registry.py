@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from coordinator.control.access import Client, Standing
 from coordinator.machine import Machine
 from coordinator.refusal import Refusal
-from coordinator.vcpu import Vcpu, VmClock
+from coordinator.vcpu import Vcpu
 
 
 @dataclass
@@ -32,7 +32,6 @@ class Vm:
 
     machine: Machine
     owner: str
-    clock: VmClock
     id: str = field(default_factory=lambda: f"vm-{secrets.token_hex(8)}")
     topic: bytes = field(default_factory=lambda: secrets.token_bytes(16))
     grants: dict[str, Standing] = field(default_factory=dict)
@@ -59,7 +58,7 @@ class Vm:
             raise Refusal(errno.EINVAL, f"hart {hart}: VM {self.name} has {self.machine.spec.harts}, from 0")
         if hart in self.vcpus:
             raise Refusal(errno.EEXIST, f"the vCPU of hart {hart} exists")
-        vcpu = Vcpu(self.machine, hart, self.clock)
+        vcpu = Vcpu(self.machine, hart)
         vcpu.reset()
         self.vcpus[hart] = vcpu
 

@@ -9,8 +9,6 @@ import ctypes
 import mmap
 from collections.abc import Callable, Iterable
 
-import llvmlite.binding as llvm
-
 from bus.memory import GuestMemory
 from bus.segment import Segment
 from hart.jit.context import Word
@@ -58,6 +56,8 @@ class Engine:
 
     def _start(self) -> None:
         """A new LLVM engine, which holds nothing but the way in."""
+        import llvmlite.binding as llvm
+
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         machine = llvm.Target.from_default_triple().create_target_machine()
@@ -83,6 +83,8 @@ class Engine:
         """Load an object whose function `name` is the region at `entry`; false if memory holds other code now."""
         if self.code_bytes(stretches) != code:
             return False
+        import llvmlite.binding as llvm
+
         self._engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(obj))
         self._engine.finalize_object()
         native = self._engine.get_function_address(name)

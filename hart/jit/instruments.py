@@ -12,7 +12,7 @@ class Instrument(IntFlag):
     """Additions to a region; part of what identifies it."""
 
     NONE = 0
-    LOADS_WATCHED = 1
-    """Loads from WATCHED pages are the interpreter's, as stores are always."""
+    WATCHED = 1
+    """Every access to a WATCHED page is the interpreter's."""
     PROFILED = 2
     """A region counts the instructions that it retires and the cycles that it takes (`hart.jit.context.Word`)."""

@@ -563,7 +563,15 @@ class _Function(FunctionText):
     # The algebra: memory
 
     def _checked(self, address: Value, size: int) -> Value:
-        """Offset of an aligned access that lies in RAM; any other is the interpreter's.
+        """Offset of an access of any kind that compiled code may make; any other is the interpreter's."""
+        offset = self._in_ram(address, size)
+        if self._instruments & Instrument.WATCHED:
+            watched = self.value(f"and i8 {page_byte(self, offset)}, {int(PageState.WATCHED)}")
+            self.unless(self.value(f"icmp ne i8 {watched}, 0"))
+        return offset
+
+    def _in_ram(self, address: Value, size: int) -> Value:
+        """Offset of an aligned access that lies in RAM.
 
         Accesses of a block that share a base register are checked together, at the first of them: where that check
         fails, the interpreter finds out which of them is to blame.
@@ -611,9 +619,6 @@ class _Function(FunctionText):
     def load(self, address: Value, size: int, order: Order = Order.NONE) -> Value:
         """See `Algebra.load`."""
         offset = self._checked(address, size)
-        if self._instruments & Instrument.LOADS_WATCHED:
-            watched = self.value(f"and i8 {page_byte(self, offset)}, {int(PageState.WATCHED)}")
-            self.unless(self.value(f"icmp ne i8 {watched}, 0"))
         return self._widen(self._policy.load(self, offset, size, order), size)
 
     def store(self, address: Value, size: int, value: Value, order: Order = Order.NONE) -> None:

@@ -57,7 +57,8 @@ ONE_ERROR = [
     ("[vm]\nmemory = 5000", "f.toml:5: vm.memory = 5000: 5000B is not a multiple of 4KiB from 4KiB to 1024GiB"),
     (
         '[vm]\npolicy = "seriel"',
-        "f.toml:5: vm.policy = \"seriel\": is not allowed; did you mean 'serial'?; allowed: inline, serial",
+        "f.toml:5: vm.policy = \"seriel\": is not allowed; did you mean 'serial'?; "
+        "allowed: cas (WRONG), inline, serial",
     ),
     (
         "[vm.limits]\ntimeout = 3",
@@ -223,7 +224,7 @@ def test_overrides_reach_every_vm():
 def test_a_bad_override_is_blamed_on_its_option():
     assert errors(MINIMAL, Overrides(harts=0, policy="x")) == [
         "f.toml: --harts = 0: must be at least 1",
-        'f.toml: --policy = "x": is not allowed; allowed: inline, serial',
+        'f.toml: --policy = "x": is not allowed; allowed: cas (WRONG), inline, serial',
     ]
 
 
