@@ -10,7 +10,8 @@ The JSON form is for other programs and keeps its shape: keys are added, never r
              "harts": [HART...], "hot": [HOT...], "checks": [CHECK...]}
     HART    {"hart", "ending", "pc", "x": [32 numbers], "instret", "wall_s", "traps_taken",
              "trap": null or {"cause", "name", "tval", "pc", "instruction"},
-             "atomics": {kind: count}, "sc_failures": {cause: count}}
+             "atomics": {kind: count}, "sc_failures": {cause: count}, "profile": [CODE...]}
+    CODE    {"function", "start", "end", "tier", "instructions", "seconds"}; none unless the run was profiled
     HOT     {"address", "symbol", "by_hart": {hart: {kind: count}}}
     CHECK   {"what", "expected", "seen", "ok", "where"}
 
@@ -96,6 +97,7 @@ def _hart(hart: HartResult) -> dict[str, object]:
         "trap": None if hart.trap is None else asdict(hart.trap),
         "atomics": _counts(hart.atomics),
         "sc_failures": _counts(hart.sc_failures),
+        "profile": [asdict(code) for code in hart.profile],
     }
 
 

@@ -45,8 +45,30 @@ class TrapReport:
 
 
 @dataclass(frozen=True, slots=True)
+class CodeProfile:
+    """What a piece of guest code took on one hart.
+
+    Attributes:
+        function: symbol that covers its start, or the bare address; for no code, what it was, in brackets.
+        start: guest address of its first instruction; 0 for no code.
+        end: guest address after its last.
+        tier: `interpreter`, `t1` or `t2`; `-` for no code.
+        instructions: how many it retired.
+        seconds: how long it ran.
+
+    """
+
+    function: str
+    start: int
+    end: int
+    tier: str
+    instructions: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class HartResult:
-    """One hart at the end of a run; counts since its start. `x` holds x0-x31."""
+    """One hart at the end of a run; counts since its start. `x` holds x0-x31, `profile` is empty unless asked for."""
 
     hart: int
     ending: Ending
@@ -58,6 +80,7 @@ class HartResult:
     traps_taken: int = 0
     atomics: dict[AtomicKind, int] = field(default_factory=dict)
     sc_failures: dict[ScFailure, int] = field(default_factory=dict)
+    profile: tuple[CodeProfile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

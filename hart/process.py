@@ -21,6 +21,7 @@ from bus.native import host_atomics
 from bus.policies import PortContext, Reservations, policy
 from bus.ring import RingWriter
 from bus.segment import Segment
+from hart import profile
 from hart.clint import Clint
 from hart.environments import environment
 from hart.interpreter import (
@@ -35,6 +36,7 @@ from hart.interpreter import (
 )
 from hart.jit.codegen import Tier
 from hart.jit.service import SharedCompiler
+from hart.profile import ProfiledInterpreter, ProfiledTieredInterpreter
 from hart.supervisor_view import SupervisorView
 from hart.tiers import TieredInterpreter
 from hart.trace import TracedInterpreter
@@ -59,6 +61,7 @@ class HartSpec:
         policy: name of the coherence policy, with `reservations`.
         environment: name of the guest environment, with the image's `symbols` that it asked for.
         max_instructions: end after so many, or None.
+        profile: store a profile in `directory` at the end (`profile_path`); not while tracing.
         trace: file to write this hart's trace to, or None; tracing is the interpreter's.
         extension_set: which set of the compile service's that is, where `tiers` are used.
         tiers: tiers of native code to use, lowest first; empty for the interpreter alone.
@@ -77,10 +80,16 @@ class HartSpec:
     environment: str
     symbols: dict[str, int]
     max_instructions: int | None = None
+    profile: bool = False
     trace: str | None = None
     extension_set: int = 0
     tiers: tuple[Tier, ...] = ()
     cache: str = ""
+
+
+def profile_path(directory: str, hart: int) -> Path:
+    """Where a hart's profile is at its end."""
+    return Path(directory) / f"profile-{hart}"
 
 
 class _Stopped(Exception):
@@ -111,11 +120,11 @@ class HartRunner:
         elif spec.tiers:
             compiler = SharedCompiler(segment, spec.directory, spec.cache, spec.extension_set)
             stack.callback(compiler.close)
-            self.machine = TieredInterpreter(
-                spec.hart, spec.extensions, port, segment, clint, compiler, spec.tiers
-            )
+            kind = ProfiledTieredInterpreter if spec.profile else TieredInterpreter
+            self.machine = kind(spec.hart, spec.extensions, port, segment, clint, compiler, spec.tiers)
         else:
-            self.machine = Interpreter(spec.hart, spec.extensions, port, self._page, clint)
+            plain = ProfiledInterpreter if spec.profile else Interpreter
+            self.machine = plain(spec.hart, spec.extensions, port, self._page, clint)
         self._clint = clint
         self._console: RingWriter | None = None
         if segment.geometry.ring_bytes:
@@ -153,6 +162,8 @@ class HartRunner:
             ending = self._when_stopped()
         self._save()
         page[Hart.WALL_NS] = time.monotonic_ns() - start
+        if isinstance(self.machine, ProfiledInterpreter):
+            profile.write(profile_path(self._spec.directory, self._spec.hart), self.machine.profile())
         page[Hart.ENDING] = ending
         page[Hart.STATUS] = HartStatus.ENDED
         return ending

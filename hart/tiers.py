@@ -62,6 +62,10 @@ class TieredInterpreter(Interpreter):
 
     """
 
+    _engine_type: type[Engine] = Engine
+    _always = Instrument.NONE
+    """What all native code of such a machine has."""
+
     def __init__(
         self,
         hart: int,
@@ -75,7 +79,7 @@ class TieredInterpreter(Interpreter):
     ) -> None:
         """`warm` are the tiers to use, in the order in which a region gets them; the first after so many jumps."""
         super().__init__(hart, extensions, port, segment.harts[hart], clint)
-        self.engine = Engine(segment, hart, port.support)
+        self.engine = self._engine_type(segment, hart, port.support)
         self.slice = FIRST_SLICE
         self._context = self.engine.context
         self._use_registers(self._context[Word.X : Word.X + 32])
@@ -89,7 +93,7 @@ class TieredInterpreter(Interpreter):
         self._compiler = compiler
         self._warm = warm
         self._warm_after = warm_after
-        self._instruments = Instrument.NONE
+        self._instruments = self._always
         self._reserved = range(0)
         """Where an LR that T0 has executed may be fused with its SC: native code knows nothing of it."""
         self.native_instructions = 0
@@ -182,15 +186,19 @@ class TieredInterpreter(Interpreter):
 
     def _load_arrivals(self) -> None:
         for region in self._compiler.arrivals():
-            if not region.object or region.tier <= self._loaded.get(region.entry, 0):
-                continue
-            if region.instruments != self._instruments:
-                continue  # asked for by another hart, or before that changed
-            if self.engine.add(region.entry, region.name, region.stretches, region.code, region.object):
-                self._loaded[region.entry] = region.tier
-                self._decoded[region.entry] = _STOP
-            else:
-                self._forget(region.entry)
+            if (
+                region.instruments == self._instruments
+            ):  # else another hart's, or asked for before that changed
+                self._load(region)
+
+    def _load(self, region: CompiledRegion) -> None:
+        if not region.object or region.tier <= self._loaded.get(region.entry, 0):
+            return
+        if self.engine.add(region.entry, region.name, region.stretches, region.code, region.object):
+            self._loaded[region.entry] = region.tier
+            self._decoded[region.entry] = _STOP
+        else:
+            self._forget(region.entry)
 
     def _forget(self, entry: int) -> None:
         """The code at `entry` has changed: start anew with it."""

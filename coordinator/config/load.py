@@ -62,6 +62,7 @@ class Overrides:
     max_instructions: int | None = None
     timeout: float | None = None
     trace: str | None = None
+    profile: bool | None = None
 
     def apply(self, vm: Table) -> None:
         """Put what is given into a VM's table."""
@@ -95,6 +96,7 @@ _OPTION_PATHS: dict[str, tuple[str, ...]] = {
     "max_instructions": ("limits", "max_instructions"),
     "timeout": ("limits", "timeout_s"),
     "trace": ("record", "trace"),
+    "profile": ("record", "profile"),
 }
 assert set(_OPTION_PATHS) == {f.name for f in fields(Overrides)}
 

@@ -20,12 +20,17 @@ define i64 @enter(ptr %c, i64 %fuel, ptr %f) {
 }
 """
 
+NORESERVE = getattr(mmap, "MAPNORESERVE", 0)
+"""Memory of which untouched pages cost nothing."""
 USELESS_OBJECTS = 1000
 """How many objects may stay loaded without use; some 10 KiB each."""
 
 
 class Engine:
     """Native code of a hart. `enter(address, fuel)` runs the region that was loaded there."""
+
+    entry_ir = _ENTER
+    """The way from the host's calling convention into a region's."""
 
     def __init__(self, segment: Segment, hart: int, support: int = 0) -> None:
         """No region yet."""
@@ -34,7 +39,7 @@ class Engine:
         self._base = geometry.ram_base
         # Untouched pages of the table cost nothing: it may be four times RAM.
         self._table_map = mmap.mmap(
-            -1, geometry.ram_bytes * 4, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
+            -1, geometry.ram_bytes * 4, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NORESERVE
         )
         self._table = memoryview(self._table_map).cast("Q")
         self._words = (ctypes.c_uint64 * Word.COUNT)()
@@ -61,7 +66,7 @@ class Engine:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         machine = llvm.Target.from_default_triple().create_target_machine()
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(_ENTER), machine)
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(self.entry_ir), machine)
         self._engine.finalize_object()
         self._enter: Callable[[int, int, int], int] = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 4)(
             self._engine.get_function_address("enter")
@@ -119,6 +124,3 @@ class Engine:
         for entry in entries:
             del self._regions[entry], self.entries[entry]
             self._table[(entry - self._base) >> 1] = 0
-
-
-_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0)

@@ -5,7 +5,12 @@ Owns the names. Code without them pays nothing for them.
 
 from __future__ import annotations
 
+import platform
 from enum import IntFlag
+
+CYCLES = "@llvm.readsteadycounter" if platform.machine() in ("aarch64", "arm64") else "@llvm.readcyclecounter"
+"""LLVM's name of a clock that any process may read in a few nanoseconds; AArch64's cycle counter is the kernel's."""
+CYCLES_DECLARATION = f"declare i64 {CYCLES}()"
 
 
 class Instrument(IntFlag):

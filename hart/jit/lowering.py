@@ -25,8 +25,8 @@ from bus.lowering import Lowering, Value, page_byte
 from hart.isa.instruction import Instruction
 from hart.isa.integers import IntegerArithmetic
 from hart.jit.accesses import AccessGroup, Extent, access_groups
-from hart.jit.context import Reason, Word
-from hart.jit.instruments import Instrument
+from hart.jit.context import COUNT_WORDS, Reason, Word
+from hart.jit.instruments import CYCLES, CYCLES_DECLARATION, Instrument
 from hart.jit.region import Block, Region, fused_pairs, is_return
 
 _MASK = (1 << 64) - 1
@@ -164,6 +164,7 @@ class _Function(FunctionText):
         head[at:at] = [f"  {name} = alloca i{bits}" for name, bits in self._slots.items()]
         module = (
             _DECLARATIONS,
+            CYCLES_DECLARATION,
             *head,
             *self._lines,
             *self._cold,
@@ -187,6 +188,7 @@ class _Function(FunctionText):
             "  %pc = load i64, ptr %pcv",
             "  %left.b = load i64, ptr %fuelv",
             f"  %left = add i64 %left.b, {self._reach}",
+            *self._counted("l"),
             f"  %t.off = sub i64 %pc, {base}",
             f"  %t.in = icmp ult i64 %t.off, {size}",
             "  br i1 %t.in, label %look, label %out",
@@ -207,6 +209,7 @@ class _Function(FunctionText):
             "  br label %return",
             "return:",
             *self._spill(".r"),
+            *self._counted("r"),
             "  br label %out",
             "out:",
             "  %o.pc = load i64, ptr %pcv",
@@ -224,6 +227,33 @@ class _Function(FunctionText):
             '!0 = !{!"branch_weights", i32 2000, i32 1}',
             "!1 = !{}",
             '!2 = !{!"branch_weights", i32 1, i32 2000}',
+        ]
+
+    def _counted(self, prefix: str) -> list[str]:
+        """Add what the region retired and the cycles since control came to it to its counts."""
+        if not self._instruments & Instrument.PROFILED:
+            return []
+        place = (self._region.entry - self._geometry.ram_base >> 1) * COUNT_WORDS + (2 if self._ssa else 0)
+        p = f"%{prefix}"
+        return [
+            f"  {p}.spare = load i64, ptr %fuelv",
+            f"  {p}.left = add i64 {p}.spare, {self._reach}",
+            f"  {p}.retired = sub i64 %fuel, {p}.left",
+            f"  {p}.counts.p = getelementptr i64, ptr %c, i64 {int(Word.COUNTS)}",
+            f"  {p}.counts = load ptr, ptr {p}.counts.p",
+            f"  {p}.count.p = getelementptr i64, ptr {p}.counts, i64 {place}",
+            f"  {p}.count = load i64, ptr {p}.count.p",
+            f"  {p}.count.n = add i64 {p}.count, {p}.retired",
+            f"  store i64 {p}.count.n, ptr {p}.count.p",
+            f"  {p}.now = call i64 {CYCLES}()",
+            f"  {p}.since.p = getelementptr i64, ptr %c, i64 {int(Word.SINCE)}",
+            f"  {p}.since = load i64, ptr {p}.since.p",
+            f"  store i64 {p}.now, ptr {p}.since.p",
+            f"  {p}.taken = sub i64 {p}.now, {p}.since",
+            f"  {p}.cycles.p = getelementptr i64, ptr {p}.counts, i64 {place + 1}",
+            f"  {p}.cycles = load i64, ptr {p}.cycles.p",
+            f"  {p}.cycles.n = add i64 {p}.cycles, {p}.taken",
+            f"  store i64 {p}.cycles.n, ptr {p}.cycles.p",
         ]
 
     def _spill(self, suffix: str = "") -> list[str]:
