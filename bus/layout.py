@@ -156,6 +156,12 @@ class Hart(IntEnum):
     """What it read, two words."""
     HIT_WRITTEN = 116
     """What it wrote, two words."""
+    BELL_NS = 118
+    """Host CLOCK_MONOTONIC when the hart last took its doorbell."""
+    BELL_PROCESSOR_NS = 119
+    """Processor time that it used from its look before, which found no bell, to the one that did; where TIMED."""
+    TIMED = 120
+    """Written by the coordinator: 1 to have that measured."""
     RESERVATION_VALUE = 102
     """Under `cas`: the value that the LR read, zero-extended."""
     MVENDORID = 400

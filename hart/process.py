@@ -171,8 +171,12 @@ class HartRunner:
     def _loop(self) -> None:
         machine = self.machine
         bell = self._page.view
-        beat = 0
+        beat = looked = 0
         while True:
+            if bell[Hart.TIMED]:
+                before, looked = looked, time.thread_time_ns()
+                if bell[Hart.DOORBELL]:
+                    bell[Hart.BELL_PROCESSOR_NS] = time.thread_time_ns() - before
             if bell[Hart.DOORBELL]:
                 self._answer_bell()
             machine.take_interrupt()
@@ -220,6 +224,7 @@ class HartRunner:
     def _answer_bell(self) -> bool:
         """Do what the doorbell asks for; true if the hart was paused."""
         bits = self._exchange(self._bell, 0)
+        self._page[Hart.BELL_NS] = time.monotonic_ns()
         if bits & Doorbell.QUIESCE:
             self._link.post(Kind.QUIESCENT, self._header[Header.QUIESCE_EPOCH])
         if bits & Doorbell.STOP:

@@ -7,10 +7,12 @@ hands back.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
 from bus.access import Order
+from bus.layout import Hart
 from bus.port import MemoryPort
 from bus.segment import Segment
 from hart.clint import Clint
@@ -90,6 +92,8 @@ class TieredInterpreter(Interpreter):
         """Best tier loaded, by entry."""
         self._counts: dict[int, int] = {}
         self._samples: dict[int, int] = {}
+        self._arrived: deque[CompiledRegion] = deque()
+        """Regions that are not loaded yet."""
         self._compiler = compiler
         self._warm = warm
         self._warm_after = warm_after
@@ -103,6 +107,8 @@ class TieredInterpreter(Interpreter):
         end = self.instret + count
         traps = self.traps
         self._load_arrivals()
+        if self._arrived:  # the doorbell rings
+            end = min(end, self.instret + INTERPRETED_SLICE)
         context, enter, entries = self._context, self.engine.enter, self._entries
         start = now = time.monotonic_ns()
         while (left := end - self.instret) > 0 and now - start < SLICE_NS and self.traps == traps:
@@ -185,11 +191,12 @@ class TieredInterpreter(Interpreter):
                     self._request(pc, self._warm[1])
 
     def _load_arrivals(self) -> None:
-        for region in self._compiler.arrivals():
-            if (
-                region.instruments == self._instruments
-            ):  # else another hart's, or asked for before that changed
-                self._load(region)
+        """Load what has come. Loading may take a millisecond each: when the doorbell rings, the rest comes later."""
+        # A region with other instruments is another hart's, or was asked for before they changed.
+        arrivals = self._compiler.arrivals()
+        self._arrived.extend(region for region in arrivals if region.instruments == self._instruments)
+        while self._arrived and not self._page[Hart.DOORBELL]:
+            self._load(self._arrived.popleft())
 
     def _load(self, region: CompiledRegion) -> None:
         if not region.object or region.tier <= self._loaded.get(region.entry, 0):
@@ -227,6 +234,7 @@ class TieredInterpreter(Interpreter):
             return
         self._instruments = instruments
         self.engine.forget_all()
+        self._arrived.clear()
         for known in (self._asked, self._loaded, self._counts, self._samples):
             known.clear()
         self._decoded.clear()
