@@ -5,6 +5,8 @@ Owns what the ports of several policies do alike. Writes nothing to RAM.
 
 from __future__ import annotations
 
+import os
+
 from bus.access import AtomicKind, Order
 from bus.layout import Hart
 from bus.memory import GuestMemory
@@ -32,6 +34,10 @@ class DirectLoads:
         self._fence()
         return value
 
+    def spin(self, address: int, again: bool) -> None:
+        """Let another hart have the host's processor."""
+        os.sched_yield()
+
     def fetch(self, address: int, size: int) -> int:
         """Read code."""
         return self._memory.load(address, size)
@@ -39,3 +45,7 @@ class DirectLoads:
     def fence(self, predecessor: int, successor: int) -> None:
         """A full host fence: stronger than any FENCE asks for."""
         self._fence()
+
+    def answer_recalls(self, instret: int) -> int:
+        """Nothing can be recalled."""
+        return 0

@@ -2,7 +2,7 @@
 
 Owns offsets and meanings. Never opens a segment. All words are unsigned 64-bit, aligned, native byte order.
 
-    header | hart pages | page map | granule table | writer table | guest RAM | rings
+    header | hart pages | page map | granule table | writer table | guest RAM | rings | ownership table
 
 Every area starts on a 4 KiB boundary.
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag, unique
 
 from bus.access import AtomicKind, ScFailure
+from bus.traffic import Traffic
 
 MAGIC = 0x6D726F7473747268  # "hrtstorm"
 VERSION = 1
@@ -51,20 +52,22 @@ class Header(IntEnum):
     """Added to mtime (written through the CLINT), modulo 2**64."""
     QUIESCE_EPOCH = 12
     """Written by the bus: number of the latest quiescence it asked for; see `bus.quiescence`."""
+    OWNED = 13
+    """1 if there is an ownership table."""
     CODE_GENERATION = 14
     """Written by the compile service: how many regions it has made ready."""
     REGIONS_COMPILED = 15
     """Written by the compile service: regions compiled for this VM."""
     REGIONS_CACHED = 16
     """Written by the compile service: regions found in the cache."""
+    TIMER_FREQUENCY_HZ = 17
+    """Ticks of mtime per second; written once, before a hart starts."""
     WATCH_GENERATION = 24
     """Written by the coordinator: goes up when watchpoints change, while no hart runs."""
     WATCHPOINTS = 25
     """How many there are."""
-    WATCHPOINT = 64
+    WATCHPOINT = 32
     """Address, bytes and `hart.watch.Access` of each."""
-    TIMER_FREQUENCY_HZ = 40
-    """Ticks of mtime per second; written once, before a hart starts."""
 
 
 @unique
@@ -146,24 +149,37 @@ class Hart(IntEnum):
     """Written by the coordinator: how many instructions the paused hart shall execute; 0 calls a step off."""
     STEPPED = 101
     """How many steps the hart has done; it stands, registers in the page, once this has gone up."""
-    HIT = 110
+    HIT = 102
     """A `hart.watch.Access`: the hart stands behind an access that a watchpoint is for. The coordinator writes 0 and
     rings to let it go on."""
-    HIT_PC = 111
-    HIT_ADDRESS = 112
-    HIT_SIZE = 113
-    HIT_READ = 114
+    HIT_PC = 103
+    HIT_ADDRESS = 104
+    HIT_SIZE = 105
+    HIT_READ = 106
     """What it read, two words."""
-    HIT_WRITTEN = 116
+    HIT_WRITTEN = 108
     """What it wrote, two words."""
+    RESERVATION_VALUE = 110
+    """Under `cas`: the value that the LR read, zero-extended."""
+    PARKED = 111
+    """1 + the granule on whose word the hart sleeps or is about to, or 0; see `bus.parking`."""
+    SPUN_ON = 112
+    """Under `inline`: 1 + the granule that the hart spins on, or 0, and in the next word what its word was."""
+    SPUN_SEEN = 113
+    COHERENCE = 160
+    """Under `directory`, written by the bus: counts by Traffic."""
+    RECALLS = 176
+    """Under `directory`, written by the bus: how many recalls the hart has been sent."""
+    RECALLS_DONE = 177
+    """Under `directory`, written by the bus: every recall up to this number has been done."""
+    ANSWERED = 178
+    """Written by the bus: id of the last request that it answered without a value; see `bus.server`."""
     BELL_NS = 118
     """Host CLOCK_MONOTONIC when the hart last took its doorbell."""
     BELL_PROCESSOR_NS = 119
     """Processor time that it used from its look before, which found no bell, to the one that did; where TIMED."""
     TIMED = 120
     """Written by the coordinator: 1 to have that measured."""
-    RESERVATION_VALUE = 102
-    """Under `cas`: the value that the LR read, zero-extended."""
     MVENDORID = 400
     """What the CSR of that name reads; written by the coordinator, as the next two, before the hart starts."""
     MARCHID = 401
@@ -174,6 +190,7 @@ class Hart(IntEnum):
 
 
 assert Header.WATCHPOINT + 3 * MAX_WATCHPOINTS <= PAGE // WORD
+assert Hart.COHERENCE + len(Traffic) <= Hart.RECALLS
 assert Hart.ATOMICS + len(AtomicKind) <= Hart.SC_FAILURES
 assert Hart.SC_FAILURES + len(ScFailure) <= Hart.NUMBER
 assert Hart.END * WORD == PAGE
@@ -221,6 +238,8 @@ class Doorbell(IntFlag):
     """Acknowledge QUIESCE_EPOCH to the bus."""
     INTERRUPT = 8
     """MSIP, MTIMECMP or the time changed."""
+    RECALL = 16
+    """Under `directory`: other harts want granules of this one."""
 
 
 class TransactionPhase(IntEnum):
@@ -258,6 +277,16 @@ class GranuleState(IntEnum):
     """Only the bus writes it."""
 
 
+class Ownership(IntEnum):
+    """What a hart may do with a granule under `directory`: a byte of the ownership table, the I, S, M of MSI."""
+
+    NONE = 0
+    SHARED = 1
+    """Load; nobody else may do more."""
+    MODIFIED = 2
+    """Load and store; nobody else may do either."""
+
+
 @dataclass(frozen=True, slots=True)
 class Geometry:
     """Sizes that fix a segment's layout.
@@ -268,6 +297,7 @@ class Geometry:
         ram_base: guest physical address of RAM, a multiple of 4096.
         granule_exp: log2 of the granule size, 3 to 12.
         ring_bytes: event ring bytes per hart, a multiple of 4096; 0 for none.
+        owned: whether there is an ownership table: a byte per hart and granule.
 
     Raises:
         ValueError: a value out of range; names it.
@@ -279,6 +309,7 @@ class Geometry:
     ram_base: int = RAM_BASE
     granule_exp: int = 6
     ring_bytes: int = 0
+    owned: bool = False
 
     def __post_init__(self) -> None:
         if self.harts < 1:
@@ -322,9 +353,19 @@ class Geometry:
         return self.ram_offset + self.ram_bytes
 
     @property
+    def ownership_offset(self) -> int:
+        """Byte offset of hart 0's part of the ownership table."""
+        return self.ring_offset + self.harts * self.ring_bytes
+
+    @property
+    def ownership_bytes(self) -> int:
+        """Size of each hart's part: a byte per granule of RAM; 0 if there is no such table."""
+        return _round_up(self.ram_bytes >> self.granule_exp) if self.owned else 0
+
+    @property
     def total_bytes(self) -> int:
         """Size of the segment."""
-        return self.ring_offset + self.harts * self.ring_bytes
+        return self.ownership_offset + self.harts * self.ownership_bytes
 
 
 def _round_up(size: int) -> int:

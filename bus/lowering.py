@@ -5,23 +5,29 @@ lowering; the lowering emits LLVM IR text for it, or leaves the access to the in
 
 What an emitter offers besides emitting lines:
 
-- `%support`: table of the policy's own functions, as its port gives it (`MemoryPort.support`).
+- `%support`: what the policy's port gives (`MemoryPort.support`), a table of its own functions for example.
 - `%ram`, `%page_map`, `%granules`, `%lasts`, `%page`: host pointers to guest RAM, the page map, the granule and the
   writer table, the hart's page; RAM offsets are values of type i64.
 - metadata `!0` and `!2`: branch weights for a condition that is likely, or unlikely, true.
-- bounds and alignment have been checked: an offset names `size` bytes of RAM and is a multiple of `size`.
+- bounds and alignment have been checked: an offset names `size` bytes of RAM and is a multiple of `size`. Where the
+  guest may make misaligned plain accesses and the host is TSO, those without order may also name bytes that are not
+  aligned; a store's lie in one page then.
 - every line is placed at the access's point in program order.
 
 Order
 =====
-Accesses are `volatile atomic`. LLVM neither drops, repeats nor reorders volatile operations among each other (LangRef,
+Accesses are `volatile`. LLVM neither drops, repeats nor reorders volatile operations among each other (LangRef,
 "Volatile Memory Accesses"), nor moves them across fences and atomic read-modify-writes; its code generator chains
-them likewise (`MachineInstr::hasOrderedMemoryRef`). `atomic` forbids tearing; aligned ones of up to 8 bytes are one
-host instruction. So host accesses are issued in guest program order, and only the host can reorder them.
+them likewise (`MachineInstr::hasOrderedMemoryRef`). So host accesses are issued in guest program order, and only the
+host can reorder them. `atomic` forbids tearing. Plain accesses on x86-64 do without: a volatile access of up to 8 bytes
+is one instruction there (LangRef: platforms may rely on that for natively supported widths; clang compiles C's
+`volatile` that way), which reads or writes aligned bytes at once, and a volatile access that races has no undefined
+result. They are the stronger thing in effect, monotonic or better, but may be part of the instruction that uses the
+value (`movsxd`, `add` from memory), and need not be aligned, which `atomic` ones must be.
 
   | guest                       | LLVM                                    | x86-64           | AArch64                 |
   |-----------------------------|-----------------------------------------|------------------|-------------------------|
-  | load, store                 | volatile monotonic (AArch64: acq/rel)   | mov              | ldapr or ldar, stlr     |
+  | load, store                 | volatile (AArch64: atomic acq/rel too)  | mov              | ldapr or ldar, stlr     |
   | load.aq / store.rl (RCsc)   | volatile seq_cst                        | mov / xchg       | ldar / stlr             |
   | AMO, AMOCAS without aq      | volatile seq_cst read-modify-write      | lock-prefixed    | LSE al forms            |
   | AMO, AMOCAS with aq         | the same; AArch64: then fence seq_cst   | lock-prefixed    | LSE al forms; dmb ish   |
@@ -49,8 +55,6 @@ from bus.access import AmoOp, AtomicKind, Order, ScFailure
 from bus.layout import Hart
 
 TSO_HOST = platform.machine() in ("x86_64", "AMD64")
-PLAIN_LOAD = "monotonic" if TSO_HOST else "acquire"
-PLAIN_STORE = "monotonic" if TSO_HOST else "release"
 
 AMO_INSTRUCTION = {
     AmoOp.SWAP: "xchg",
@@ -75,6 +79,9 @@ class AccessEmitter(Protocol):
     def value(self, text: str) -> str:
         """Emit `%n = text` and return `%n`."""
 
+    def pointer(self, offset: Value) -> str:
+        """Host pointer to RAM at an offset that was given."""
+
     def line(self, text: str) -> None:
         """Emit an instruction without result."""
 
@@ -92,6 +99,9 @@ class AccessEmitter(Protocol):
 
     def slot(self, name: str, bits: int) -> str:
         """Pointer to a variable of the function that holds an integer of `bits`."""
+
+    def include(self, text: str) -> None:
+        """Have module text once beside the function: internal functions that it calls, which LLVM then can inline."""
 
 
 class Lowering(Protocol):
@@ -124,6 +134,10 @@ class Lowering(Protocol):
     ) -> str | None:
         """An i1: whether it failed. `fused` names the pair if only that LR leads here."""
 
+    def spin(self, e: AccessEmitter, offset: Value) -> str | None:
+        """The hart has spun for a while on what is at `offset`: wait in its place. An i1: whether it shall leave native
+        code for `MemoryPort.spin`; None if it always shall."""
+
 
 def full_fence(e: AccessEmitter) -> None:
     """Order everything before against everything after."""
@@ -155,15 +169,20 @@ def plain_load(e: AccessEmitter, offset: Value, size: int, order: Order) -> str:
     """A load of RAM that no policy takes part in."""
     if order & Order.RL:
         full_fence(e)  # a release orders earlier stores before this load; TSO alone does not
-    pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
-    ordering = "seq_cst" if order else PLAIN_LOAD
+    pointer = e.pointer(offset)
+    if TSO_HOST and not order:
+        return e.value(f"load volatile i{8 * size}, ptr {pointer}, align 1")
+    ordering = "seq_cst" if order else "acquire"
     return e.value(f"load atomic volatile i{8 * size}, ptr {pointer} {ordering}, align {size}")
 
 
 def plain_store(e: AccessEmitter, offset: Value, size: int, value: str, order: Order) -> None:
     """A store to RAM that no policy takes part in."""
-    pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
-    ordering = "seq_cst" if order else PLAIN_STORE
+    pointer = e.pointer(offset)
+    if TSO_HOST and not order:
+        e.line(f"store volatile i{8 * size} {value}, ptr {pointer}, align 1")
+        return
+    ordering = "seq_cst" if order else "release"
     e.line(f"store atomic volatile i{8 * size} {value}, ptr {pointer} {ordering}, align {size}")
 
 
@@ -188,4 +207,4 @@ def page_byte(e: AccessEmitter, offset: Value) -> str:
     """The page-map byte for an offset, i8."""
     page = offset >> 12 if isinstance(offset, int) else e.value(f"lshr i64 {offset}, 12")
     pointer = e.value(f"getelementptr i8, ptr %page_map, i64 {page}")
-    return e.value(f"load atomic volatile i8, ptr {pointer} monotonic, align 1")
+    return e.value(f"load volatile i8, ptr {pointer}, align 1")

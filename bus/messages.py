@@ -40,6 +40,8 @@ class Kind(IntEnum):
     PING = 14
     EXTERNAL_WRITE = 15
     TRACK = 16
+    OBTAIN = 17
+    GIVE_UP = 18
     WATCH = 19
 
 
@@ -133,6 +135,21 @@ CATALOGUE: dict[int, Message] = {
             Sender.HART,
             (),
             "under `inline`: answered when the page of that address is tracked, and not frozen",
+        ),
+        Message(
+            Kind.OBTAIN,
+            ("address", "claim"),
+            Sender.HART,
+            (),
+            "under `directory`: answered when the hart owns the granule of that address as the Claim asks, or, for an "
+            "SC, has lost it",
+        ),
+        Message(
+            Kind.GIVE_UP,
+            ("recalls",),
+            Sender.HART,
+            (),
+            "under `directory`: the hart gives up what it was asked for by its first so many recalls",
         ),
         Message(
             Kind.WATCH,

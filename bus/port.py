@@ -19,7 +19,7 @@ class MemoryPort(Protocol):
     where the access does not allow one (all but plain `load` and `store`).
 
     Attributes:
-        support: host address of a table of functions for compiled code of the policy, or 0.
+        support: host address of what compiled code of the policy needs, a table of functions for example, or 0.
 
     """
 
@@ -61,8 +61,20 @@ class MemoryPort(Protocol):
         Returns at once without a valid reservation. May return early for any reason.
         """
 
+    def spin(self, address: int, again: bool) -> None:
+        """The hart repeats a loop that does nothing until other harts have written at `address`: let them run.
+
+        `again`: it has done nothing else since the last call.
+        """
+
     def forget_fused(self) -> None:
         """Native code is about to run: accesses that the port does not see."""
 
     def end_reservation(self, trap: bool) -> None:
         """The hart took a trap (`trap`) or asks otherwise to drop its reservation, as the configuration says."""
+
+    def answer_recalls(self, instret: int) -> int:
+        """Called at a safepoint after the doorbell rang RECALL, with the instructions retired so far.
+
+        Returns 0, or after how many more instructions it wants to be called again.
+        """

@@ -5,10 +5,13 @@ Reads the segment; changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from bus.access import AtomicKind, MemoryFault, ScFailure
 from bus.layout import Hart, HartEnding
 from bus.segment import Segment
-from coordinator.result import CodeProfile, Ending, HartResult, HotAddress, TrapReport
+from bus.traffic import TRAFFIC, Traffic
+from coordinator.result import BusyGranule, CodeProfile, Ending, HartResult, HotAddress, TrapReport
 from hart.causes import cause_name
 from hart.image import Image
 from hart.isa.decoder import Decoder
@@ -48,6 +51,7 @@ def hart_result(
         atomics={k: page[Hart.ATOMICS + k] for k in AtomicKind if page[Hart.ATOMICS + k]},
         sc_failures={f: page[Hart.SC_FAILURES + f] for f in ScFailure if page[Hart.SC_FAILURES + f]},
         profile=tuple(_code_profile(time, image) for time in times),
+        traffic={t: page[Hart.COHERENCE + t] for t in Traffic if page[Hart.COHERENCE + t]},
     )
 
 
@@ -77,7 +81,29 @@ def _trap(segment: Segment, hart: int, image: Image, extensions: frozenset[str])
 
 def hot_addresses(rows: list[list[int]], image: Image) -> tuple[HotAddress, ...]:
     """The bus's table of hot addresses (see `Kind.STATISTICS`), with names."""
-    by_address: dict[int, dict[int, dict[AtomicKind, int]]] = {}
+    found = _by_address(row for row in rows if row[2] < TRAFFIC)
+    return tuple(
+        HotAddress(
+            a, image.symbolize(a), {h: {AtomicKind(k): n for k, n in c.items()} for h, c in by.items()}
+        )
+        for a, by in found.items()
+    )
+
+
+def busy_granules(rows: list[list[int]], image: Image) -> tuple[BusyGranule, ...]:
+    """Likewise of granules that changed hands."""
+    found = _by_address(row for row in rows if row[2] >= TRAFFIC)
+    return tuple(
+        BusyGranule(
+            a, image.symbolize(a), {h: {Traffic(k - TRAFFIC): n for k, n in c.items()} for h, c in by.items()}
+        )
+        for a, by in found.items()
+    )
+
+
+def _by_address(rows: Iterable[list[int]]) -> dict[int, dict[int, dict[int, int]]]:
+    """Counts by address, hart and kind."""
+    found: dict[int, dict[int, dict[int, int]]] = {}
     for address, hart, kind, count in rows:
-        by_address.setdefault(address, {}).setdefault(hart, {})[AtomicKind(kind)] = count
-    return tuple(HotAddress(a, image.symbolize(a), by_hart) for a, by_hart in by_address.items())
+        found.setdefault(address, {}).setdefault(hart, {})[kind] = count
+    return found

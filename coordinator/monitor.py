@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bus.doorbell import Ringer
+from bus.handover import Handover
 from bus.layout import Doorbell, Hart, HartEnding, HartStatus, Header
 from bus.link import BusError, BusLink, BusLost
 from bus.messages import Kind
@@ -26,7 +27,7 @@ from bus.ring import RingReader
 from bus.segment import Segment
 from bus.server import BusSpec
 from bus.server import run as run_bus
-from coordinator.account import hart_ending, hart_result, hot_addresses
+from coordinator.account import busy_granules, hart_ending, hart_result, hot_addresses
 from coordinator.launch import LaunchError, Process, launch, wait
 from coordinator.result import Ending, VmResult
 from coordinator.spec import TierName, VmSpec
@@ -70,6 +71,7 @@ class Monitor:
         directory: Path,
         extensions: Sequence[frozenset[str]],
         image: Image,
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
         """Start every process.
 
@@ -79,6 +81,7 @@ class Monitor:
             directory: its own, for sockets.
             extensions: what each hart's decoder knows.
             image: its program.
+            ended: called when the run is over, from the thread that watches it.
 
         Raises:
             LaunchError: the fork server was killed meanwhile.
@@ -88,6 +91,7 @@ class Monitor:
         self._segment = segment
         self._directory = str(directory)
         self._image = image
+        self._ended = ended
         self._extensions = extensions
         self._extension_sets = tuple(dict.fromkeys(extensions))
         self.finished = threading.Event()
@@ -108,6 +112,7 @@ class Monitor:
             policy=spec.policy,
             reservations=_reservations(spec),
             order_log=spec.record_order,
+            handover=Handover(spec.hold_instructions, spec.handover_order, spec.seed),
         )
         self._untold: set[int] = set()
         """Harts that have ended and of which the bus has not been told."""
@@ -231,6 +236,7 @@ class Monitor:
                 trace=_trace_file(spec, hart),
                 tiers=self._tiers,
                 cache=self._cache,
+                handover=self._bus_spec.handover,
             )
 
     # The thread
@@ -249,6 +255,7 @@ class Monitor:
             self._own_link.close()
             self.result = self._account(rows)
             self.finished.set()
+            self._ended()
 
     def _watch_until_end(self) -> None:
         spec = self._spec
@@ -404,8 +411,10 @@ class Monitor:
                 for i in self._harts
             ),
             hot=hot_addresses(rows, self._image),
+            granules=busy_granules(rows, self._image),
             console=bytes(self._console),
             wall_s=time.monotonic() - self._start,
+            transactions=self._segment.header[Header.BUS_TRANSACTIONS],
         )
 
 

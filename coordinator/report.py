@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich import box
 from rich.console import Console, RenderableType
@@ -11,9 +11,12 @@ from rich.text import Text
 
 from bus.access import AtomicKind, ScFailure
 from bus.policies import policy
+from bus.traffic import Traffic
+from coordinator.measure import Measurements
 from coordinator.outcome import Outcome
 from coordinator.profile import shares
-from coordinator.result import HartResult, HotAddress
+from coordinator.result import HartResult, HotAddress, VmResult
+from coordinator.results.histogram import as_outcome, counted
 
 PLAIN_WIDTH = 160
 """Columns of output that goes to no terminal."""
@@ -31,6 +34,7 @@ KIND_NAMES = {
     AtomicKind.LOAD_ACQUIRE: "load-acquire",
     AtomicKind.STORE_RELEASE: "store-release",
 }
+TRAFFIC_NAMES = {event: event.name.lower().replace("_", " ") for event in Traffic}
 FAILURE_NAMES = {cause: cause.name.lower().replace("_", " ") for cause in ScFailure}
 
 
@@ -51,6 +55,23 @@ def print_report(console: Console, name: str, outcomes: Sequence[Outcome]) -> No
         )
 
 
+def print_outcomes(console: Console, repetitions: Sequence[Sequence[Outcome]]) -> None:
+    """How often each outcome that `[vm.outcome]` tells apart was seen, for each VM that has some."""
+    for of_vm in zip(*repetitions, strict=True):
+        counts = counted(as_outcome(o.measured.outcome) for o in of_vm if o.measured.outcome)
+        if counts:
+            console.print(Text(f"outcomes of {of_vm[0].name} in {sum(counts.values())} runs", "bold"))
+            for line in histogram_lines(counts):
+                console.print(Text(line))
+
+
+def histogram_lines(counts: Mapping[tuple[tuple[str, int], ...], int]) -> Iterator[str]:
+    """A histogram as litmus tools print it: `  412 :> 0:a0=1; x=0;`."""
+    width = len(str(max(counts.values(), default=0)))
+    for outcome, count in counts.items():
+        yield f"  {count:>{width}} :> {' '.join(f'{name}={value};' for name, value in outcome)}"
+
+
 def _vm(outcome: Outcome, name: str, *, several: bool, plain: bool) -> Iterator[RenderableType]:
     vm, result = outcome.vm, outcome.result
     title = f"{name}: {outcome.name}" if several else name
@@ -64,6 +85,8 @@ def _vm(outcome: Outcome, name: str, *, several: bool, plain: bool) -> Iterator[
     yield from _sc_failures(result.harts, plain)
     yield from _hot(result.hot, plain)
     yield from _profile(result.harts, plain)
+    yield from _traffic(result, plain)
+    yield from _measured(outcome.measured, plain)
     if result.console:
         yield Text("console", "bold")
         for line in result.console.decode(errors="replace").splitlines():
@@ -176,6 +199,41 @@ def _profile(harts: Sequence[HartResult], plain: bool) -> Iterator[Table]:
             f"{sum(r.share for r in rest):.1%}",
         )
     yield table
+
+
+def _traffic(result: VmResult, plain: bool) -> Iterator[Table]:
+    events = [event for event in Traffic if any(hart.traffic.get(event) for hart in result.harts)]
+    if not events:
+        return
+    columns = [TRAFFIC_NAMES[event] for event in events]
+    table = _table("coherence traffic by hart", ["hart", *columns, "messages per atomic"], plain)
+    for hart in result.harts:
+        atomics = sum(hart.atomics.values())
+        share = f"{hart.traffic.get(Traffic.MESSAGE, 0) / atomics:.4f}" if atomics else ""
+        table.add_row(str(hart.hart), *(f"{hart.traffic.get(event, 0):,}" for event in events), share)
+    yield table
+    table = _table("coherence traffic by granule", ["place", "address", "harts", *columns], plain, ["place"])
+    for granule in result.granules:
+        sums = (sum(counts.get(event, 0) for counts in granule.by_hart.values()) for event in events)
+        table.add_row(
+            granule.symbol, f"{granule.address:#x}", str(len(granule.by_hart)), *(f"{n:,}" for n in sums)
+        )
+    if result.granules:
+        yield table
+
+
+def _measured(measured: Measurements, plain: bool) -> Iterator[Table]:
+    for title, values in (("metrics", measured.metrics), ("outcome", measured.outcome)):
+        if values:
+            table = _table(title, list(values), plain)
+            table.add_row(*(f"{value:,}" for value in values.values()))
+            yield table
+    if any(measured.by_hart.values()):
+        names = list(dict.fromkeys(name for values in measured.by_hart.values() for name in values))
+        table = _table("metrics by hart", ["hart", *names], plain)
+        for hart, values in measured.by_hart.items():
+            table.add_row(str(hart), *(f"{values[n]:,}" if n in values else "" for n in names))
+        yield table
 
 
 def _verdict(outcome: Outcome, plain: bool) -> Iterator[Table]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from bus.access import AtomicKind, ScFailure
+from bus.traffic import Traffic
 
 
 class Ending(Enum):
@@ -80,6 +81,7 @@ class HartResult:
     traps_taken: int = 0
     atomics: dict[AtomicKind, int] = field(default_factory=dict)
     sc_failures: dict[ScFailure, int] = field(default_factory=dict)
+    traffic: dict[Traffic, int] = field(default_factory=dict)
     profile: tuple[CodeProfile, ...] = ()
 
 
@@ -93,11 +95,20 @@ class HotAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class BusyGranule:
+    """A granule that harts passed to and fro: by hart, what that cost. `address` is its first byte's."""
+
+    address: int
+    symbol: str
+    by_hart: dict[int, dict[Traffic, int]]
+
+
+@dataclass(frozen=True, slots=True)
 class VmResult:
     """One VM at the end of a run.
 
     `exit_code` is the HTIF code where the ending is EXIT, else None. `hart` is the hart that brought the ending
-    about, where one did.
+    about, where one did. `transactions` is how many the bus executed.
     """
 
     name: str
@@ -109,3 +120,5 @@ class VmResult:
     hot: tuple[HotAddress, ...]
     console: bytes
     wall_s: float
+    granules: tuple[BusyGranule, ...] = ()
+    transactions: int = 0

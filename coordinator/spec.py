@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from bus import policies
+from bus.handover import LONGEST_CONSTRAINED_LOOP
 from coordinator.host import U64, HostModel, Rules
 from hart import environments
 from hart.spelling import nearest
@@ -19,6 +20,9 @@ MAX_HARTS = 1024
 
 TierName = Literal["auto", "interpreter", "t1", "t2"]
 """How hot code is run: by the interpreter, by native code of one tier, or (`auto`) by all that the policy allows."""
+
+OrderName = Literal["fifo", "lifo", "nearest", "random"]
+"""The keys of `bus.handover.ORDERS`."""
 
 
 PROFILE_OR_TRACE = "a traced VM cannot be profiled: writing the trace is what would take its time"
@@ -72,6 +76,8 @@ class VmSpec:
         invalidate_on_same_hart_store: a hart's own store or AMO to the granule ends its reservation.
         invalidate_on_trap: a trap ends the reservation.
         spurious_sc_failure: probability with which an SC that could succeed fails.
+        hold_instructions: under `directory`, a hart keeps a granule that others want for so many instructions more.
+        handover_order: under `directory`, which waiting hart gets a granule next, a key of `bus.handover.ORDERS`.
         seed: of every random choice in the VM.
         max_instructions: per hart; None for no limit.
         timeout_s: wall-clock limit of a run in seconds; None for no limit.
@@ -100,6 +106,8 @@ class VmSpec:
     invalidate_on_same_hart_store: bool = False
     invalidate_on_trap: bool = False
     spurious_sc_failure: Annotated[float, Field(ge=0, le=1)] = 0.0
+    hold_instructions: Annotated[int, Field(strict=True, ge=0, le=1 << 32)] = LONGEST_CONSTRAINED_LOOP
+    handover_order: OrderName = "fifo"
     seed: U64 = 0
     max_instructions: Annotated[int, Field(strict=True, ge=1)] | None = None
     timeout_s: Annotated[float, Field(gt=0)] | None = None

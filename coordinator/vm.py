@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from bus.layout import PAGE_EXP, Doorbell, Geometry, Hart, HartStatus, Header, PageState
 from bus.messages import Kind
+from bus.policies import policy
 from bus.segment import Segment, Words, new_name, unlink
 from coordinator.launch import drop, hold
 from coordinator.machine import MachineState
@@ -45,6 +46,7 @@ class VirtualMachine:
             ram_base=spec.ram_base,
             granule_exp=spec.reservation_set_size_exp,
             ring_bytes=RING_BYTES,
+            owned=policy(spec.policy).owned,
         )
         name = new_name()
         self._held = (name, str(new_path(name)))
@@ -70,6 +72,7 @@ class VirtualMachine:
         self._watched_pages: set[int] = set()
         """Guest addresses of pages that are watched for watchpoints alone."""
         self._destroyed = False
+        self._ended: Callable[[], None] = lambda: None
 
     @property
     def state(self) -> MachineState:
@@ -211,7 +214,12 @@ class VirtualMachine:
 
         """
         self._monitor = Monitor(
-            self.spec, self._segment, self._runtime.path, list(map(effective, self._extensions)), self._image
+            self.spec,
+            self._segment,
+            self._runtime.path,
+            list(map(effective, self._extensions)),
+            self._image,
+            self._ended,
         )
         self._state = MachineState.RUNNING
 
@@ -301,6 +309,10 @@ class VirtualMachine:
         if self._monitor is None or not self._monitor.finished.wait(timeout_s):
             return None
         return self._monitor.result
+
+    def notify(self, call: Callable[[], None]) -> None:
+        """Have `call` called when the run ends, from the thread that watches it; before `start`."""
+        self._ended = call
 
     def progress(self) -> tuple[int, ...]:
         """Instructions retired so far, per hart, some milliseconds old."""

@@ -13,6 +13,7 @@ import hart.jit.service
 import hart.process
 import hart.trace
 from bus.native import host_atomics
+from bus.parking import parking
 from bus.policies import NAMES, policy
 from bus.policies.inline import preload
 
@@ -21,6 +22,7 @@ __all__ = ["bus", "hart"]
 for _name in NAMES:
     policy(_name)
 host_atomics()
+parking()
 preload()
 # Objects that live forever need no collector; leaving them alone keeps their pages shared.
 gc.collect()

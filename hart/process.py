@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from bus.doorbell import Ringer, wait_unless_rung
+from bus.handover import DEFAULT as DEFAULT_HANDOVER
+from bus.handover import Handover
 from bus.layout import Doorbell, Hart, HartEnding, HartStatus, Header
 from bus.link import BusLink, BusLost
 from bus.messages import Kind
@@ -66,6 +68,7 @@ class HartSpec:
         extension_set: which set of the compile service's that is, where `tiers` are used.
         tiers: tiers of native code to use, lowest first; empty for the interpreter alone.
         cache: directory of the object cache, where `tiers` are used.
+        handover: how harts pass granules on, where the policy lets them own any.
 
     """
 
@@ -85,6 +88,7 @@ class HartSpec:
     extension_set: int = 0
     tiers: tuple[Tier, ...] = ()
     cache: str = ""
+    handover: Handover = DEFAULT_HANDOVER
 
 
 def profile_path(directory: str, hart: int) -> Path:
@@ -112,7 +116,8 @@ class HartRunner:
         self._exchange = host_atomics().exchange
         self._compare_exchange = host_atomics().compare_exchange
         clint = Clint(segment, Ringer(segment, link))
-        port = policy(spec.policy).port(PortContext(segment, spec.hart, link, spec.reservations))
+        context = PortContext(segment, spec.hart, link, spec.reservations, spec.handover)
+        port = policy(spec.policy).port(context)
         self.machine: Interpreter
         if spec.trace is not None:
             file = stack.enter_context(Path(spec.trace).open("w"))  # noqa: SIM115 - the stack closes it
@@ -133,15 +138,19 @@ class HartRunner:
             stack.callback(area.release)
             stack.callback(self._console.release)
         environment(spec.environment).attach(self.machine, segment, spec.symbols, self._print)
-        self._segment = segment
-        self._watch_generation = 0
         csrs = self.machine.csrs
         csrs.mvendorid, csrs.marchid, csrs.mimpid = (
             self._page[word] for word in (Hart.MVENDORID, Hart.MARCHID, Hart.MIMPID)
         )
         self._view = SupervisorView(csrs, self._page)
+        self._segment = segment
+        self._watch_generation = 0
         self._load_registers()
         self._parked = False
+        self._gives_way = not spec.tiers and segment.geometry.harts > len(os.sched_getaffinity(0))
+        """Whether an interpreted hart lets others run after each slice: it may be waiting for them."""
+        self._recalled = False
+        """Whether the port may have recalls to answer."""
 
     def run(self) -> HartEnding:
         """Run until the hart ends; its page then says how and where."""
@@ -184,12 +193,21 @@ class HartRunner:
             if now - beat > HEARTBEAT_NS:
                 beat = now
                 self._heartbeat(now)
+            steps = self._allowed(machine.slice)
+            if self._recalled:
+                hold = machine.port.answer_recalls(machine.instret)
+                self._recalled = hold > 0
+                steps = min(steps, hold or steps)
             try:
-                machine.run(self._allowed(machine.slice))
+                machine.run(steps)
+                if self._gives_way:
+                    os.sched_yield()
             except Waiting:
                 self._wait_for_interrupt()
             except WaitingOnReservation as wait:
+                self._page[Hart.STATUS] = HartStatus.WAITING
                 machine.port.wait_on_reservation(STO_TIMEOUT_S if wait.bounded else self._until_timer())
+                self._page[Hart.STATUS] = HartStatus.RUNNING
             except Spinning:
                 os.sched_yield()
             except WatchpointHit as hit:
@@ -227,6 +245,8 @@ class HartRunner:
         self._page[Hart.BELL_NS] = time.monotonic_ns()
         if bits & Doorbell.QUIESCE:
             self._link.post(Kind.QUIESCENT, self._header[Header.QUIESCE_EPOCH])
+        if bits & Doorbell.RECALL:
+            self._recalled = True
         if bits & Doorbell.STOP:
             raise _Stopped(self._when_stopped())
         if not self._page[Hart.PAUSE] or self._page[Hart.STATUS] == HartStatus.PAUSED:

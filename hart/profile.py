@@ -27,7 +27,7 @@ from hart.interpreter import Interpreter
 from hart.jit.cache import CompiledRegion
 from hart.jit.codegen import Tier
 from hart.jit.context import COUNT_WORDS, Word
-from hart.jit.engine import NORESERVE, Engine
+from hart.jit.engine import LONGEST_STRIDE, NORESERVE, Engine
 from hart.jit.instruments import CYCLES, CYCLES_DECLARATION, Instrument
 from hart.tiers import Compiler, TieredInterpreter
 
@@ -36,15 +36,10 @@ INTERPRETED = 0
 LOADING = -1
 """Stands for a tier, and for all code: looking for native code and loading it."""
 
-_ENTER = f"""
-{CYCLES_DECLARATION}
-define i64 @enter(ptr %c, i64 %fuel, ptr %f) {{
+_ON_ENTRY = f"""
   %since = getelementptr i64, ptr %c, i64 {int(Word.SINCE)}
   %now = call i64 {CYCLES}()
   store i64 %now, ptr %since
-  %r = call preserve_nonecc i64 %f(ptr %c, i64 %fuel)
-  ret i64 %r
-}}
 """
 
 
@@ -153,7 +148,8 @@ class ProfiledInterpreter(Interpreter):
 class ProfilingEngine(Engine):
     """An `Engine` for regions that count."""
 
-    entry_ir = _ENTER
+    declarations = CYCLES_DECLARATION
+    on_entry = _ON_ENTRY
 
     def __init__(self, segment: Segment, hart: int, support: int = 0) -> None:
         """No region yet."""
@@ -167,11 +163,11 @@ class ProfilingEngine(Engine):
         self.before: Callable[[], None] = lambda: None
         self.after: Callable[[int], None] = lambda pc: None
 
-    def enter(self, native: int, fuel: int) -> int:
+    def enter(self, native: int, fuel: int, stride: int = LONGEST_STRIDE) -> int:
         """See `Engine.enter`."""
         self.before()
         start = time.perf_counter_ns()
-        pc = super().enter(native, fuel)
+        pc = super().enter(native, fuel, stride)
         self.ns += time.perf_counter_ns() - start
         self.after(pc)
         return pc

@@ -158,8 +158,10 @@ class WatchingPort:
         self.fence = port.fence
         self.fetch = port.fetch
         self.wait_on_reservation = port.wait_on_reservation
+        self.spin = port.spin
         self.forget_fused = port.forget_fused
         self.end_reservation = port.end_reservation
+        self.answer_recalls = port.answer_recalls
 
     def _look(self, address: int, size: int, access: Access, read: int, written: int) -> None:
         if self.seen is None and any(

@@ -11,6 +11,8 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Protocol
 
+from bus.handover import DEFAULT as DEFAULT_HANDOVER
+from bus.handover import Handover
 from bus.link import BusLink
 from bus.lowering import Lowering
 from bus.order_log import OrderLog
@@ -58,14 +60,17 @@ class Arbiter(Protocol):
     def holds_reservation(self, hart: int) -> bool:
         """Whether the hart has a valid reservation."""
 
-    def external_write(self, address: int, size: int, value: int) -> None:
-        """Write for someone who is no hart; raises Refused for a write that cannot be."""
+    def external_write(self, address: int, size: int, value: int, done: Callable[[], None]) -> None:
+        """Write for someone who is no hart and call `done`, now or later; raises Refused for one that cannot be."""
 
     def hart_gone(self, hart: int) -> None:
         """Forget a hart whose process ended or that left."""
 
     def statistics(self, addresses: int) -> list[tuple[int, ...]]:
-        """The `addresses` most used ones: (address, hart, AtomicKind, count), since this bus process started."""
+        """The `addresses` most used ones: (address, hart, kind, count), since this bus process started.
+
+        `kind` is an AtomicKind, or TRAFFIC + a Traffic with the address of a granule.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,7 @@ class ArbiterContext:
     refuse: Callable[[int, int, str], None]
     reservation_lost: Callable[[int], None]
     log: OrderLog | None
+    handover: Handover = DEFAULT_HANDOVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,7 @@ class PortContext:
     hart: int
     link: BusLink
     reservations: Reservations
+    handover: Handover = DEFAULT_HANDOVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +119,7 @@ class Policy:
         arbiter: makes the bus process's half.
         total_order: whether all transactions have one order, which can be recorded.
         lowering: makes its accesses' native form, or None if all code is interpreted.
+        owned: whether harts own granules: the segment then has an ownership table.
 
     """
 
@@ -122,6 +130,7 @@ class Policy:
     arbiter: Callable[[ArbiterContext], Arbiter]
     lowering: Callable[[Reservations], Lowering] | None = None
     total_order: bool = False
+    owned: bool = False
 
     @property
     def label(self) -> str:

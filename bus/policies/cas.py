@@ -22,6 +22,7 @@ from __future__ import annotations
 import ctypes
 import os
 import random
+from collections.abc import Callable
 from functools import cache
 
 from bus.access import AmoOp, AtomicKind, MemoryFault, Order, ScFailure
@@ -144,6 +145,9 @@ class CasLowering:
         ways = f"[ false, %{here} ], [ true, %{lost} ], [ true, %{elsewhere} ], [ true, %{none} ]"
         return e.value(f"phi i1 {ways}")
 
+    def spin(self, e: AccessEmitter, offset: Value) -> None:
+        """The port's."""
+
     def _unless_watched(self, e: AccessEmitter, offset: Value) -> None:
         """Of a page's states this policy knows WATCHED alone."""
         if self._watching:
@@ -245,7 +249,7 @@ class CasArbiter:
         """Whether an SC of the hart would compare."""
         return self._pages[hart][Hart.RESERVATION] != 0
 
-    def external_write(self, address: int, size: int, value: int) -> None:
+    def external_write(self, address: int, size: int, value: int, done: Callable[[], None]) -> None:
         """A store like any other."""
         try:
             self._memory.aligned_offset(address, size)
@@ -254,6 +258,7 @@ class CasArbiter:
         if size not in (1, 2, 4, 8):
             raise Refused(f"size {size} is not one of 1, 2, 4, 8")
         self._memory.store(address, size, value)
+        done()
 
     def hart_gone(self, hart: int) -> None:
         """Its reservation goes with it."""

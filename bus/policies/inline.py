@@ -81,7 +81,7 @@ from functools import cache
 
 from bus.access import AmoOp, AtomicKind, MemoryFault, Order, ScFailure
 from bus.direct import DirectLoads
-from bus.granule import LOCK, SUPPORT, VERSION, WRITER, WRITERS, support_ir
+from bus.granule import LOCK, SUPPORT, VERSION, WRITER, WRITERS, reservation_ir, support_ir
 from bus.layout import PAGE_EXP, Doorbell, Hart, PageState
 from bus.link import BusLost
 from bus.lowering import (
@@ -97,9 +97,12 @@ from bus.lowering import (
 )
 from bus.messages import Kind
 from bus.native import host_atomics
+from bus.parking import ON_RESERVATION, WAITERS, parking
 from bus.policies import ArbiterContext, Policy, PortContext, Refused, Reservations
 from bus.standalone import RESULT, StandaloneFunctions
 
+YIELDS = 8
+"""How often a hart that spins gives way before it has the page tracked and parks."""
 _AWAY = PageState.FROZEN | PageState.WATCHED
 _PLACE = "ptr %page, ptr %granules, ptr %lasts, ptr %ram"
 _MASK = (1 << 64) - 1
@@ -111,7 +114,9 @@ class InlineLowering:
     def __init__(self, reservations: Reservations, *, watching: bool = True) -> None:
         """Code depends on how reservations behave; `watching` if WATCHED pages are left to the interpreter."""
         self._rules = reservations
-        self._exp = reservations.reservation_set_size_exp
+        self._reservation_ir = reservation_ir(
+            reservations.reservation_set_size_exp, exact=reservations.require_exact_reservation_addr
+        )
         self._ignored = 0 if watching else int(PageState.WATCHED)
 
     def load(self, e: AccessEmitter, offset: Value, size: int, order: Order) -> str | None:
@@ -129,6 +134,9 @@ class InlineLowering:
         plain_store(e, offset, size, value, order)
         e.line(f"br label %{done}")
         self._if_open(e, byte, slow)
+        if size > 1:  # a misaligned one may touch two granules
+            low = e.value(f"and i64 {offset}, {size - 1}")
+            e.unless(e.value(f"icmp ne i64 {low}, 0"))
         function = self._support(e, f"tracked_store_{8 * size}")
         ok = e.value(f"call i1 {function}({_PLACE}, i64 {offset}, i{8 * size} {value})")
         e.line(f"br i1 {ok}, label %{done}, label %{e.interpret()}")
@@ -185,7 +193,8 @@ class InlineLowering:
         name, arguments = f"tracked_lr_{bits}", f"({_PLACE}, i64 {offset})"
         if fused is None:
             e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
-            value, _ = self._call(e, bits, name, arguments)
+            e.include(self._reservation_ir)
+            value, _ = self._call(e, bits, f"@{name}", arguments)
             count(e, AtomicKind.LR)
             return value
         fast, slow, done = e.label(), e.label(), e.label()
@@ -198,7 +207,7 @@ class InlineLowering:
         e.line(f"br label %{done}")
         e.begin(slow)
         e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
-        tracked, last = self._call(e, bits, name, arguments)
+        tracked, last = self._call(e, bits, self._support(e, name), arguments)
         e.line(f"br label %{done}")
         e.begin(done)
         value = e.value(f"phi i{bits} [ {read}, %{fast} ], [ {tracked}, %{last} ]")
@@ -217,7 +226,8 @@ class InlineLowering:
         arguments = f"({_PLACE}, i64 {offset}, i{bits} {value}, i64 "
         if fused is None:
             e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
-            failed = e.value(f"call i1 {self._support(e, name)}{arguments}{ScFailure.NO_RESERVATION})")
+            e.include(self._reservation_ir)
+            failed = e.value(f"call i1 @{name}{arguments}{ScFailure.NO_RESERVATION}, ptr %support)")
             count(e, AtomicKind.SC)
             return failed
         fast, slow, done, lost = e.label(), e.label(), e.label(), e.label()
@@ -230,12 +240,29 @@ class InlineLowering:
         e.line(f"call void {self._support(e, 'sc_failed')}(ptr %page, i64 {ScFailure.VALUE_CHANGED})")
         e.line(f"br label %{done}")
         go = self._if_open(e, byte, slow)
-        by_word = e.value(f"call i1 {self._support(e, name)}{arguments}{ScFailure.PAGE_TRANSITION})")
+        by_word = e.value(
+            f"call i1 {self._support(e, name)}{arguments}{ScFailure.PAGE_TRANSITION}, ptr %support)"
+        )
         e.line(f"br label %{done}")
         e.begin(done)
         failed = e.value(f"phi i1 [ false, %{fast} ], [ true, %{lost} ], [ {by_word}, %{go} ]")
         count(e, AtomicKind.SC)
         return failed
+
+    def spin(self, e: AccessEmitter, offset: Value) -> str | None:
+        """Park on the granule's word where it is tracked; the port has it tracked if it comes to that."""
+        byte = page_byte(e, offset)
+        spins, done = e.label(), e.label()
+        tracked = e.value(f"icmp eq i8 {byte}, {int(PageState.TRACKED)}")
+        before = e.label()
+        e.line(f"br label %{before}")
+        e.begin(before)
+        e.line(f"br i1 {tracked}, label %{spins}, label %{done}")
+        e.begin(spins)
+        leave = e.value(f"call i1 {self._support(e, 'spin')}({_PLACE}, i64 {offset})")
+        e.line(f"br label %{done}")
+        e.begin(done)
+        return e.value(f"phi i1 [ true, %{before} ], [ {leave}, %{spins} ]")
 
     def _byte(self, e: AccessEmitter, offset: Value) -> str:
         byte = page_byte(e, offset)
@@ -260,9 +287,9 @@ class InlineLowering:
         e.begin(go)
         return go
 
-    def _call(self, e: AccessEmitter, bits: int, name: str, arguments: str) -> tuple[str, str]:
+    def _call(self, e: AccessEmitter, bits: int, function: str, arguments: str) -> tuple[str, str]:
         """The value of a function that may give up, and the block after it."""
-        pair = e.value(f"call {{i{bits}, i1}} {self._support(e, name)}{arguments}")
+        pair = e.value(f"call {{i{bits}, i1}} {function}{arguments}")
         ok = e.value(f"extractvalue {{i{bits}, i1}} {pair}, 1")
         value = e.value(f"extractvalue {{i{bits}, i1}} {pair}, 0")
         after = e.label()
@@ -285,7 +312,7 @@ class InlineLowering:
         direct = untracked()
         e.line(f"br label %{done}")
         self._if_open(e, byte, slow)
-        tracked, last = self._call(e, bits, name, arguments)
+        tracked, last = self._call(e, bits, self._support(e, name), arguments)
         e.line(f"br label %{done}")
         e.begin(done)
         return e.value(f"phi i{bits} [ {direct}, %{fast} ], [ {tracked}, %{last} ]")
@@ -329,6 +356,10 @@ class InlinePort(DirectLoads):
         self._at = ctypes.addressof(self._words)
         self._fused: tuple[int, int, int] | None = None
         """Address, size and value of a fused LR whose SC may follow."""
+        self._fruitless = 0
+        """Calls of `spin` in a row."""
+        self._address = segment.harts[context.hart].address(0)
+        self._park = parking().park
         self._random = random.Random(f"{context.reservations.seed}/{context.hart}")
 
     def forget_fused(self) -> None:
@@ -441,21 +472,21 @@ class InlinePort(DirectLoads):
         super().fence(predecessor, successor)
 
     def wait_on_reservation(self, timeout_s: float | None) -> None:
-        """Look at the granule's word, ever less often, until it changes or the doorbell rings."""
-        granule = self._page[Hart.RESERVATION] - 1
-        if granule < 0:
+        """Park until the granule's word changes or the doorbell rings."""
+        held = self._page[Hart.RESERVATION]
+        if not held or self._page_map[held - 1 << self._exp >> PAGE_EXP] & PageState.FROZEN:
             return
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        pause = 10e-6
-        while (
-            self._granules[granule] == self._page[Hart.RESERVATION_VERSION]
-            and not self._page[Hart.DOORBELL]
-            and (deadline is None or time.monotonic() < deadline)
-        ):
-            time.sleep(pause)
-            pause = min(2 * pause, 1e-3)
-            if deadline is None and pause == 1e-3:
-                return  # the hart looks at its timer and its interrupts, and stalls again if it likes
+        deadline = 0 if timeout_s is None else time.monotonic_ns() + max(1, int(timeout_s * 1e9))
+        word = self._granules.address(held - 1)
+        self._park(self._address, word, held, self._page[Hart.RESERVATION_VERSION], deadline, ON_RESERVATION)
+
+    def spin(self, address: int, again: bool) -> None:
+        """Let other harts run; if that does not help, have the page tracked, so that `spin` of `bus.granule` parks."""
+        self._fruitless = self._fruitless + 1 if again else 0
+        page = self._memory.offset(address, 1) >> PAGE_EXP
+        if self._fruitless > YIELDS and self._page_map[page] & ~PageState.WATCHED != PageState.TRACKED:
+            self._link.call(Kind.TRACK, address)
+        os.sched_yield()
 
     def end_reservation(self, trap: bool) -> None:
         """A fused reservation ends with any trap; another one if it is so configured."""
@@ -479,6 +510,7 @@ class InlineArbiter:
         self._pages = tuple(hart.view for hart in segment.harts)
         self._exp = segment.geometry.granule_exp
         self._fetch_add = host_atomics().fetch_add
+        self._unpark = parking().unpark
         self._waiting: dict[int, dict[int, int]] = {}
         """By page in transition: request id by hart."""
         for page, byte in enumerate(self._page_map):
@@ -546,6 +578,7 @@ class InlineArbiter:
             for granule in granules:
                 word = self._granules[granule]
                 self._granules[granule] = (word & ~(WRITERS | LOCK)) + VERSION
+                self._unpark(self._granules.address(granule))
             words[Hart.HELD] = words[Hart.HELD_TOO] = 0
             if not any(self._holds(other, page) for other in range(len(self._pages))):
                 self._page_map[page] &= ~PageState.FROZEN & 0xFF
@@ -559,7 +592,7 @@ class InlineArbiter:
         held = words[Hart.HELD]
         return bool(held) and not words[Hart.JOINED] and (held - 1) << self._exp >> PAGE_EXP == page
 
-    def external_write(self, address: int, size: int, value: int) -> None:
+    def external_write(self, address: int, size: int, value: int, done: Callable[[], None]) -> None:
         """A write from outside: a shared writer like any other."""
         try:
             offset = self._memory.aligned_offset(address, size)
@@ -567,27 +600,27 @@ class InlineArbiter:
             raise Refused(str(fault)) from None
         if size not in (1, 2, 4, 8):
             raise Refused(f"size {size} is not one of 1, 2, 4, 8")
-        granules = range(offset >> self._exp, (offset + size - 1 >> self._exp) + 1)
-        for granule in granules:
-            word = self._granules.address(granule)
-            # Whoever holds the lock may be dead, and it is this process that frees it: wait for a moment only.
-            for _ in range(1000):
-                if not self._fetch_add(word, VERSION + WRITER) & LOCK:
-                    break
-                self._fetch_add(word, _MASK + 1 - WRITER)
-                os.sched_yield()
-            else:
-                raise Refused(f"{address:#x}: a hart holds the granule")
-            self._writers[granule] = len(self._pages) << 8 | ScFailure.EXTERNAL_WRITE
+        granule = offset >> self._exp
+        word = self._granules.address(granule)
+        # Whoever holds the lock may be dead, and it is this process that frees it: wait for a moment only.
+        for _ in range(1000):
+            if not self._fetch_add(word, VERSION + WRITER) & LOCK:
+                break
+            self._fetch_add(word, _MASK + 1 - WRITER)
+            os.sched_yield()
+        else:
+            raise Refused(f"{address:#x}: a hart holds the granule")
+        self._writers[granule] = len(self._pages) << 8 | ScFailure.EXTERNAL_WRITE
         self._memory.store(address, size, value)
-        for granule in granules:
-            self._fetch_add(self._granules.address(granule), _MASK + 1 - WRITER)
+        if self._fetch_add(word, _MASK + 1 - WRITER) & WAITERS:
+            self._unpark(word)
+        done()
 
     def holds_reservation(self, hart: int) -> bool:
         """Whether the hart has a valid reservation."""
         words = self._pages[hart]
         reserved = words[Hart.RESERVATION]
-        return bool(reserved) and self._granules[reserved - 1] == words[Hart.RESERVATION_VERSION]
+        return bool(reserved) and self._granules[reserved - 1] & ~WAITERS == words[Hart.RESERVATION_VERSION]
 
     def statistics(self, addresses: int) -> list[tuple[int, ...]]:
         """None: native code counts by hart, not by address."""

@@ -44,6 +44,7 @@ from __future__ import annotations
 import random
 import struct
 from array import array
+from collections.abc import Callable
 
 from bus.access import AmoOp, AtomicKind, Order, ScFailure, combine
 from bus.direct import DirectLoads
@@ -260,8 +261,11 @@ class SerialArbiter:
         if request[1] == self._answered[hart]:
             self._answer_again(hart)
             return
+        execute = self._execute.get(request[0])
         try:
-            self._execute[request[0]](hart, request)
+            if execute is None:
+                raise Refused(f"{Kind(request[0]).name} is no transaction under serial")
+            execute(hart, request)
         except Refused as refused:
             self._context.refuse(hart, request[1], str(refused))
 
@@ -504,7 +508,7 @@ class SerialArbiter:
 
     # Housekeeping
 
-    def external_write(self, address: int, size: int, value: int) -> None:
+    def external_write(self, address: int, size: int, value: int, done: Callable[[], None]) -> None:
         """A write from outside; raises Refused for one that cannot be."""
         offset = self._locate(address, size, _PLAIN, Order.NONE, value)
         if self._log is not None:
@@ -513,6 +517,7 @@ class SerialArbiter:
                 OrderRecord(len(self._pages), 0, Kind.EXTERNAL_WRITE, address, size, Order.NONE, old, value)
             )
         self._write_from_outside(address, size, value)
+        done()
 
     def _write_from_outside(self, address: int, size: int, value: int) -> None:
         # Reservations first, so that a crash in between cannot leave one that should be gone.
@@ -571,6 +576,9 @@ class SerialLowering:
         self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order, fused: str | None
     ) -> None:
         """A transaction."""
+
+    def spin(self, e: AccessEmitter, offset: Value) -> None:
+        """The port's."""
 
 
 POLICY = Policy(

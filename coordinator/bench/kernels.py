@@ -84,31 +84,35 @@ def build(name: str, directory: Path, repetitions: int) -> Built:
     elf.write_bytes(write_elf(image))
     riscv, native = directory / f"{name}-riscv64", directory / f"{name}-native"
     # musl's floating-point functions need F and D; the kernels use none.
-    _zig(name, riscv, "-target", "riscv64-linux-musl", "-static", "-mcpu=generic_rv64+m+a+f+d+c")
-    _zig(name, native)
+    sources = [SOURCES / "host-main.c", SOURCES / f"{name}.c"]
+    zig_cc(
+        sources,
+        riscv,
+        *("-target", "riscv64-linux-musl", "-static", "-mcpu=generic_rv64+m+a+f+d+c", "-ffreestanding"),
+    )
+    zig_cc(sources, native, "-ffreestanding")
     return Built(name, image, elf, riscv, native)
 
 
-def _zig(name: str, output: Path, *options: str) -> None:
+def zig_cc(sources: Sequence[Path], output: Path, *options: str) -> None:
+    """Build a Linux program, for this host unless `options` say otherwise.
+
+    Raises:
+        BenchError: the compiler complains.
+
+    """
     cache = str(default_directory() / "zig")
     environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
-    sources = [str(SOURCES / "host-main.c"), str(SOURCES / f"{name}.c")]
-    command = [
-        sys.executable,
-        "-m",
-        "ziglang",
-        "cc",
-        "-O2",
-        "-ffreestanding",
-        "-fno-sanitize=all",
-        *options,
-        *sources,
-    ]
+    command = [sys.executable, "-m", "ziglang", "cc", "-O2", "-fno-sanitize=all", *options]
     done = subprocess.run(
-        [*command, "-o", str(output)], env=environment, capture_output=True, text=True, check=False
+        [*command, *map(str, sources), "-o", str(output)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
-        raise BenchError(f"zig cc {name}: {done.stderr.strip()}")
+        raise BenchError(f"zig cc {output.name}: {done.stderr.strip()}")
 
 
 def parse(text: str, base: int) -> list[Repetition]:

@@ -159,10 +159,13 @@ def _print(now: Status, json: bool) -> None:
     if json:
         import json as json_module
 
-        from coordinator.control.messages import wire
+        from coordinator.control.messages import unfold
 
-        # Console output is bytes of the guest's choosing.
-        typer.echo(json_module.dumps(wire(now), indent=2, default=lambda data: data.decode(errors="replace")))
+        def say(value: object) -> object:
+            # Console output is bytes of the guest's choosing.
+            return value.decode(errors="replace") if isinstance(value, bytes) else unfold(value)
+
+        typer.echo(json_module.dumps(now, indent=2, default=say))
         return
     typer.echo(f"{now.state.value}, {sum(now.instret)} instructions")
     if now.result is None:

@@ -80,6 +80,7 @@ def region_compiler(
         segment.geometry.ram_bytes,
         segment.geometry.granule_exp,
         2 if "Zca" in extensions else 4,
+        "Zicclsm" in extensions,
     )
     return RegionCompiler(
         segment.memory,
@@ -144,11 +145,9 @@ def _decode(data: bytes) -> _Request | None:
         entry, tier, extension_set, instruments = msgpack.unpackb(data)
     except (ValueError, TypeError, msgpack.UnpackException):
         return None
-    if type(entry) is not int or tier not in (Tier.T1, Tier.T2):
+    if type(entry) is not int or tier not in (Tier.T1, Tier.T2) or instruments not in _INSTRUMENTS:
         return None
     if type(extension_set) is not int or extension_set < 0:
-        return None
-    if instruments not in _INSTRUMENTS:
         return None
     return _Request(entry, Tier(tier), extension_set, Instrument(instruments))
 

@@ -32,7 +32,8 @@ class Harts:
     """Three harts' ports on one segment; a step is (hart, operation, operands...)."""
 
     def __init__(self, name: str, rules: Reservations, stack: ExitStack) -> None:
-        self.segment = Segment.create(Geometry(3, 1 << 16, granule_exp=rules.reservation_set_size_exp))
+        exp, owned = rules.reservation_set_size_exp, policy(name).owned
+        self.segment = Segment.create(Geometry(3, 1 << 16, granule_exp=exp, owned=owned))
         self.segment.unlink()
         stack.callback(self.segment.close)
         self.link = DirectLink(self.segment, rules, name)

@@ -89,7 +89,7 @@ RULES = {
         (ScFailure.TRAP, 0),
     ),
     "a write from outside": (
-        [lambda bus: bus.arbiter.external_write(A, 4, 1)],
+        [lambda bus: bus.arbiter.external_write(A, 4, 1, lambda: None)],
         {},
         (ScFailure.EXTERNAL_WRITE, 3),
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bus import policies
-from bus.layout import PAGE, PAGE_EXP, Header
+from bus.layout import HART_BYTES, PAGE, PAGE_EXP, Header
 from tests.hart.jit.native_code import ALL, EVERY, native, run_to, running
 
 RAM = 0x8000_0000
@@ -122,16 +122,13 @@ def _outside(segment, *, paint: bool) -> bytes:
     whole = segment._buffer
     if paint:
         used_header, used_page = 8 * 256, 8 * 408
-        unused = [(used_header, PAGE)]
-        unused += [
-            (geometry.hart_offset + h * PAGE + used_page, geometry.hart_offset + (h + 1) * PAGE)
-            for h in range(2)
-        ]
+        page = geometry.hart_offset + HART_BYTES  # hart 1's, which never runs
+        unused = [(used_header, PAGE), (page + used_page, page + PAGE)]
         unused += [
             (geometry.page_map_offset + RAM_BYTES // PAGE, geometry.granule_offset),
             (geometry.granule_offset + 8 * (RAM_BYTES >> geometry.granule_exp), geometry.writer_offset),
             (geometry.writer_offset + 8 * (RAM_BYTES >> geometry.granule_exp), geometry.ram_offset),
-            (geometry.ring_offset, geometry.total_bytes),
+            (geometry.ring_offset, geometry.ownership_offset),
         ]
         for start, end in unused:
             whole[start:end] = b"\xa5" * (end - start)
@@ -142,15 +139,16 @@ def _outside(segment, *, paint: bool) -> bytes:
 
 
 def _allowed(segment) -> set[int]:
-    """Words outside RAM that legal accesses change: counters, hart 0's own page, the words of granules in RAM."""
+    """Words outside RAM that legal accesses change: counters, hart 0's own pages, what belongs to granules in RAM."""
     geometry = segment.geometry
     header = (Header.BUS_TRANSACTIONS, Header.QUIESCE_EPOCH)
     allowed = {8 * word for word in header}
-    allowed |= {geometry.hart_offset + 8 * word for word in range(408)}
+    allowed |= {geometry.hart_offset + 8 * word for word in range(HART_BYTES // 8)}
     tried = {a + i for size in (1, 2, 4, 8, 16) for a in _addresses(size) for i in range(size)}
     places = {a - RAM for a in tried if RAM <= a < END}
     for place in places:
         allowed.add((geometry.page_map_offset + (place >> PAGE_EXP)) & ~7)
         for table in (geometry.granule_offset, geometry.writer_offset):
             allowed.add(table + 8 * (place >> geometry.granule_exp))
+        allowed.add((geometry.ownership_offset + (place >> geometry.granule_exp)) & ~7)
     return allowed
