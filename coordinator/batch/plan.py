@@ -77,8 +77,8 @@ class Plan:
         for number, swept in enumerate(expand(self.batch).points()):
             point = self._point(swept, own)
             if (first := seen.setdefault(bytes.fromhex(point.id), number)) != number:
-                message = f"points {first} and {number} ({label(swept.parameters)}) are the same; `repeat` runs a point again"
-                raise self.batch.problem(("sweep",), message)
+                which = f"points {first} and {number} ({label(swept.parameters)})"
+                raise self.batch.problem(("sweep",), f"{which} are the same; `repeat` runs a point again")
             yield point
         if not seen:
             raise self.batch.problem(("sweep", "where"), "leaves no point")
