@@ -77,8 +77,8 @@ class Plan:
         for number, swept in enumerate(expand(self.batch).points()):
             point = self._point(swept, own)
             if (first := seen.setdefault(bytes.fromhex(point.id), number)) != number:
-                which = f"points {first} and {number} ({label(swept.parameters)})"
-                raise self.batch.problem(("sweep",), f"{which} are the same; `repeat` runs a point again")
+                message = f"points {first} and {number} ({label(swept.parameters)}) are the same; `repeat` repeats one"
+                raise self.batch.problem(("sweep",), message)
             yield point
         if not seen:
             raise self.batch.problem(("sweep", "where"), "leaves no point")
