@@ -33,6 +33,7 @@ def list_configs() -> None:
             batches.add_row(batch.name, batch.description)
     console = stdout_console()
     console.print(table)
+    console.print()
     console.print(batches)
     typer.echo("\n`hartstorm run NAME` runs a configuration, `hartstorm batch NAME` a batch;")
     typer.echo(f"their files are below {paths.CONFIGS}")
