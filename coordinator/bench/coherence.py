@@ -31,6 +31,8 @@ MESSENGERS = ("serial", "directory")
 """Policies whose harts talk to the bus."""
 MESSAGE_HARTS = (1, 4)
 FUSED, UNFUSED = "lrsc", "lrsc-unfused"
+ATOMICS = ("amoadd", "amoswap", "amocas", FUSED)
+"""Workloads that are one instruction each, or one pair."""
 CROWDED = (FUSED, "ttas", "mcs")
 """What many harts on few cores must all finish."""
 CROWD = 64
@@ -273,6 +275,13 @@ def measure(
             t for other in others for t in traffic(bench, other, workloads, message_harts, plan, report)
         ]
     return CoherenceReport(len(os.sched_getaffinity(0)), policy, comparisons, messages, crowds)
+
+
+def atomics(rounds: int, seconds: float, report: Report = lambda text: None) -> list[Comparison]:
+    """The instructions alone, on one hart and on two that contend, under `inline`; raises BenchError."""
+    with tempfile.TemporaryDirectory(prefix="hartstorm-bench-") as scratch:
+        bench = Bench(Path(scratch), "inline")
+        return compare(bench, ATOMICS, (1, 2), rounds, Plan(measure_s=seconds), report)
 
 
 def summarise(comparisons: Sequence[Comparison]) -> Summary:

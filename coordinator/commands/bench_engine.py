@@ -11,44 +11,77 @@ from coordinator.commands.exit_codes import ExitCode
 from coordinator.commands.policy_help import POLICY_HELP
 
 if TYPE_CHECKING:
+    from coordinator.bench.coherence import Comparison
     from coordinator.bench.engine import Figures
+
+ATOMICS = "atomics"
+SECONDS = 0.2
+"""Measured time of each atomic in each round."""
 
 
 def engine(
-    kernels: Annotated[list[str] | None, typer.Argument(help="Kernels to run; default: all ten.")] = None,
+    parts: Annotated[
+        list[str] | None, typer.Argument(help="Kernels to run, and atomics; default: all ten, and atomics.")
+    ] = None,
     repetitions: Annotated[int, typer.Option(min=2, help="Calls of the kernel in a process.")] = 10,
     rounds: Annotated[int, typer.Option(min=1, help="Processes of each kind, interleaved.")] = 3,
     policy: Annotated[str, typer.Option(help=POLICY_HELP)] = "serial",
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Time ten C kernels as guests, under qemu-riscv64 and natively, in one run."""
+    """Time ten C kernels and the atomic instructions as guests, under qemu-riscv64 and natively, in one run.
+
+    The policy is the kernels'; atomics run under inline.
+    """
+    from coordinator.bench import coherence
     from coordinator.bench.engine import measure, summarise
     from coordinator.bench.kernels import KERNELS, BenchError
     from hart.spelling import nearest
 
-    for name in kernels or ():
-        if name not in KERNELS:
-            message = f"no kernel {name!r}{nearest(name, KERNELS)}; there are {', '.join(KERNELS)}"
-            typer.echo(message, err=True)
+    allowed = (*KERNELS, ATOMICS)
+    chosen = parts or allowed
+    for name in chosen:
+        if name not in allowed:
+            typer.echo(
+                f"no kernel {name!r}{nearest(name, allowed)}; there are {', '.join(allowed)}", err=True
+            )
             raise typer.Exit(ExitCode.USAGE_OR_CONFIG)
+
+    def report(what: str) -> None:
+        typer.echo(f"measuring {what}", err=True)
+
+    kernels = [name for name in chosen if name != ATOMICS]
     try:
-        figures = measure(
-            kernels or KERNELS,
-            repetitions=repetitions,
-            rounds=rounds,
-            policy=policy,
-            report=lambda name: typer.echo(f"measuring {name}", err=True),
+        figures = (
+            measure(kernels, repetitions=repetitions, rounds=rounds, policy=policy, report=report)
+            if kernels
+            else []
         )
+        atomics = coherence.atomics(rounds, SECONDS, report) if ATOMICS in chosen else []
     except BenchError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(ExitCode.NOT_AS_EXPECTED) from error
     if json:
         from json import dumps
 
-        found = {"kernels": [asdict(f) for f in figures], "summary": asdict(summarise(figures))}
+        found: dict[str, object] = {"kernels": [asdict(f) for f in figures]}
+        if figures:
+            found["summary"] = asdict(summarise(figures))
+        found["atomics"] = [asdict(c) for c in atomics]
         typer.echo(dumps(found, indent=2))
-    else:
+        return
+    if figures:
         _print(figures, repetitions, rounds)
+    if atomics:
+        _print_atomics(atomics)
+
+
+def _print_atomics(atomics: list[Comparison]) -> None:
+    import os
+
+    from coordinator.commands.bench_coherence import comparison_table
+    from coordinator.report import stdout_console
+
+    stdout_console().print(comparison_table(atomics, "inline", len(os.sched_getaffinity(0))))
 
 
 def _print(figures: list[Figures], repetitions: int, rounds: int) -> None:
