@@ -19,8 +19,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from bus.access import AmoOp, Order
-from bus.layout import PAGE, PageState
-from bus.lowering import TSO_HOST, Lowering, Value, page_byte
+from bus.layout import PAGE, Hart, PageState
+from bus.lowering import TSO_HOST, Lowering, Value, hart_word, page_byte
 from hart.isa.instruction import Instruction
 from hart.jit.accesses import AccessGroup, Extent, access_groups
 from hart.jit.arithmetic import DECLARATIONS, IrArithmetic
@@ -403,6 +403,10 @@ class _Function(IrArithmetic):
         go = self.label()
         self.line(f"br i1 {condition}, label %{otherwise or self.interpret()}, label %{go}, !prof !2")
         self.begin(go)
+
+    def here(self) -> None:
+        """See `AccessEmitter.here`."""
+        self.line(f"store i64 {self._at.pc}, ptr {hart_word(self, Hart.SC_PC)}")
 
     def slot(self, name: str, bits: int) -> str:
         """See `AccessEmitter.slot`."""
