@@ -246,15 +246,19 @@ def _give(bits: int, value: str, suffix: str = "") -> str:
 """
 
 
-def tracked_lr(size: int, exp: int, how: tuple[str, str] = CALLED) -> str:
+def tracked_lr(size: int, exp: int, exact: bool, how: tuple[str, str] = CALLED) -> str:
     """`{iN, i1} @tracked_lr_N(place)`: reads between two looks at a free word that has not changed."""
     bits = 8 * size
+    place = f"""
+{_word("a.p", Hart.RESERVATION_ADDRESS)}
+{_word("s.p", Hart.RESERVATION_SIZE)}
+  store i64 %offset, ptr %a.p
+  store i64 {size}, ptr %s.p
+"""
     return f"""
 {how[0]} {{i{bits}, i1}} @tracked_lr_{bits}({_PLACE}) {how[1]} {{
 {_locate(exp)}
 {_word("r.p", Hart.RESERVATION)}
-{_word("a.p", Hart.RESERVATION_ADDRESS)}
-{_word("s.p", Hart.RESERVATION_SIZE)}
 {_word("v.p", Hart.RESERVATION_VERSION)}
 {_word("lost.p", Hart.RESERVATION_LOST)}
   %p = getelementptr i8, ptr %ram, i64 %offset
@@ -280,9 +284,14 @@ wait:
 again:
   br label %look
 done:
+  %lost = load i64, ptr %lost.p
+  %told = icmp eq i64 %lost, 0
+  br i1 %told, label %reserve, label %forget
+forget:
   store i64 0, ptr %lost.p
-  store i64 %offset, ptr %a.p
-  store i64 {size}, ptr %s.p
+  br label %reserve
+reserve:
+{place if exact else ""}
   store i64 %bare, ptr %v.p
   store i64 %held, ptr %r.p
 {_give(bits, "%data")}
@@ -440,7 +449,7 @@ def support_ir(exp: int, *, own_store_breaks: bool, exact: bool) -> str:
             *(tracked_store(size, exp) for size in plain),
             *(tracked_amo(op, size, exp) for op in AmoOp for size in plain),
             *(tracked_cas(size, exp) for size in (*plain, 16)),
-            *(tracked_lr(size, exp) for size in reservable),
+            *(tracked_lr(size, exp, exact) for size in reservable),
             *(tracked_sc(size, exp, exact) for size in reservable),
         ]
     )
@@ -452,7 +461,7 @@ def reservation_ir(exp: int, *, exact: bool) -> str:
     return "\n".join(
         [
             _DECLARE_PAUSE,
-            *(tracked_lr(size, exp, INLINED) for size in (4, 8)),
+            *(tracked_lr(size, exp, exact, INLINED) for size in (4, 8)),
             *(tracked_sc(size, exp, exact, INLINED) for size in (4, 8)),
         ]
     )

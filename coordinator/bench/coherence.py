@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import geometric_mean, median
 
+from bus import policies
 from coordinator.bench.contention import (
     QEMU,
     WORKLOADS,
@@ -102,6 +103,7 @@ class CoherenceReport:
 
     cores: int
     policy: str
+    policy_correct: bool
     comparisons: list[Comparison]
     traffic: list[Traffic]
     crowds: list[Crowd]
@@ -274,7 +276,9 @@ def measure(
         messages = [
             t for other in others for t in traffic(bench, other, workloads, message_harts, plan, report)
         ]
-    return CoherenceReport(len(os.sched_getaffinity(0)), policy, comparisons, messages, crowds)
+    return CoherenceReport(
+        len(os.sched_getaffinity(0)), policy, policies.policy(policy).correct, comparisons, messages, crowds
+    )
 
 
 def atomics(rounds: int, seconds: float, report: Report = lambda text: None) -> list[Comparison]:
