@@ -287,25 +287,18 @@ class Directory:
     # The end of a hart
 
     def gone(self, hart: int) -> None:
-        """Forget a hart that is dead or has left: it owns nothing and wants nothing."""
+        """Forget a hart that is dead or has left, and so rests: it owns nothing and wants nothing."""
         self._pages[hart][Hart.RESERVATION] = 0
         self._kept.pop(hart, None)
-        concerned = set(self._recalls[hart])
-        self._recalls[hart].clear()
-        if hart in self._wanted:
-            granule = self._wanted.pop(hart)
-            concerned.add(granule)
-            line = self._lines[granule]
+        self.rested(hart)
+        for granule in tuple(self._owned[hart]):
+            self._drop(hart, granule, self._lines[granule])
+        wanted = self._wanted.pop(hart, None)
+        if wanted is not None:
+            line = self._lines[wanted]
             line.waiting = [want for want in line.waiting if want.hart != hart]
             if line.serving is not None and line.serving.hart == hart:
                 line.serving.gone = True
-        for granule in tuple(self._owned[hart]):
-            self._drop(hart, granule, self._lines[granule])
-        for granule in concerned:
-            line = self._lines[granule]
-            line.missing.discard(hart)
-            self._grant_if_free(granule, line)
-            self._serve(granule, line)
 
     def _count(self, hart: int, event: Traffic, granule: int, times: int = 1) -> None:
         self.counts.count(hart, event, self._base + (granule << self._exp), times)

@@ -17,6 +17,7 @@ from coordinator.commands import (
     batch,
     bench,
     bench_aba,
+    bench_batch,
     bench_coherence,
     bench_control,
     bench_engine,
@@ -27,6 +28,7 @@ from coordinator.commands import (
     isa,
     model,
     reg,
+    results,
     run,
     serve,
     vm,
@@ -45,10 +47,12 @@ app.command("run")(run.run)
 app.command("batch")(batch.batch)
 app.command("asm")(asm.asm)
 app.command("disasm")(disasm.disasm)
+app.add_typer(results.app, name="results")
 app.add_typer(configs.app, name="configs")
 app.add_typer(cache.app, name="cache")
 bench.app.command("control")(bench_control.control)
 bench.app.command("engine")(bench_engine.engine)
+bench.app.command("batch")(bench_batch.batch)
 bench.app.command("coherence")(bench_coherence.coherence)
 bench.app.command("aba")(bench_aba.aba)
 app.add_typer(bench.app, name="bench")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from coordinator.refusal import Refusal
 from coordinator.spec import VmSpec
 from coordinator.vcpu import MASK_64, Vcpu
-from hart.isa.extensions import REGISTRY, effective
+from hart.isa.extensions import REGISTRY, Extension, effective
 
 SYSCALL = 258
 WHICH_CPUS = 1
@@ -90,6 +90,12 @@ def _extension_bits(key: str) -> Callable[[Cpu], int]:
         row.name: 1 << row.hwprobe[1] for row in REGISTRY.values() if row.hwprobe and row.hwprobe[0] == key
     }
     return lambda cpu: sum(bit for name, bit in bits.items() if name in cpu.extensions)
+
+
+def bits_of(key: str, value: int) -> list[Extension]:
+    """The extensions whose bits are set in the value of the key with this name."""
+    rows = [row for row in REGISTRY.values() if row.hwprobe and row.hwprobe[0] == key]
+    return [row for row in rows if row.hwprobe and value >> row.hwprobe[1] & 1]
 
 
 def _base_behavior(cpu: Cpu) -> int:

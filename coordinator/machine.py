@@ -5,7 +5,7 @@ Owns the interface only. All calls come from one thread.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -136,6 +136,9 @@ class Machine(Protocol):
 
     def wait(self, timeout_s: float) -> VmResult | None:
         """The result once the run is over, or None if it is not after `timeout_s`; 0 does not block."""
+
+    def notify(self, call: Callable[[], None]) -> None:
+        """Have `call` called when the run ends, from whichever thread sees it; before `start`."""
 
     def progress(self) -> tuple[int, ...]:
         """Instructions retired so far, per hart."""

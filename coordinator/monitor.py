@@ -70,6 +70,7 @@ class Monitor:
         directory: Path,
         extensions: Sequence[frozenset[str]],
         image: Image,
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
         """Start every process.
 
@@ -79,6 +80,7 @@ class Monitor:
             directory: its own, for sockets.
             extensions: what each hart's decoder knows.
             image: its program.
+            ended: called when the run is over, from the thread that watches it.
 
         Raises:
             LaunchError: the fork server was killed meanwhile.
@@ -87,6 +89,7 @@ class Monitor:
         self._spec = spec
         self._segment = segment
         self._image = image
+        self._ended = ended
         self._extensions = extensions
         self._extension_sets = tuple(dict.fromkeys(extensions))
         self.finished = threading.Event()
@@ -249,6 +252,7 @@ class Monitor:
             self._own_link.close()
             self.result = self._account(rows)
             self.finished.set()
+            self._ended()
 
     def _watch_until_end(self) -> None:
         spec = self._spec

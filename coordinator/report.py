@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich import box
 from rich.console import Console, RenderableType
@@ -12,8 +12,10 @@ from rich.text import Text
 from bus.access import AtomicKind, ScFailure
 from bus.policies import policy
 from bus.traffic import Traffic
+from coordinator.measure import Measurements
 from coordinator.outcome import Outcome
 from coordinator.result import FailedScs, HartResult, HotAddress, VmResult
+from coordinator.results.histogram import as_outcome, counted
 
 PLAIN_WIDTH = 160
 """Columns of output that goes to no terminal."""
@@ -52,6 +54,23 @@ def print_report(console: Console, name: str, outcomes: Sequence[Outcome]) -> No
         )
 
 
+def print_outcomes(console: Console, repetitions: Sequence[Sequence[Outcome]]) -> None:
+    """How often each outcome that `[vm.outcome]` tells apart was seen, for each VM that has some."""
+    for of_vm in zip(*repetitions, strict=True):
+        counts = counted(as_outcome(o.measured.outcome) for o in of_vm if o.measured.outcome)
+        if counts:
+            console.print(Text(f"outcomes of {of_vm[0].name} in {sum(counts.values())} runs", "bold"))
+            for line in histogram_lines(counts):
+                console.print(Text(line))
+
+
+def histogram_lines(counts: Mapping[tuple[tuple[str, int], ...], int]) -> Iterator[str]:
+    """A histogram as litmus tools print it: `  412 :> 0:a0=1; x=0;`."""
+    width = len(str(max(counts.values(), default=0)))
+    for outcome, count in counts.items():
+        yield f"  {count:>{width}} :> {' '.join(f'{name}={value};' for name, value in outcome)}"
+
+
 def _vm(outcome: Outcome, name: str, *, several: bool, plain: bool) -> Iterator[RenderableType]:
     vm, result = outcome.vm, outcome.result
     title = f"{name}: {outcome.name}" if several else name
@@ -68,6 +87,7 @@ def _vm(outcome: Outcome, name: str, *, several: bool, plain: bool) -> Iterator[
         yield Text(str(loop), "bold red")
     yield from _hot(result.hot, plain)
     yield from _traffic(result, plain)
+    yield from _measured(outcome.measured, plain)
     if result.console:
         yield Text("console", "bold")
         for line in result.console.decode(errors="replace").splitlines():
@@ -187,6 +207,20 @@ def _traffic(result: VmResult, plain: bool) -> Iterator[Table]:
             granule.symbol, f"{granule.address:#x}", str(len(granule.by_hart)), *(f"{n:,}" for n in sums)
         )
     if result.granules:
+        yield table
+
+
+def _measured(measured: Measurements, plain: bool) -> Iterator[Table]:
+    for title, values in (("metrics", measured.metrics), ("outcome", measured.outcome)):
+        if values:
+            table = _table(title, list(values), plain)
+            table.add_row(*(f"{value:,}" for value in values.values()))
+            yield table
+    if any(measured.by_hart.values()):
+        names = list(dict.fromkeys(name for values in measured.by_hart.values() for name in values))
+        table = _table("metrics by hart", ["hart", *names], plain)
+        for hart, values in measured.by_hart.items():
+            table.add_row(str(hart), *(f"{values[n]:,}" if n in values else "" for n in names))
         yield table
 
 

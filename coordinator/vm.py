@@ -72,6 +72,7 @@ class VirtualMachine:
         self._watched_pages: set[int] = set()
         """Guest addresses of pages that are watched for watchpoints alone."""
         self._destroyed = False
+        self._ended: Callable[[], None] = lambda: None
 
     @property
     def state(self) -> MachineState:
@@ -209,7 +210,12 @@ class VirtualMachine:
 
         """
         self._monitor = Monitor(
-            self.spec, self._segment, self._runtime.path, list(map(effective, self._extensions)), self._image
+            self.spec,
+            self._segment,
+            self._runtime.path,
+            list(map(effective, self._extensions)),
+            self._image,
+            self._ended,
         )
         self._state = MachineState.RUNNING
 
@@ -299,6 +305,10 @@ class VirtualMachine:
         if self._monitor is None or not self._monitor.finished.wait(timeout_s):
             return None
         return self._monitor.result
+
+    def notify(self, call: Callable[[], None]) -> None:
+        """Have `call` called when the run ends, from the thread that watches it; before `start`."""
+        self._ended = call
 
     def progress(self) -> tuple[int, ...]:
         """Instructions retired so far, per hart, some milliseconds old."""

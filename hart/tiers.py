@@ -15,6 +15,7 @@ from bus.access import Order
 from bus.port import MemoryPort
 from bus.segment import Segment
 from hart.clint import Clint
+from hart.csr import MIP_MTIP
 from hart.interpreter import Entry, Interpreter
 from hart.jit.cache import CompiledRegion
 from hart.jit.codegen import Tier
@@ -25,11 +26,15 @@ from hart.watch import Access, Watchpoint
 
 WARM = 40
 """Times that control jumps to an address before T1 is asked for."""
-SLICE_NS = 200_000
+STRIDE_NS = 100_000
 """Aim for the time between two looks at the doorbell."""
-FIRST_SLICE = 100_000
-LONGEST_SLICE = 4_000_000
-SHORTEST_SLICE = 10_000
+FIRST_STRIDE = 50_000
+LONGEST_STRIDE = 2_000_000
+SHORTEST_STRIDE = 10_000
+"""Instructions; many more than any region needs at once."""
+LOOKING_STRIDES = 2
+"""Strides in a slice as long as something besides the doorbell wants to be seen soon: better code, the timer."""
+SETTLED_STRIDES = 20
 INTERPRETED_SLICE = 64
 CROWDED_BUDGET = 200
 """Rounds of a retry loop before a hart lets others run, where there are more harts than processors: less than a
@@ -72,7 +77,8 @@ class TieredInterpreter(Interpreter):
     """An `Interpreter` that runs hot code natively.
 
     Attributes:
-        slice: instructions that `run` should be given, so that it takes about SLICE_NS.
+        stride: instructions after which native code looks at the doorbell, so that it takes about STRIDE_NS.
+        slice: instructions that `run` should be given: some strides.
 
     """
 
@@ -91,7 +97,9 @@ class TieredInterpreter(Interpreter):
         super().__init__(hart, extensions, port, segment.harts[hart], clint)
         self.crowded = segment.geometry.harts > len(os.sched_getaffinity(0))
         self.engine = Engine(segment, hart, port.support)
-        self.slice = FIRST_SLICE
+        self.stride = FIRST_STRIDE
+        self._strides = LOOKING_STRIDES
+        self.slice = self.stride * self._strides
         self._context = self.engine.context
         self._use_registers(self._context[Word.X : Word.X + 32])
         self._entries = self.engine.entries
@@ -118,13 +126,14 @@ class TieredInterpreter(Interpreter):
         self._context[Word.SPIN_BUDGET] = self._budget
 
     def run(self, count: int) -> None:
-        """See `Interpreter.run`; returns early, so that no call takes much longer than SLICE_NS."""
+        """See `Interpreter.run`; returns early, so that no call takes much longer than a slice should."""
         end = self.instret + count
         traps = self.traps
         self._load_arrivals()
         context, enter, entries = self._context, self.engine.enter, self._entries
+        limit = self._strides * STRIDE_NS
         start = now = time.monotonic_ns()
-        while (left := end - self.instret) > 0 and now - start < SLICE_NS and self.traps == traps:
+        while (left := end - self.instret) > 0 and now - start < limit and self.traps == traps:
             native = entries.get(self.at)
             if native is None or self.at in self._reserved:
                 self._interpret(min(left, INTERPRETED_SLICE))
@@ -133,7 +142,7 @@ class TieredInterpreter(Interpreter):
                     time.sleep(REST_S)
                 continue
             self.port.forget_fused()
-            self.at = enter(native, left)
+            self.at = enter(native, left, self.stride)
             executed = left - context[Word.FUEL]
             self.instret += executed
             self.native_instructions += executed
@@ -202,10 +211,11 @@ class TieredInterpreter(Interpreter):
     def _sample(self, fuel: int, elapsed_ns: int) -> None:
         """A slice ended in native code: adapt its length, and let what is hot become T2."""
         if elapsed_ns > 0:
-            self.slice = max(
-                SHORTEST_SLICE,
-                min(LONGEST_SLICE, (self.slice + max(1, fuel * SLICE_NS // elapsed_ns)) // 2),
-            )
+            aim = max(1, fuel * STRIDE_NS // elapsed_ns)
+            self.stride = max(SHORTEST_STRIDE, min(LONGEST_STRIDE, (self.stride + aim) // 2))
+        settled = self._loaded.get(self.at, 0) == self._warm[-1] and not self.csrs.mie & MIP_MTIP
+        self._strides = SETTLED_STRIDES if settled else LOOKING_STRIDES
+        self.slice = self.stride * self._strides
         if len(self._warm) > 1:
             for pc in {self.at, self._context[Word.REGION]}:
                 samples = self._samples[pc] = self._samples.get(pc, 0) + 1

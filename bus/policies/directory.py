@@ -90,8 +90,8 @@ from bus.direct import DirectLoads
 from bus.directory import Claim, Directory
 from bus.doorbell import wait_unless_rung
 from bus.failures import failed
-from bus.layout import WORD, Hart, Ownership, PageState
-from bus.lowering import AccessEmitter, Value, count, page_byte, plain_load, plain_store
+from bus.layout import Hart, Ownership, PageState
+from bus.lowering import AccessEmitter, Value, count, hart_word, page_byte, plain_load, plain_store
 from bus.messages import Kind
 from bus.native import host_atomics
 from bus.policies import ArbiterContext, Policy, PortContext, Refused, Reservations
@@ -389,16 +389,16 @@ class DirectoryLowering:
 
     def load(self, e: AccessEmitter, offset: Value, size: int, order: Order) -> str | None:
         """A plain load, of a granule that is at least shared."""
-        e.unless(e.value(f"icmp eq i8 {self._byte(e, offset)}, {_NONE}"))
+        self._must_be_aligned(e, offset, size)
+        self._must_share(e, offset)
         if order:
             count(e, AtomicKind.LOAD_ACQUIRE)
         return plain_load(e, offset, size, Order.NONE)
 
     def store(self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order) -> bool:
         """A plain store, to a granule that is the hart's own."""
+        self._must_be_aligned(e, offset, size)
         self._must_own(e, offset)
-        watched = e.value(f"and i8 {page_byte(e, offset)}, {int(PageState.WATCHED)}")
-        e.unless(e.value(f"icmp ne i8 {watched}, 0"))
         self._must_not_end(e, offset)
         if order:
             count(e, AtomicKind.STORE_RELEASE)
@@ -438,14 +438,15 @@ class DirectoryLowering:
         self, e: AccessEmitter, offset: Value, size: int, order: Order, fused: str | None
     ) -> str | None:
         """A load, and the reservation in the hart's page."""
-        e.unless(e.value(f"icmp eq i8 {self._byte(e, offset)}, {_NONE}"))
+        self._must_not_be_watched(e, offset)
+        self._must_share(e, offset)
         count(e, AtomicKind.LR)
         for word, value in (
             (Hart.RESERVATION_ADDRESS, str(offset)),
             (Hart.RESERVATION_SIZE, str(size)),
             (Hart.RESERVATION, self._reserved(e, offset)),
         ):
-            e.line(f"store i64 {value}, ptr {_word(e, word)}")
+            e.line(f"store i64 {value}, ptr {hart_word(e, word)}")
         return plain_load(e, offset, size, Order.NONE)
 
     def store_conditional(
@@ -455,17 +456,22 @@ class DirectoryLowering:
         if self._rules.spurious_sc_failure:
             return None
         self._must_own(e, offset)
-        reserved = e.value(f"load i64, ptr {_word(e, Hart.RESERVATION)}")
+        reserved = e.value(f"load i64, ptr {hart_word(e, Hart.RESERVATION)}")
         e.unless(e.value(f"icmp ne i64 {reserved}, {self._reserved(e, offset)}"))
         if self._rules.require_exact_reservation_addr:
             for word, same in ((Hart.RESERVATION_ADDRESS, offset), (Hart.RESERVATION_SIZE, size)):
-                seen = e.value(f"load i64, ptr {_word(e, word)}")
+                seen = e.value(f"load i64, ptr {hart_word(e, word)}")
                 e.unless(e.value(f"icmp ne i64 {seen}, {same}"))
         count(e, AtomicKind.SC)
-        e.line(f"store i64 0, ptr {_word(e, Hart.RESERVATION_LOST)}")
-        e.line(f"store i64 0, ptr {_word(e, Hart.RESERVATION)}")
+        e.line(f"store i64 0, ptr {hart_word(e, Hart.RESERVATION_LOST)}")
+        e.line(f"store i64 0, ptr {hart_word(e, Hart.RESERVATION)}")
         plain_store(e, offset, size, value, Order.NONE)
         return "false"
+
+    def _must_be_aligned(self, e: AccessEmitter, offset: Value, size: int) -> None:
+        """Leave what may lie in two granules to the port."""
+        if not isinstance(offset, int) and size > 1:
+            e.unless(e.value(f"icmp ne i64 {e.value(f'and i64 {offset}, {size - 1}')}, 0"))
 
     def _granule(self, e: AccessEmitter, offset: Value) -> Value:
         return offset >> self._exp if isinstance(offset, int) else e.value(f"lshr i64 {offset}, {self._exp}")
@@ -474,7 +480,16 @@ class DirectoryLowering:
         pointer = e.value(f"getelementptr i8, ptr %support, i64 {self._granule(e, offset)}")
         return e.value(f"load atomic volatile i8, ptr {pointer} monotonic, align 1")
 
+    def _must_share(self, e: AccessEmitter, offset: Value) -> None:
+        e.unless(e.value(f"icmp eq i8 {self._byte(e, offset)}, {_NONE}"))
+
+    def _must_not_be_watched(self, e: AccessEmitter, offset: Value) -> None:
+        watched = e.value(f"and i8 {page_byte(e, offset)}, {int(PageState.WATCHED)}")
+        e.unless(e.value(f"icmp ne i8 {watched}, 0"))
+
     def _must_own(self, e: AccessEmitter, offset: Value) -> None:
+        """Own it, as a place where native code may store."""
+        self._must_not_be_watched(e, offset)
         e.unless(e.value(f"icmp ne i8 {self._byte(e, offset)}, {_MODIFIED}"))
 
     def _reserved(self, e: AccessEmitter, offset: Value) -> str:
@@ -484,13 +499,8 @@ class DirectoryLowering:
     def _must_not_end(self, e: AccessEmitter, offset: Value) -> None:
         """Leave a store that ends the hart's own reservation to the port, where stores do."""
         if self._rules.invalidate_on_same_hart_store:
-            reserved = e.value(f"load i64, ptr {_word(e, Hart.RESERVATION)}")
+            reserved = e.value(f"load i64, ptr {hart_word(e, Hart.RESERVATION)}")
             e.unless(e.value(f"icmp eq i64 {reserved}, {self._reserved(e, offset)}"))
-
-
-def _word(e: AccessEmitter, index: int) -> str:
-    """Pointer to a word of the hart's page."""
-    return e.value(f"getelementptr i8, ptr %page, i64 {index * WORD}")
 
 
 _INSTRUCTIONS = {AmoOp.ADD: "add", AmoOp.XOR: "xor", AmoOp.AND: "and", AmoOp.OR: "or"}

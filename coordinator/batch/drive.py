@@ -25,8 +25,9 @@ _TICK_S = 0.2
 class Executor(Protocol):
     """Where points run."""
 
-    capacity: int
-    """How many tasks to have handed out at a time."""
+    @property
+    def capacity(self) -> int:
+        """How many tasks to have handed out at a time."""
 
     def submit(self, task: Task) -> None:
         """Take a task; only while fewer than `capacity` are out."""
@@ -131,7 +132,8 @@ def drive(
     budget = Budget(settings.time_s, settings.operations)
     while True:
         stop = until_failures is not None and progress.failed - failures_before >= until_failures
-        while not stop and len(out) < executor.capacity:
+        capacity = executor.capacity
+        while not stop and len(out) < capacity:
             point = again.popleft() if again else next(pending, None)
             if point is None:
                 break

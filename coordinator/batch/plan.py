@@ -67,7 +67,8 @@ class Plan:
     """Pickled `hart.image.Image`s by SHA-256."""
     _documents: dict[str, Document] = field(default_factory=dict)
     _built: dict[object, tuple[Image, str]] = field(default_factory=dict)
-    _checked: set[object] = field(default_factory=set)
+    _checked: dict[object, object] = field(default_factory=dict)
+    """By recipe, what was found to go with the image last."""
 
     def points(self) -> Iterator[PlannedPoint]:
         """Every point, checked, with its guests built.
@@ -138,9 +139,9 @@ class Plan:
                 )
                 raise ConfigError(config.source, [problem]) from error
             images[name] = self._built[made]
-            kind = (made, vm.memory, vm.expect.model_dump_json(), *vm.guest.defines)
-            if kind not in self._checked:
-                self._checked.add(kind)
+            judged = (vm.memory, vm.expect, vm.metrics, vm.hart_metrics, vm.outcome)
+            if self._checked.get(made) != judged:
+                self._checked[made] = judged
                 if found := misfits(vm, images[name][0]):
                     raise ConfigError(config.source, [config.problem(name, key, text) for key, text in found])
         return images

@@ -53,7 +53,7 @@ class Task:
 
 
 class PointRunner:
-    """A coordinator that stays, for one thread. A context manager; started by the first task."""
+    """A coordinator that stays, for one thread at a time. A context manager; started by the first task."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -99,15 +99,26 @@ class PointRunner:
         return self._client
 
 
-_of_thread = threading.local()
+_idle: list[PointRunner] = []
+_lock = threading.Lock()
 
 
 def run_here(task: Task, image: Callable[[str], Image]) -> PointRecord:
-    """Run a task with a coordinator that this thread keeps until the process ends."""
-    if not hasattr(_of_thread, "runner"):
-        _of_thread.runner = PointRunner()
-    record: PointRecord = _of_thread.runner.run(task, image)
-    return record
+    """Run a task with a coordinator that this process keeps for the next one, in whichever thread."""
+    with _lock:
+        points = _idle.pop() if _idle else PointRunner()
+    try:
+        return points.run(task, image)
+    finally:
+        with _lock:
+            _idle.append(points)
+
+
+def close_idle() -> None:
+    """End the coordinators that `run_here` keeps and that run nothing now."""
+    with _lock:
+        while _idle:
+            _idle.pop().close()
 
 
 def vm_record(outcome: Outcome) -> VmRecord:

@@ -2,12 +2,12 @@
 
 Owns what is measured: a client waits for each answer before it asks again, against a server in a process of its own.
 The bare server is the fastest that Python has, one that blocks and sends back an answer of the same size. Short rounds
-of both alternate, so that what else the host does hits both alike; ratios are medians over the rounds of one run.
+of both alternate, so that what else the host does hits both alike. A rate is 1 / the median time of a round trip, for a
+mean on a busy host is what others make it; figures are medians over the rounds of one run.
 """
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from statistics import median, quantiles
 
 import zmq
 
@@ -44,7 +45,7 @@ class ControlSpeed:
         operation: e.g. `get core.a0`.
         bare_per_s: bare round trips per second with messages of the same sizes.
         per_s: operations per second.
-        ratio: median over the rounds of operation / bare.
+        ratio: median over the rounds of the operation's rate / the bare one's.
         p50_us: median time of one operation in microseconds; `p99_us` likewise.
 
     """
@@ -86,13 +87,13 @@ def _measure(
     with _bare(scratch / "bare", request, len(answer)) as bare:
         _times(bare), _times(operation)
         pairs = [(_times(bare), _times(operation)) for _ in range(rounds)]
-    own = [seconds for _, times in pairs for seconds in times]
-    cuts = statistics.quantiles(own, n=100)
+    medians = [(median(bare_times), median(times)) for bare_times, times in pairs]
+    cuts = quantiles([seconds for _, times in pairs for seconds in times], n=100)
     return ControlSpeed(
         name,
-        statistics.median(_ROUND / sum(times) for times, _ in pairs),
-        statistics.median(_ROUND / sum(times) for _, times in pairs),
-        statistics.median(sum(other) / sum(times) for other, times in pairs),
+        1 / median(bare_s for bare_s, _ in medians),
+        1 / median(own_s for _, own_s in medians),
+        median(bare_s / own_s for bare_s, own_s in medians),
         1e6 * cuts[49],
         1e6 * cuts[98],
     )

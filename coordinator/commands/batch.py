@@ -10,9 +10,12 @@ import typer
 from coordinator.commands.exit_codes import ExitCode, config_errors
 
 if TYPE_CHECKING:
-    from coordinator.batch.drive import Progress
+    from coordinator.batch.drive import Executor, Progress
     from coordinator.batch.plan import Plan
     from coordinator.results.store import PlannedPoint
+
+_OPTIONS = {"retry": "--retry", "attempts": "--attempts", "time_s": "--time", "operations": "--operations"}
+"""Options that stand for keys of `[batch]`."""
 
 MOST_SHOWN = 40
 """Points that `--dry-run` shows."""
@@ -28,6 +31,23 @@ def batch(
     until: Annotated[
         str | None, typer.Option(metavar="failures=N", help="Stop when so many points have failed.")
     ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(help="Write the points as JUnit XML to this file, too.")
+    ] = None,
+    on: Annotated[
+        str | None, typer.Option(metavar="PLACE", help="tcp://HOST:PORT of a Dask scheduler, or local:N.")
+    ] = None,
+    retry: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHAT", help="Run again what ended so: 'hart died', watchdog, failed, ...; several times."
+        ),
+    ] = None,
+    attempts: Annotated[int | None, typer.Option(help="How often at most. Default: 3.")] = None,
+    time: Annotated[float | None, typer.Option(metavar="S", help="Budget of each point in seconds.")] = None,
+    operations: Annotated[
+        int | None, typer.Option(metavar="N", help="Budget of each point in operations.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the file.")
     ] = None,
@@ -38,16 +58,35 @@ def batch(
     """
     from coordinator.batch.file import load_batch
     from coordinator.batch.plan import make_plan
-    from coordinator.config.settings import parse_setting
+    from coordinator.config.settings import Setting, parse_setting
 
     with config_errors():
         failures = _until(until)
-        plan = make_plan(load_batch(file, tuple(map(parse_setting, set_ or ()))))
+        given = {"retry": retry, "attempts": attempts, "time_s": time, "operations": operations}
+        settings = [
+            Setting(("batch", key), value, _OPTIONS[key]) for key, value in given.items() if value is not None
+        ]
+        plan = make_plan(load_batch(file, (*map(parse_setting, set_ or ()), *settings)))
         if dry_run:
             _show_plan(plan)
             return
     directory = Path("results") / plan.batch.file.name if out is None else out
-    raise typer.Exit(_run(plan, directory, jobs, failures))
+    code = _run(plan, directory, jobs, failures, on)
+    if junit is not None and code in (ExitCode.AS_EXPECTED, ExitCode.NOT_AS_EXPECTED):
+        _write_junit(directory, junit)
+    raise typer.Exit(code)
+
+
+def _write_junit(directory: Path, file: Path) -> None:
+    from coordinator.results import ResultsError, open_results
+    from coordinator.results.export import export_junit
+
+    try:
+        with open_results(directory) as results:
+            export_junit(results, file)
+    except ResultsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(ExitCode.USAGE_OR_CONFIG) from error
 
 
 def _until(text: str | None) -> int | None:
@@ -61,11 +100,9 @@ def _until(text: str | None) -> int | None:
     return int(number)
 
 
-def _run(plan: Plan, directory: Path, jobs: int | None, failures: int | None) -> ExitCode:
-    import os
-
+def _run(plan: Plan, directory: Path, jobs: int | None, failures: int | None, on: str | None) -> ExitCode:
+    from coordinator.batch.cluster import ClusterError
     from coordinator.batch.drive import drive
-    from coordinator.batch.pool import LocalPool
     from coordinator.batch.session import open_session
     from coordinator.batch.show import show_batch
     from coordinator.results.store import StoreError
@@ -74,7 +111,7 @@ def _run(plan: Plan, directory: Path, jobs: int | None, failures: int | None) ->
     name = plan.batch.file.name
     try:
         with config_errors(), open_session(plan, directory) as (store, total):
-            executor = LocalPool(jobs or settings.jobs or len(os.sched_getaffinity(0)), plan.images)
+            executor = _executor(plan, jobs, on)
             try:
                 with show_batch(name) as report:
                     progress = drive(store, settings, executor, total, report, failures)
@@ -83,11 +120,22 @@ def _run(plan: Plan, directory: Path, jobs: int | None, failures: int | None) ->
                 return ExitCode.INTERRUPTED
             finally:
                 executor.close()
-    except StoreError as error:
+    except (StoreError, ClusterError) as error:
         typer.echo(str(error), err=True)
         return ExitCode.USAGE_OR_CONFIG
     _print_end(name, directory, progress)
     return ExitCode.NOT_AS_EXPECTED if progress.failed else ExitCode.AS_EXPECTED
+
+
+def _executor(plan: Plan, jobs: int | None, on: str | None) -> Executor:
+    import os
+
+    from coordinator.batch.cluster import DaskCluster, parse_place
+    from coordinator.batch.pool import LocalPool
+
+    if on is not None:
+        return DaskCluster(parse_place(on), plan.images)
+    return LocalPool(jobs or plan.batch.file.batch.jobs or len(os.sched_getaffinity(0)), plan.images)
 
 
 def _print_end(name: str, directory: Path, progress: Progress) -> None:

@@ -305,7 +305,7 @@ class _Blame:
         for setting in reversed(self.settings):
             length = len(setting.path)
             if in_file[:length] == setting.path:
-                where = ".".join(filter(None, (setting.where, _dotted(in_file[length:]))))
+                where = f"{setting.where}.{_dotted(in_file[length:])}".rstrip(".").replace(".[", "[")
                 return Problem(where, message, _toml(value), setting.line, setting.source)
         return self.problem(in_file, message, value)
 

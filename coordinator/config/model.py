@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -51,6 +52,9 @@ class _Table(BaseModel):
         validate_default=False,
         regex_engine="python-re",
     )
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return self  # frozen; pydantic copies defaults, which costs more than all its checks
 
 
 _SMALLEST_SET_EXP = 3
@@ -159,25 +163,7 @@ class Isa(_ExtensionKeys):  # type: ignore[valid-type, misc] # a key per row of 
                 hartstorm does not execute.
 
         """
-        default = extensions.implemented(reservation_set_size_exp)
-        asked = extensions.effective(name for name, on in self.switches.items() if on)
-        on = (default if self.base is None else isa_string.parse(self.base)) | asked
-        for name in (name for name, on in self.switches.items() if not on):
-            gone = {name, *(set(extensions.REGISTRY[name].implies) - asked)}
-            while more := {d for g in gone for d in extensions.dependents(g, on)} - gone - asked:
-                gone |= more
-            on -= gone
-        if broken := extensions.unmet(on):
-            raise ValueError("; ".join(broken))
-        if missing := on - extensions.implemented(_SMALLEST_SET_EXP):
-            known = ", ".join(isa_string.canonical(default))
-            raise ValueError(f"hartstorm does not execute {', '.join(sorted(missing))}; it has {known}")
-        if unkept := on - default:
-            names = ", ".join(sorted(unkept))
-            raise ValueError(
-                f"reservation_set_size_exp = {reservation_set_size_exp} is too large for {names}"
-            )
-        return on
+        return _extensions(self.base, frozenset(self.switches.items()), reservation_set_size_exp)
 
     @field_validator("base")
     @classmethod
@@ -190,6 +176,29 @@ class Isa(_ExtensionKeys):  # type: ignore[valid-type, misc] # a key per row of 
     def _sound(self) -> Self:
         self.extensions(_SMALLEST_SET_EXP)
         return self
+
+
+@cache
+def _extensions(
+    base: str | None, switches: frozenset[tuple[str, bool]], reservation_set_size_exp: int
+) -> frozenset[str]:
+    default = extensions.implemented(reservation_set_size_exp)
+    asked = extensions.effective(name for name, on in switches if on)
+    on = (default if base is None else isa_string.parse(base)) | asked
+    for name in (name for name, on in switches if not on):
+        gone = {name, *(set(extensions.REGISTRY[name].implies) - asked)}
+        while more := {d for g in gone for d in extensions.dependents(g, on)} - gone - asked:
+            gone |= more
+        on -= gone
+    if broken := extensions.unmet(on):
+        raise ValueError("; ".join(broken))
+    if missing := on - extensions.implemented(_SMALLEST_SET_EXP):
+        known = ", ".join(isa_string.canonical(default))
+        raise ValueError(f"hartstorm does not execute {', '.join(sorted(missing))}; it has {known}")
+    if unkept := on - default:
+        names = ", ".join(sorted(unkept))
+        raise ValueError(f"reservation_set_size_exp = {reservation_set_size_exp} is too large for {names}")
+    return on
 
 
 # [vm.guest]
@@ -568,6 +577,14 @@ class Run(_Table):
     """What it shows, for people."""
     vms: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")], Vm]
     """Several VMs by name; each table is laid over `[vm]`."""
+
+    def seeded(self, repetition: int) -> Self:
+        """The same with each VM's seed raised by `repetition`."""
+        vms = {
+            name: vm.model_copy(update={"seed": (vm.seed + repetition) % (1 << 64)})
+            for name, vm in self.vms.items()
+        }
+        return self.model_copy(update={"vms": vms})
 
 
 def _without_nulls(schema: Any) -> Any:

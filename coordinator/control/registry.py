@@ -44,8 +44,9 @@ class Vm:
 
     def standing(self, client: Client) -> Standing:
         """What the client may do with it."""
-        own = Standing.OWNER if client.name == self.owner else Standing.NONE
-        return max(own, client.role.standing, self.grants.get(client.name, Standing.NONE))
+        if client.name == self.owner:
+            return Standing.OWNER
+        return max(client.role.standing, self.grants.get(client.name, Standing.NONE))
 
     def make_vcpu(self, hart: int) -> None:
         """Make the vCPU of a hart.

@@ -6,6 +6,7 @@ Decides nothing about VMs (`coordinator.control.verbs`).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import logging
@@ -47,11 +48,16 @@ _SEND_QUEUE = 256
 """Answers kept for a client that does not read; beyond that they are dropped."""
 _RECEIVE_QUEUE = 16
 """Requests taken in from one client ahead of the one that is served; the rest wait on its side."""
+_MORE = zmq.NOBLOCK | zmq.SNDMORE
 _MAX_WAITERS_PER_CLIENT = 1_000
 _LONGEST_WAIT_S = 0.5
 """A signal that arrives just before a wait is handled only after it, so no wait is for ever."""
 _WATCH_INTERVAL_S = 0.005
 """However many requests come, running VMs are asked no more often than this whether they have ended."""
+_STAY_MS = 1
+"""How long a socket that just had a request is waited on alone for the next, while others wait."""
+_STAY_S = 0.002
+"""How long it is served alone, however many requests it has."""
 _QUIET = frozenset({"get_one_reg", "set_one_reg"})
 """Verbs that change no VM's state, and that clients send by the thousand: nothing is looked at after one."""
 
@@ -116,7 +122,13 @@ class ControlServer:
         if endpoint is None and tcp_endpoint is None:
             raise ValueError("nothing to serve on: give an ipc or a tcp endpoint")
         keyring = curve.keyring if curve else Keyring({})
-        self.hypervisor = Hypervisor(create_machine, keyring)
+
+        def create(spec: VmSpec) -> Machine:
+            machine = create_machine(spec)
+            machine.notify(self._poke)
+            return machine
+
+        self.hypervisor = Hypervisor(create, keyring)
         self._clock = clock
         self._waiters: list[_Waiter] = []
         self._states: dict[str, MachineState] = {}
@@ -126,6 +138,7 @@ class ControlServer:
         self._poller = zmq.Poller()
         self._handlers: dict[zmq.Socket[bytes], Callable[[zmq.Socket[bytes]], None]] = {}
         self._publishers: list[zmq.Socket[bytes]] = []
+        self._routers: set[zmq.Socket[bytes]] = set()
         self._wake = self._socket(zmq.PULL, self._drain)
         self._wake.bind("inproc://wake")
         self._next_look = 0.0
@@ -155,18 +168,27 @@ class ControlServer:
                 arrived = self._poller.poll(self._patience_ms)
                 for socket, _ in arrived:
                     self._handlers[socket](socket)
+                if len(arrived) == 1:
+                    self._stay_with(arrived[0][0])
                 if self._stirred or not arrived or self._clock() >= self._next_look:
                     self._look_at_vms()
         finally:
             for vm in self.hypervisor.vms:
                 self._give_up(vm, errno.ESHUTDOWN, "the server is going down")
 
+    def _stay_with(self, socket: zmq.Socket[bytes]) -> None:
+        """Serve one socket alone for a moment, as long as it has requests: it takes fewer system calls than polling."""
+        if socket not in self._routers:
+            return
+        handler, end = self._handlers[socket], self._clock() + _STAY_S
+        with contextlib.suppress(zmq.Again):
+            while not self._stirred and not self._stopping and self._clock() < end:
+                handler(socket)
+
     def stop(self) -> None:
         """Make `serve` return; may be called from any thread, and from a signal handler."""
         self._stopping = True
-        with self._context.socket(zmq.PUSH) as waker:
-            waker.connect("inproc://wake")
-            waker.send(b"")
+        self._poke()
 
     def close(self) -> None:
         """Close the sockets and remove their files. Idempotent."""
@@ -179,7 +201,22 @@ class ControlServer:
             os.close(lock)
         self._paths, self._locks = [], []
 
+    def _poke(self) -> None:
+        """Have the loop look around; any thread."""
+        with (
+            contextlib.suppress(zmq.ZMQError),
+            self._context.socket(zmq.PUSH) as waker,
+        ):  # it may be closed by now
+            waker.connect("inproc://wake")
+            waker.send(b"")
+
     # Sockets
+
+    def _router(self, handler: Callable[[zmq.Socket[bytes]], None]) -> zmq.Socket[bytes]:
+        socket = self._socket(zmq.ROUTER, handler)
+        socket.setsockopt(zmq.RCVTIMEO, _STAY_MS)
+        self._routers.add(socket)
+        return socket
 
     def _socket(self, kind: int, handler: Callable[[zmq.Socket[bytes]], None]) -> zmq.Socket[bytes]:
         socket = self._context.socket(kind)
@@ -204,7 +241,7 @@ class ControlServer:
         check_endpoint(events_endpoint(endpoint))
         path = Path(endpoint.removeprefix("ipc://"))
         self._locks.append(_private_directory(path.parent))
-        router = self._socket(zmq.ROUTER, self._on_local)
+        router = self._router(self._on_local)
         for socket, place in ((router, endpoint), (self._publisher(), events_endpoint(endpoint))):
             socket.bind(place)
             self._paths.append(Path(place.removeprefix("ipc://")))
@@ -213,7 +250,7 @@ class ControlServer:
         if not endpoint.startswith("tcp://"):
             raise ValueError(f"{endpoint}: a remote endpoint begins with tcp://")
         self._socket(zmq.REP, self._on_handshake).bind("inproc://zeromq.zap.01")
-        router = self._socket(zmq.ROUTER, self._on_remote)
+        router = self._router(self._on_remote)
         for socket, place in ((router, endpoint), (self._publisher(), events_endpoint(endpoint))):
             socket.setsockopt(zmq.CURVE_SERVER, 1)
             socket.setsockopt(zmq.CURVE_SECRETKEY, curve.secret_key)
@@ -369,5 +406,5 @@ def _refuse(peer: _Peer, request_id: int, number: int, body: ErrorBody) -> None:
 def _send(peer: _Peer, payload: bytes) -> None:
     # ROUTER drops what a slow or dead client does not take: it never blocks here.
     for frame in peer.route:
-        peer.socket.send(frame, zmq.NOBLOCK | zmq.SNDMORE)
+        peer.socket.send(frame, _MORE)
     peer.socket.send(payload, zmq.NOBLOCK)

@@ -16,7 +16,7 @@ from pathlib import Path
 from coordinator import expression
 from coordinator.expression import Expression, ExpressionError, Value
 from coordinator.results import schema
-from coordinator.results.record import CheckRecord, HartRecord, Status, VmRecord, label
+from coordinator.results.record import CheckRecord, HartRecord, Status, VmRecord, first_failures, label
 from coordinator.results.store import DATABASE
 from hart.spelling import nearest
 
@@ -42,6 +42,7 @@ class BatchPoint:
         status: what became of it; None if it has not been run.
         detail: why, where no check says it.
         attempts: how often it was run.
+        wall_s: how long a worker had it, in seconds.
         vms: each VM; empty where it did not run.
 
     """
@@ -53,12 +54,18 @@ class BatchPoint:
     status: Status | None
     detail: str
     attempts: int
+    wall_s: float
     vms: tuple[VmRecord, ...]
 
     @property
     def label(self) -> str:
         """Its parameters in short: `harts=4 policy=inline`."""
         return label(self.parameters) or f"point {self.number}"
+
+    @property
+    def reason(self) -> str:
+        """Why it has its status: what kept it from running, or the first check that fails."""
+        return self.detail or first_failures(self.vms)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -182,12 +189,12 @@ class Results:
         condition = None if where is None else self._condition(where)
         at = -1
         while rows := self._connection.execute(
-            "SELECT p.number, p.key, p.id, p.parameters, p.config, r.status, r.detail, r.attempts "
+            "SELECT p.number, p.key, p.id, p.parameters, p.config, r.status, r.detail, r.attempts, r.wall_s "
             "FROM point p LEFT JOIN result r ON r.point = p.key WHERE p.number > ? ORDER BY p.number LIMIT ?",
             (at, _CHUNK),
         ).fetchall():
             vms = self._vms([row[1] for row in rows])
-            for number, key, name, parameters, config, status, detail, attempts in rows:
+            for number, key, name, parameters, config, status, detail, attempts, wall_s in rows:
                 at = number
                 point = BatchPoint(
                     number,
@@ -197,6 +204,7 @@ class Results:
                     None if status is None else Status(status),
                     detail or "",
                     attempts or 0,
+                    wall_s or 0.0,
                     tuple(vms.get(key, ())),
                 )
                 if condition is None or _holds(condition, point.values):

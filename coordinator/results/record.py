@@ -5,7 +5,7 @@ Nothing here refers to the host's processes or files, so a record means the same
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -120,10 +120,13 @@ def label(parameters: Mapping[str, Value]) -> str:
 
 def describe(record: PointRecord) -> str:
     """Why a point has its status: the first check that fails of each VM, or what kept it from running."""
-    if record.detail:
-        return record.detail
+    return record.detail or first_failures(record.vms)
+
+
+def first_failures(vms: Iterable[VmRecord]) -> str:
+    """The first check that fails of each VM; empty where none does."""
     found = []
-    for vm in record.vms:
+    for vm in vms:
         bad = next((check for check in vm.checks if not check.ok), None)
         if bad is not None:
             at = f" ({bad.where})" if bad.where else ""

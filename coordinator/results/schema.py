@@ -10,7 +10,7 @@ removed, while `FORMAT` stays the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bus.access import AtomicKind
 
@@ -100,9 +100,9 @@ TABLES: dict[str, tuple[Column, ...]] = {
         *_COUNTS,
         Column("sc_failed", "INTEGER NOT NULL", "SCs that failed"),
     ),
-    "sc_failure": (
-        _POINT,
-        _VM,
+    "sc_failure": (  # which rows there are is measured, too
+        replace(_POINT, deterministic=False),
+        replace(_VM, deterministic=False),
         Column("hart", "INTEGER NOT NULL", "the hart"),
         Column("cause", "TEXT NOT NULL", "a name of bus.access.ScFailure, in lower case"),
         Column("count", "INTEGER NOT NULL", "SCs that failed for it"),
@@ -110,8 +110,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "metric": (
         _POINT,
         _VM,
-        Column("hart", "INTEGER", "the hart, or null for the VM"),
-        Column("name", "TEXT NOT NULL", "a key of [vm.metrics] or [vm.hart_metrics]"),
+        _fixed("hart", "INTEGER", "the hart, or null for the VM"),
+        _fixed("name", "TEXT NOT NULL", "a key of [vm.metrics] or [vm.hart_metrics]"),
         Column("value", "TEXT NOT NULL", "its value, decimal: it may pass 63 bits"),
     ),
     "outcome": (

@@ -9,18 +9,67 @@ import ctypes
 import mmap
 from collections.abc import Callable, Iterable
 
+from bus.layout import Hart
 from bus.memory import GuestMemory
 from bus.segment import Segment
-from hart.jit.context import Word
+from hart.jit.context import Reason, Word
 from hart.jit.place import ram_in_place
 
-_ENTER = """
-define i64 @enter(ptr %c, i64 %fuel, ptr %f) {
-  %r = call preserve_nonecc i64 %f(ptr %c, i64 %fuel)
-  ret i64 %r
-}
+
+def _enter_ir(ram_base: int, ram_bytes: int) -> str:
+    """The way into native code: gives it its fuel in strides, and looks at the doorbell between them.
+
+    It returns for any other reason than an empty stride, when all is used up, when the bell has rung, or where no
+    region begins at the address that was reached.
+    """
+    return f"""
+define i64 @enter(ptr %c, i64 %fuel, ptr %f, i64 %stride) {{
+entry:
+  %fuel.p = getelementptr i64, ptr %c, i64 {int(Word.FUEL)}
+  %reason.p = getelementptr i64, ptr %c, i64 {int(Word.REASON)}
+  %table.p = getelementptr i64, ptr %c, i64 {int(Word.TABLE)}
+  %table = load ptr, ptr %table.p
+  %page.p = getelementptr i64, ptr %c, i64 {int(Word.PAGE)}
+  %page = load ptr, ptr %page.p
+  %bell.p = getelementptr i64, ptr %page, i64 {int(Hart.DOORBELL)}
+  br label %run
+run:
+  %region = phi ptr [ %f, %entry ], [ %next, %again ]
+  %total = phi i64 [ %fuel, %entry ], [ %left, %again ]
+  %given = call i64 @llvm.umin.i64(i64 %total, i64 %stride)
+  %pc = call preserve_nonecc i64 %region(ptr %c, i64 %given)
+  %unused = load i64, ptr %fuel.p
+  %kept = sub i64 %total, %given
+  %left = add i64 %kept, %unused
+  store i64 %left, ptr %fuel.p
+  %reason = load i64, ptr %reason.p
+  %empty = icmp eq i64 %reason, {int(Reason.FUEL)}
+  %more = icmp ne i64 %kept, 0
+  %bell = load volatile i64, ptr %bell.p
+  %quiet = icmp eq i64 %bell, 0
+  %offset = sub i64 %pc, {ram_base}
+  %inside = icmp ult i64 %offset, {ram_bytes}
+  %a = and i1 %empty, %more
+  %b = and i1 %quiet, %inside
+  %on = and i1 %a, %b
+  br i1 %on, label %look, label %done
+look:
+  %index = lshr i64 %offset, 1
+  %slot = getelementptr ptr, ptr %table, i64 %index
+  %next = load ptr, ptr %slot
+  %absent = icmp eq ptr %next, null
+  br i1 %absent, label %done, label %again
+again:
+  br label %run
+done:
+  ret i64 %pc
+}}
+declare i64 @llvm.umin.i64(i64, i64)
 """
 
+
+LONGEST_STRIDE = 1 << 62
+"""For those who do not want the doorbell looked at."""
 USELESS_OBJECTS = 1000
 """How many objects may stay loaded without use; some 10 KiB each."""
 
@@ -70,19 +119,26 @@ class Engine:
 
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
+        geometry = self._segment.geometry
         machine = llvm.Target.from_default_triple().create_target_machine()
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(_ENTER), machine)
+        self._engine = llvm.create_mcjit_compiler(
+            llvm.parse_assembly(_enter_ir(geometry.ram_base, geometry.ram_bytes)), machine
+        )
         self._engine.finalize_object()
-        self._enter: Callable[[int, int, int], int] = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 4)(
+        self._enter: Callable[[int, int, int, int], int] = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 5)(
             self._engine.get_function_address("enter")
         )
         self.useless = 0
         """Objects that are loaded although their regions were replaced or dropped."""
 
-    def enter(self, native: int, fuel: int) -> int:
-        """Run native code until it returns; the next pc. `context` holds what is left of `fuel`."""
+    def enter(self, native: int, fuel: int, stride: int = LONGEST_STRIDE) -> int:
+        """Run native code until it returns; the next pc. `context` holds what is left of `fuel`.
+
+        It returns with Reason.FUEL, perhaps before the fuel is used up, if the doorbell has rung: that is looked at
+        every `stride` instructions, which are more than any region needs at once.
+        """
         self._show_ram()
-        return self._enter(self._address, fuel, native)
+        return self._enter(self._address, fuel, native, stride)
 
     def code_bytes(self, stretches: Iterable[tuple[int, int]]) -> bytes:
         """The guest code in these stretches as it is now."""

@@ -1,4 +1,4 @@
-"""bench coherence and bench aba: programs that count right everywhere, figures that add up, commands that can refuse."""
+"""bench coherence and bench aba: programs that count right, figures that add up, commands that can refuse."""
 
 from __future__ import annotations
 

@@ -249,6 +249,12 @@ def test_isa_hwprobe():
     zacas = 1 << 34
     assert values["with"]["IMA_EXT_0"] & zacas
     assert not values["without"]["IMA_EXT_0"] & zacas
+    [with_it, without] = [
+        line.split() for line in hartstorm("isa", "hwprobe", TWO_VMS).splitlines() if "IMA_EXT_0" in line
+    ]
+    assert "Zacas" in with_it
+    assert "Zacas" not in without
+    assert with_it[1] == hex(values["with"]["IMA_EXT_0"])
 
 
 def test_dt_writes_both_forms(tmp_path: Path):

@@ -77,3 +77,21 @@ class Murderous(LocalPool):
 def test_a_killed_worker_costs_nothing_but_time(tmp_path):
     progress = run_batch(write(tmp_path, "sweep.seeds = 5\n"), tmp_path / "out", partial(Murderous, 2))
     assert (progress.done, progress.failed, progress.again) == (5, 0, 2)
+
+
+def test_budgets_and_outcomes(tmp_path):
+    file = write(
+        tmp_path,
+        "vm.outcome.symbols = ['seen']\nsweep.grid.vm.guest.defines.WHICH = [1, 2]\nsweep.repeat = 2\n",
+    )
+    done = batch(file, "--time", 60, "--junit", tmp_path / "j.xml", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert 'tests="4"' in (tmp_path / "j.xml").read_text()
+    shown = CliRunner().invoke(app, ["results", str(tmp_path / "out"), "outcomes", "--by", ""])
+    assert "  2 :> seen=1;\n  2 :> seen=2;" in shown.stdout
+    wrong = batch(file, "--retry", "wathdog", "--out", tmp_path / "out")
+    assert "--retry[0] = \"wathdog\": is not allowed; did you mean 'watchdog'?" in wrong.stderr
+    assert (
+        "--on nowhere: write tcp://HOST:PORT"
+        in batch(file, "--on", "nowhere", "--out", tmp_path / "o2").stderr
+    )

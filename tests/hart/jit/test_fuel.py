@@ -6,8 +6,9 @@ import random
 
 import pytest
 
+from bus.layout import Hart
 from hart.interpreter import Interpreter
-from hart.tiers import SHORTEST_SLICE, SLICE_NS
+from hart.tiers import LOOKING_STRIDES, SETTLED_STRIDES, SHORTEST_STRIDE, STRIDE_NS
 from tests.hart.jit.native_code import EVERY, native, run_to, running, state
 
 TIER = pytest.mark.parametrize("tiers", EVERY.values(), ids=EVERY)
@@ -81,10 +82,10 @@ def test_a_run_never_executes_more_than_it_was_given(tiers):
 
 
 @pytest.mark.parametrize(
-    ("ns_per_instruction", "slice_"), [(0.1, 2_000_000), (1, 200_000), (100, SHORTEST_SLICE)]
+    ("ns_per_instruction", "stride"), [(0.1, 1_000_000), (1, 100_000), (100, SHORTEST_STRIDE)]
 )
-def test_slices_become_as_long_as_intended(monkeypatch, ns_per_instruction, slice_):
-    """The doorbell is looked at between slices: their length is what a stop request waits for."""
+def test_strides_become_as_long_as_intended(monkeypatch, ns_per_instruction, stride):
+    """The doorbell is looked at between strides: their length is what a stop request waits for."""
     with running(TIGHT, EVERY["t1"]) as machine:
         hart = machine.hart
         now = [0]
@@ -98,7 +99,26 @@ def test_slices_become_as_long_as_intended(monkeypatch, ns_per_instruction, slic
         hart.run(1000)
         for _ in range(40):
             hart.run(hart.slice)
-        assert hart.slice == pytest.approx(slice_, rel=0.02)
+        assert hart.stride == pytest.approx(stride, rel=0.02)
+        assert hart.slice == SETTLED_STRIDES * hart.stride
+        hart.csrs.mie = 1 << 7  # the timer interrupt: time itself has to be looked at
+        hart.run(hart.slice)
+        assert hart.slice == LOOKING_STRIDES * hart.stride
+
+
+def test_native_code_stops_when_the_bell_rings():
+    """Within a stride, whatever it was given; and goes on where it was."""
+    with running(TIGHT, EVERY["t1"]) as machine:
+        hart, page = machine.hart, machine.segment.harts[0]
+        hart.run(1000)
+        page[Hart.DOORBELL] = 1
+        before = hart.instret
+        hart.run(1 << 40)
+        assert 0 < hart.instret - before <= hart.stride
+        page[Hart.DOORBELL] = 0
+        before, stride = hart.instret, hart.stride
+        hart.run(100 * stride + 7)
+        assert hart.instret - before > 99 * stride
 
 
 def test_a_run_that_is_slow_ends_early(monkeypatch):
@@ -108,7 +128,7 @@ def test_a_run_that_is_slow_ends_early(monkeypatch):
         now = [0]
 
         def clock() -> int:
-            now[0] += SLICE_NS // 4
+            now[0] += STRIDE_NS * LOOKING_STRIDES // 4
             return now[0]
 
         monkeypatch.setattr("hart.tiers.time.monotonic_ns", clock)
