@@ -44,6 +44,7 @@ class InlineLowering:
             reservations.reservation_set_size_exp, exact=reservations.require_exact_reservation_addr
         )
         self._exp = reservations.reservation_set_size_exp
+        self._reservation_ir = reservation_ir(self._exp, exact=reservations.require_exact_reservation_addr)
         self._ignored = 0 if watching else int(PageState.WATCHED)
 
     def load(self, e: AccessEmitter, offset: Value, size: int, order: Order) -> str | None:

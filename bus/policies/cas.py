@@ -164,8 +164,6 @@ def _functions(rules: Reservations) -> StandaloneFunctions:
 class CasPort(DirectLoads):
     """A hart's memory port under `cas`."""
 
-    support = 0
-
     def __init__(self, context: PortContext) -> None:
         """Attach to the VM's memory; the link must have joined."""
         segment = context.segment
@@ -174,6 +172,7 @@ class CasPort(DirectLoads):
         self._rules = context.reservations
         # The port injects failures itself.
         functions = _functions(Reservations(context.reservations.reservation_set_size_exp))
+        self.support = functions.support
         self._call = functions.by_name
         self._words = functions.context(segment, context.hart)
         self._at = ctypes.addressof(self._words)

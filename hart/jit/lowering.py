@@ -27,7 +27,7 @@ from hart.jit.arithmetic import DECLARATIONS, IrArithmetic
 from hart.jit.context import Reason, Word
 from hart.jit.instruments import Instrument
 from hart.jit.place import ram_in_place
-from hart.jit.region import Block, Region, fused_pairs, is_return
+from hart.jit.region import Block, Region, fused_pairs, is_forward, is_return
 from hart.jit.retries import retry_loops
 
 _MASK = (1 << 64) - 1
@@ -91,7 +91,9 @@ class _Function(IrArithmetic):
         self._name = name
         self._geometry = geometry
         self._in_place = ram_in_place(geometry.ram_base, geometry.ram_bytes)
-        self._misaligned = geometry.misaligned and TSO_HOST
+        # A misaligned load may reach into a second page, which nobody looks at.
+        looked_at = instruments & Instrument.LOADS_WATCHED
+        self._misaligned = geometry.misaligned and TSO_HOST and not looked_at
         self._addresses: dict[str, Value] = {}
         """Guest addresses by the offsets that policies were given."""
         self._policy = policy
@@ -305,19 +307,18 @@ class _Function(IrArithmetic):
             self.line("br label %return")
             return
         self._flush(self._lines)
-        source = self._at.pc
         if terminator is None:
-            self.line(f"br label %{self._edge(source, block.end)}")
+            self.line(f"br label %{self._edge(block, block.end)}")
             return
         kind = terminator[0]
         if kind == "jump":
-            self.line(f"br label %{self._edge(source, int(terminator[1]))}")
+            self.line(f"br label %{self._edge(block, int(terminator[1]))}")
         elif kind == "branch":
-            taken = self._edge(source, int(terminator[2]))
-            otherwise = self._edge(source, self._at.next)
+            taken = self._edge(block, int(terminator[2]))
+            otherwise = self._edge(block, self._at.next)
             self.line(f"br i1 {terminator[1]}, label %{taken}, label %{otherwise}")
         else:
-            self._indirect(source, terminator[1])
+            self._indirect(block, terminator[1])
 
     def _spin(self, target: int) -> None:
         """One round less; without any left, wait in the policy's way, or leave for the port's."""
@@ -342,11 +343,11 @@ class _Function(IrArithmetic):
         self.line(f"store i64 {less}, ptr %spins")
         return self.value(f"icmp slt i64 {less}, 0")
 
-    def _indirect(self, source: int, target: str) -> None:
+    def _indirect(self, block: Block, target: str) -> None:
         default = self.label()
         returns = self._region.returns if is_return(self._at) else ()
         if returns:
-            cases = " ".join(f"i64 {r}, label %{self._edge(source, r)}" for r in returns)
+            cases = " ".join(f"i64 {r}, label %{self._edge(block, r)}" for r in returns)
             self.line(f"switch i64 {target}, label %{default} [ {cases} ]")
         else:
             self.line(f"br label %{default}")
@@ -354,11 +355,15 @@ class _Function(IrArithmetic):
         self.line(f"store i64 {target}, ptr %pcv")
         self.line("br label %leave")
 
-    def _edge(self, source: int, target: int) -> str:
-        """Label to go to for `target`; makes the code of the edge if it needs any."""
+    def _edge(self, block: Block, target: int) -> str:
+        """Label to go to from `block` for `target`; makes the code of the edge if it needs any.
+
+        An edge that the region does not know of (a jump by constants that `hart.jit.targets` did not see) leads out of
+        it: `Region.reach` has not counted it.
+        """
         target &= _MASK
-        inside = target in self._region.blocks
-        if inside and target > source:
+        inside = target in block.successors
+        if inside and is_forward(block, target):
             return f"b{target:x}"
         label = self.label()
         self._cold.append(f"{label}:")
