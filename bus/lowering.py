@@ -97,6 +97,10 @@ class AccessEmitter(Protocol):
     def unless(self, condition: str) -> None:
         """Go on if the i1 `condition` is false; else leave the instruction to the interpreter. Expected false."""
 
+    def counter(self, word: int) -> str:
+        """Pointer to that word of the hart's page, which nobody else writes, nor reads while the code runs: it may be
+        kept in a register until the code is left."""
+
     def here(self) -> None:
         """Note the instruction's address in the hart's page, as SC_PC."""
 
@@ -149,9 +153,15 @@ def full_fence(e: AccessEmitter) -> None:
 
 def count(e: AccessEmitter, kind: AtomicKind) -> None:
     """Count an atomic in the hart's page."""
-    pointer = hart_word(e, Hart.ATOMICS + kind)
+    pointer = atomics_counter(e, kind)
     old = e.value(f"load i64, ptr {pointer}")
     e.line(f"store i64 {e.value(f'add i64 {old}, 1')}, ptr {pointer}")
+
+
+def atomics_counter(e: AccessEmitter, kind: AtomicKind) -> str:
+    """Pointer to a count of atomics. That of SCs lies in memory, where the account of failed ones reads it."""
+    word = Hart.ATOMICS + kind
+    return hart_word(e, word) if kind is AtomicKind.SC else e.counter(word)
 
 
 def count_failure(e: AccessEmitter, function: str, cause: ScFailure, offset: Value, exp: int) -> None:
