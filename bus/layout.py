@@ -187,6 +187,12 @@ class Hart(IntEnum):
     """Under `directory`, written by the bus: every recall up to this number has been done."""
     ANSWERED = 178
     """Written by the bus: id of the last request that it answered without a value; see `bus.server`."""
+    BELL_NS = 140
+    """Host CLOCK_MONOTONIC when the hart last took its doorbell."""
+    BELL_PROCESSOR_NS = 141
+    """Processor time that it used from its look before, which found no bell, to the one that did; where TIMED."""
+    TIMED = 142
+    """Written by the coordinator: 1 to have that measured."""
     MVENDORID = 400
     """What the CSR of that name reads; written by the coordinator, as the next two, before the hart starts."""
     MARCHID = 401

@@ -38,8 +38,10 @@ from hart.jit.cache import default_directory
 from hart.jit.codegen import Tier
 from hart.jit.service import ServiceSpec
 from hart.jit.service import run as run_service
-from hart.process import HartSpec
+from hart.process import HartSpec, profile_path
 from hart.process import run as run_hart
+from hart.profile import CodeTime
+from hart.profile import read as read_profile
 
 S = TypeVar("S")
 
@@ -88,6 +90,7 @@ class Monitor:
         """
         self._spec = spec
         self._segment = segment
+        self._directory = str(directory)
         self._image = image
         self._ended = ended
         self._extensions = extensions
@@ -230,6 +233,7 @@ class Monitor:
                 environment=spec.environment,
                 symbols=anchors,
                 max_instructions=spec.max_instructions,
+                profile=spec.profile,
                 trace=_trace_file(spec, hart),
                 tiers=self._tiers,
                 cache=self._cache,
@@ -388,6 +392,9 @@ class Monitor:
             ring.release()
             area.release()
 
+    def _profile(self, hart: int) -> list[CodeTime]:
+        return read_profile(profile_path(self._directory, hart)) if self._spec.profile else []
+
     def _account(self, rows: list[list[int]]) -> VmResult:
         assert self._first is not None
         ending, hart, detail = self._first
@@ -403,7 +410,10 @@ class Monitor:
             exit_code=code,
             hart=hart,
             detail=detail,
-            harts=tuple(hart_result(self._segment, i, self._image, self._extensions[i]) for i in self._harts),
+            harts=tuple(
+                hart_result(self._segment, i, self._image, self._extensions[i], self._profile(i))
+                for i in self._harts
+            ),
             hot=hot_addresses(rows, self._image),
             granules=busy_granules(rows, self._image),
             console=bytes(self._console),

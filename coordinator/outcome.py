@@ -14,7 +14,8 @@ The JSON form is for other programs and keeps its shape: keys are added, never r
     HART    {"hart", "ending", "pc", "x": [32 numbers], "instret", "wall_s", "traps_taken",
              "trap": null or {"cause", "name", "tval", "pc", "instruction"},
              "atomics": {kind: count}, "sc_failures": {cause: count}, "sc_failures_in_a_row",
-             "traffic": {event: count}, "metrics": {name: number}}
+             "traffic": {event: count}, "metrics": {name: number}, "profile": [CODE...]}
+    CODE    {"function", "start", "end", "tier", "instructions", "seconds"}; none unless the run was profiled
     HOT     {"address", "symbol", "by_hart": {hart: {kind: count}}}
     GRANULE {"address", "symbol", "by_hart": {hart: {event: count}}}
     SITE    {"pc", "symbol", "granule": its address, "place": its name, "cause", "by_hart": {hart: count}}
@@ -115,6 +116,7 @@ def _hart(hart: HartResult) -> dict[str, object]:
         "sc_failures": _counts(*hart.sc_failures.items()),
         "traffic": _counts(*hart.traffic.items()),
         "sc_failures_in_a_row": hart.sc_failures_in_a_row,
+        "profile": [asdict(code) for code in hart.profile],
     }
 
 

@@ -46,8 +46,30 @@ class TrapReport:
 
 
 @dataclass(frozen=True, slots=True)
+class CodeProfile:
+    """What a piece of guest code took on one hart.
+
+    Attributes:
+        function: symbol that covers its start, or the bare address; for no code, what it was, in brackets.
+        start: guest address of its first instruction; 0 for no code.
+        end: guest address after its last.
+        tier: `interpreter`, `t1` or `t2`; `-` for no code.
+        instructions: how many it retired.
+        seconds: how long it ran.
+
+    """
+
+    function: str
+    start: int
+    end: int
+    tier: str
+    instructions: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class HartResult:
-    """One hart at the end of a run; counts since its start. `x` holds x0-x31."""
+    """One hart at the end of a run; counts since its start. `x` holds x0-x31, `profile` is empty unless asked for."""
 
     hart: int
     ending: Ending
@@ -62,6 +84,7 @@ class HartResult:
     sc_failures_in_a_row: int = 0
     """The longest run of SCs that failed one after the other."""
     traffic: dict[Traffic, int] = field(default_factory=dict)
+    profile: tuple[CodeProfile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
 from bus.access import Order
+from bus.layout import Hart
 from bus.port import MemoryPort
 from bus.segment import Segment
 from hart.clint import Clint
@@ -22,7 +24,7 @@ from hart.jit.codegen import Tier
 from hart.jit.context import Reason, Word
 from hart.jit.engine import Engine
 from hart.jit.instruments import Instrument
-from hart.watch import Access, Watchpoint
+from hart.watch import Watchpoint
 
 WARM = 40
 """Times that control jumps to an address before T1 is asked for."""
@@ -82,6 +84,10 @@ class TieredInterpreter(Interpreter):
 
     """
 
+    _engine_type: type[Engine] = Engine
+    _always = Instrument.NONE
+    """What all native code of such a machine has."""
+
     def __init__(
         self,
         hart: int,
@@ -98,7 +104,7 @@ class TieredInterpreter(Interpreter):
         harts, processors = segment.geometry.harts, len(os.sched_getaffinity(0))
         self.crowded = harts > processors
         self._rest_s = REST_S * harts / processors
-        self.engine = Engine(segment, hart, port.support)
+        self.engine = self._engine_type(segment, hart, port.support)
         self.stride = FIRST_STRIDE
         self._strides = LOOKING_STRIDES
         self.slice = self.stride * self._strides
@@ -111,10 +117,12 @@ class TieredInterpreter(Interpreter):
         """Best tier loaded, by entry."""
         self._counts: dict[int, int] = {}
         self._samples: dict[int, int] = {}
+        self._arrived: deque[CompiledRegion] = deque()
+        """Regions that are not loaded yet."""
         self._compiler = compiler
         self._warm = warm
         self._warm_after = warm_after
-        self._instruments = Instrument.NONE
+        self._instruments = self._always
         self._reserved = range(0)
         """Where an LR that T0 has executed may be fused with its SC: native code knows nothing of it."""
         self.native_instructions = 0
@@ -132,6 +140,8 @@ class TieredInterpreter(Interpreter):
         end = self.instret + count
         traps = self.traps
         self._load_arrivals()
+        if self._arrived:  # the doorbell rings
+            end = min(end, self.instret + INTERPRETED_SLICE)
         context, enter, entries = self._context, self.engine.enter, self._entries
         limit = self._strides * STRIDE_NS
         start = now = time.monotonic_ns()
@@ -225,17 +235,23 @@ class TieredInterpreter(Interpreter):
                     self._request(pc, self._warm[1])
 
     def _load_arrivals(self) -> None:
+        """Load what has come. Loading may take a millisecond each: when the doorbell rings, the rest comes later."""
         for region in self._compiler.arrivals():
             self._awaited.discard(region.entry)
-            if not region.object or region.tier <= self._loaded.get(region.entry, 0):
-                continue
-            if region.instruments != self._instruments:
-                continue  # asked for by another hart, or before that changed
-            if self.engine.add(region.entry, region.name, region.stretches, region.code, region.object):
-                self._loaded[region.entry] = region.tier
-                self._decoded[region.entry] = _STOP
-            else:
-                self._forget(region.entry)
+            # A region with other instruments is another hart's, or was asked for before they changed.
+            if region.instruments == self._instruments:
+                self._arrived.append(region)
+        while self._arrived and not self._page[Hart.DOORBELL]:
+            self._load(self._arrived.popleft())
+
+    def _load(self, region: CompiledRegion) -> None:
+        if not region.object or region.tier <= self._loaded.get(region.entry, 0):
+            return
+        if self.engine.add(region.entry, region.name, region.stretches, region.code, region.object):
+            self._loaded[region.entry] = region.tier
+            self._decoded[region.entry] = _STOP
+        else:
+            self._forget(region.entry)
 
     def _forget(self, entry: int) -> None:
         """The code at `entry` has changed: start anew with it."""
@@ -252,11 +268,10 @@ class TieredInterpreter(Interpreter):
         self._decoded.update(dict.fromkeys(self._entries, _STOP))
 
     def watch(self, points: tuple[Watchpoint, ...]) -> None:
-        """See `Interpreter.watch`; native code that does not look where it loads goes away, or comes back."""
+        """See `Interpreter.watch`; native code that does not look at each access goes away, or comes back."""
         super().watch(points)
-        reads = any(point.access & Access.READ for point in points)
-        instruments = self._instruments & ~Instrument.LOADS_WATCHED
-        self._instrument(instruments | Instrument.LOADS_WATCHED if reads else instruments)
+        others = self._instruments & ~Instrument.WATCHED
+        self._instrument(others | Instrument.WATCHED if points else others)
         self._decoded.update(dict.fromkeys(self._entries, _STOP))
 
     def _instrument(self, instruments: Instrument) -> None:
@@ -265,6 +280,7 @@ class TieredInterpreter(Interpreter):
             return
         self._instruments = instruments
         self.engine.forget_all()
+        self._arrived.clear()
         for known in (self._asked, self._loaded, self._counts, self._samples):
             known.clear()
         self._decoded.clear()

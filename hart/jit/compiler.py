@@ -73,7 +73,9 @@ class RegionCompiler:
         instruments: Instrument = Instrument.NONE,
     ) -> tuple[str, CompiledRegion]:
         """The region at `entry` and its cache key, compiled if it is not in the cache."""
-        region = discover(self.decoder, self._fetch, entry, LIMITS[tier], follow_calls=tier is Tier.T2)
+        # What is profiled shall lie in one function.
+        follow_calls = tier is Tier.T2 and not instruments & Instrument.PROFILED
+        region = discover(self.decoder, self._fetch, entry, LIMITS[tier], follow_calls=follow_calls)
         stretches, code = region.stretches(), region.code()
         key = key_of(
             engine_identity(),

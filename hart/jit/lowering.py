@@ -24,8 +24,8 @@ from bus.lowering import TSO_HOST, Lowering, Value, hart_word, page_byte
 from hart.isa.instruction import Instruction
 from hart.jit.accesses import AccessGroup, Extent, access_groups
 from hart.jit.arithmetic import DECLARATIONS, IrArithmetic
-from hart.jit.context import Reason, Word
-from hart.jit.instruments import Instrument
+from hart.jit.context import COUNT_WORDS, Reason, Word
+from hart.jit.instruments import CYCLES, CYCLES_DECLARATION, Instrument
 from hart.jit.place import ram_in_place
 from hart.jit.region import Block, Region, fused_pairs, is_forward, is_return
 from hart.jit.retries import retry_loops
@@ -92,7 +92,7 @@ class _Function(IrArithmetic):
         self._geometry = geometry
         self._in_place = ram_in_place(geometry.ram_base, geometry.ram_bytes)
         # A misaligned load may reach into a second page, which nobody looks at.
-        looked_at = instruments & Instrument.LOADS_WATCHED
+        looked_at = instruments & Instrument.WATCHED
         self._misaligned = geometry.misaligned and TSO_HOST and not looked_at
         self._addresses: dict[str, Value] = {}
         """Guest addresses by the offsets that policies were given."""
@@ -178,6 +178,7 @@ class _Function(IrArithmetic):
         head[at:at] = [f"  {name} = alloca i{bits}" for name, bits in self._slots.items()]
         module = (
             DECLARATIONS,
+            CYCLES_DECLARATION,
             *head,
             *self._lines,
             *self._cold,
@@ -202,6 +203,7 @@ class _Function(IrArithmetic):
             "  %pc = load i64, ptr %pcv",
             "  %left.b = load i64, ptr %fuelv",
             f"  %left = add i64 %left.b, {self._reach}",
+            *self._counted("l"),
             f"  %t.off = sub i64 %pc, {base}",
             f"  %t.in = icmp ult i64 %t.off, {size}",
             "  br i1 %t.in, label %look, label %out",
@@ -225,6 +227,7 @@ class _Function(IrArithmetic):
             "  br label %return",
             "return:",
             *self._spill(".r"),
+            *self._counted("r"),
             "  br label %out",
             "out:",
             "  %o.pc = load i64, ptr %pcv",
@@ -242,6 +245,33 @@ class _Function(IrArithmetic):
             '!0 = !{!"branch_weights", i32 2000, i32 1}',
             "!1 = !{}",
             '!2 = !{!"branch_weights", i32 1, i32 2000}',
+        ]
+
+    def _counted(self, prefix: str) -> list[str]:
+        """Add what the region retired and the cycles since control came to it to its counts."""
+        if not self._instruments & Instrument.PROFILED:
+            return []
+        place = (self._region.entry - self._geometry.ram_base >> 1) * COUNT_WORDS + (2 if self._ssa else 0)
+        p = f"%{prefix}"
+        return [
+            f"  {p}.spare = load i64, ptr %fuelv",
+            f"  {p}.left = add i64 {p}.spare, {self._reach}",
+            f"  {p}.retired = sub i64 %fuel, {p}.left",
+            f"  {p}.counts.p = getelementptr i64, ptr %c, i64 {int(Word.COUNTS)}",
+            f"  {p}.counts = load ptr, ptr {p}.counts.p",
+            f"  {p}.count.p = getelementptr i64, ptr {p}.counts, i64 {place}",
+            f"  {p}.count = load i64, ptr {p}.count.p",
+            f"  {p}.count.n = add i64 {p}.count, {p}.retired",
+            f"  store i64 {p}.count.n, ptr {p}.count.p",
+            f"  {p}.now = call i64 {CYCLES}()",
+            f"  {p}.since.p = getelementptr i64, ptr %c, i64 {int(Word.SINCE)}",
+            f"  {p}.since = load i64, ptr {p}.since.p",
+            f"  store i64 {p}.now, ptr {p}.since.p",
+            f"  {p}.taken = sub i64 {p}.now, {p}.since",
+            f"  {p}.cycles.p = getelementptr i64, ptr {p}.counts, i64 {place + 1}",
+            f"  {p}.cycles = load i64, ptr {p}.cycles.p",
+            f"  {p}.cycles.n = add i64 {p}.cycles, {p}.taken",
+            f"  store i64 {p}.cycles.n, ptr {p}.cycles.p",
         ]
 
     def _spill(self, suffix: str = "") -> list[str]:
@@ -446,6 +476,19 @@ class _Function(IrArithmetic):
     # The algebra: memory
 
     def _checked(self, address: Value, size: int, *, plain: bool = False) -> Value:
+        """Offset of an access of any kind that compiled code may make; any other is the interpreter's."""
+        offset = self._in_ram(address, size, plain)
+        if self._instruments & Instrument.WATCHED:
+            self._unless_watched(offset)
+            if plain and self._misaligned and size > 1 and not isinstance(offset, int):
+                self._unless_watched(self.value(f"add i64 {offset}, {size - 1}"))
+        return offset
+
+    def _unless_watched(self, offset: Value) -> None:
+        watched = self.value(f"and i8 {page_byte(self, offset)}, {int(PageState.WATCHED)}")
+        self.unless(self.value(f"icmp ne i8 {watched}, 0"))
+
+    def _in_ram(self, address: Value, size: int, plain: bool) -> Value:
         """Offset of an access that lies in RAM and is aligned, as far as it must be; any other is the interpreter's.
 
         Plain accesses of a block that share a base register are checked together, at the first of them: where that
@@ -526,9 +569,6 @@ class _Function(IrArithmetic):
     def load(self, address: Value, size: int, order: Order = Order.NONE) -> Value:
         """See `Algebra.load`."""
         offset = self._checked(address, size, plain=not order)
-        if self._instruments & Instrument.LOADS_WATCHED:
-            watched = self.value(f"and i8 {page_byte(self, offset)}, {int(PageState.WATCHED)}")
-            self.unless(self.value(f"icmp ne i8 {watched}, 0"))
         return self._widen(self._policy.load(self, offset, size, order), size)
 
     def store(self, address: Value, size: int, value: Value, order: Order = Order.NONE) -> None:
