@@ -180,6 +180,10 @@ class Hart(IntEnum):
     MIMPID = 402
     SUPERVISOR = 404
     """CSRs of a hart that stands or has not started, as `hart.supervisor_view` orders and shows them."""
+    POSTED = 179
+    """Under `serial`: 1 while AMOs of the hart may not have been executed yet that it does not wait for."""
+    POSTED_DONE = 180
+    """Written by the bus: id of the last of those that it has executed; counts while TXN_PHASE is EMPTY, too."""
     END = 512
 
 

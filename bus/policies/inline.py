@@ -89,6 +89,7 @@ from bus.lowering import (
     Value,
     count,
     full_fence,
+    host_fence,
     page_byte,
     plain_amo,
     plain_load,
@@ -248,6 +249,10 @@ class InlineLowering:
         failed = e.value(f"phi i1 [ false, %{fast} ], [ true, %{lost} ], [ {by_word}, %{go} ]")
         count(e, AtomicKind.SC)
         return failed
+
+    def fence(self, e: AccessEmitter, full: bool) -> None:
+        """The host's."""
+        host_fence(e, full)
 
     def spin(self, e: AccessEmitter, offset: Value) -> str | None:
         """Park on the granule's word where it is tracked; the port has it tracked if it comes to that."""
