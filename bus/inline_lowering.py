@@ -17,6 +17,7 @@ from bus.lowering import (
     count,
     count_failure,
     full_fence,
+    host_fence,
     hart_word,
     page_byte,
     plain_amo,
@@ -195,6 +196,10 @@ class InlineLowering:
         failed = e.value(f"phi i1 [ false, %{won} ], [ true, %{lost} ], [ {by_word}, %{tracked} ]")
         self._acquire(e, order)
         return failed
+
+    def fence(self, e: AccessEmitter, full: bool) -> None:
+        """The host's."""
+        host_fence(e, full)
 
     def spin(self, e: AccessEmitter, offset: Value) -> str | None:
         """Park on the granule's word where it is tracked; the port has it tracked if it comes to that."""

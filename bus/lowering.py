@@ -141,9 +141,17 @@ class Lowering(Protocol):
     ) -> str | None:
         """An i1: whether it failed. `fused` names the pair if only that LR leads here."""
 
+    def fence(self, e: AccessEmitter, full: bool) -> None:
+        """Order all accesses before against all after; earlier stores against later loads only if `full`."""
+
     def spin(self, e: AccessEmitter, offset: Value) -> str | None:
         """The hart has spun for a while on what is at `offset`: wait in its place. An i1: whether it shall leave native
         code for `MemoryPort.spin`; None if it always shall."""
+
+
+def host_fence(e: AccessEmitter, full: bool) -> None:
+    """The host's fence: see the table."""
+    e.line("fence seq_cst" if full else "fence acq_rel")
 
 
 def full_fence(e: AccessEmitter) -> None:

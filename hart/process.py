@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -191,6 +191,7 @@ class HartRunner:
             if now - beat > HEARTBEAT_NS:
                 beat = now
                 self._heartbeat(now)
+            machine.port.settle(patiently=False)
             steps = self._allowed(machine.slice)
             if self._recalled:
                 hold = machine.port.answer_recalls(machine.instret)
@@ -312,6 +313,8 @@ class HartRunner:
 
     def _save(self) -> None:
         page, machine = self._page, self.machine
+        with suppress(BusLost):  # when the run was stopped, and the bus as well
+            machine.port.settle()
         page[Hart.PC] = machine.at
         page[Hart.INSTRET] = machine.instret
         page[Hart.TRAP_COUNT] = machine.traps

@@ -162,6 +162,7 @@ class WatchingPort:
         self.forget_fused = port.forget_fused
         self.end_reservation = port.end_reservation
         self.answer_recalls = port.answer_recalls
+        self.settle = port.settle
 
     def _look(self, address: int, size: int, access: Access, read: int, written: int) -> None:
         if self.seen is None and any(
@@ -198,6 +199,10 @@ class WatchingPort:
         old = self._port.amo(op, address, size, operand, order)
         self._look(address, size, Access.READ | Access.WRITE, old, combine(op, old, operand, size))
         return old
+
+    def post_amo(self, op: AmoOp, address: int, size: int, operand: int, order: Order) -> None:
+        """See `MemoryPort.post_amo`; what is watched is not put off."""
+        self.amo(op, address, size, operand, order)
 
     def compare_and_swap(self, address: int, size: int, expected: int, desired: int, order: Order) -> int:
         """See `MemoryPort.compare_and_swap`."""

@@ -163,6 +163,7 @@ class Harts:
         """Execute the slot's first instruction. In native code a jump or two after it do no harm."""
         machine = self.start(hart, slot)
         machine.run(count or (1 if self._tier is None else 3))
+        machine.port.settle()
         return machine
 
     def go_on(self, hart: int, count: int) -> bool:
@@ -170,6 +171,7 @@ class Harts:
         self.link.hart = hart
         machine = self.harts[hart]
         until = machine.instret + count
+        machine.port.settle(patiently=False)
         while machine.instret < until:
             machine.run(until - machine.instret)
         return machine.at == self.done

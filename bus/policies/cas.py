@@ -36,6 +36,7 @@ from bus.lowering import (
     count_failure,
     full_fence,
     hart_word,
+    host_fence,
     page_byte,
     plain_amo,
     plain_load,
@@ -146,6 +147,10 @@ class CasLowering:
         e.begin(done)
         ways = f"[ false, %{here} ], [ true, %{lost} ], [ true, %{elsewhere} ], [ true, %{none} ]"
         return e.value(f"phi i1 {ways}")
+
+    def fence(self, e: AccessEmitter, full: bool) -> None:
+        """The host's."""
+        host_fence(e, full)
 
     def spin(self, e: AccessEmitter, offset: Value) -> None:
         """The port's."""

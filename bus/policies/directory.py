@@ -431,6 +431,9 @@ class DirectoryLowering:
         plain_store(e, offset, size, new, Order.NONE)
         return old
 
+    def fence(self, e: AccessEmitter, full: bool) -> None:
+        """Nothing to order: lemma 3. (LLVM moves no access over another, for they are volatile.)"""
+
     def spin(self, e: AccessEmitter, offset: Value) -> None:
         """The port's."""
 

@@ -655,14 +655,12 @@ class _Function(IrArithmetic):
     def fence(self, predecessor: int, successor: int) -> None:
         """See `Algebra.fence`."""
         # I and O order like R and W: devices are the interpreter's, which is a full barrier anyway.
-        if predecessor & 0b0101 and successor & 0b1010:
-            self.line("fence seq_cst")
-        elif predecessor and successor:
-            self.line("fence acq_rel")
+        if predecessor and successor:
+            self._policy.fence(self, bool(predecessor & 0b0101 and successor & 0b1010))
 
     def fence_tso(self) -> None:
         """See `Algebra.fence_tso`."""
-        self.line("fence acq_rel")
+        self._policy.fence(self, False)
 
     # The algebra: control transfer
 
