@@ -36,7 +36,7 @@ KERNELS = (
     "list",
     "calls",
 )
-ISA = "rv64imc_zicntr"
+ISA = "rv64imc_zicclsm_zicntr"
 RAM_BYTES = 16 << 20
 _LINE = re.compile(r"([0-9a-f-]+) (\d+)")
 

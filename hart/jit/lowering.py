@@ -519,12 +519,15 @@ class _Function(IrArithmetic):
             raise _NotCompiled
         return value if size == 8 else self.value(f"zext i{8 * size} {value} to i64")
 
-    def load(self, address: Value, size: int, order: Order = Order.NONE) -> Value:
-        """See `Algebra.load`."""
-        offset = self._checked(address, size, plain=not order)
+    def _unless_watched(self, offset: Value) -> None:
         if self._instruments & Instrument.LOADS_WATCHED:
             watched = self.value(f"and i8 {page_byte(self, offset)}, {int(PageState.WATCHED)}")
             self.unless(self.value(f"icmp ne i8 {watched}, 0"))
+
+    def load(self, address: Value, size: int, order: Order = Order.NONE) -> Value:
+        """See `Algebra.load`."""
+        offset = self._checked(address, size, plain=not order)
+        self._unless_watched(offset)
         return self._widen(self._policy.load(self, offset, size, order), size)
 
     def store(self, address: Value, size: int, value: Value, order: Order = Order.NONE) -> None:
@@ -536,6 +539,7 @@ class _Function(IrArithmetic):
     def load_reserved(self, address: Value, size: int, order: Order) -> Value:
         """See `Algebra.load_reserved`."""
         offset = self._checked(address, size)
+        self._unless_watched(offset)
         return self._widen(
             self._policy.load_reserved(self, offset, size, order, self._pairs.get(self._at.pc)), size
         )
