@@ -16,6 +16,8 @@ from bus.native import host_atomics
 from bus.parking import parking
 from bus.policies import NAMES, policy
 from bus.policies.inline import preload
+from hart.jit.codegen import host_identity
+from hart.jit.compiler import engine_identity
 
 __all__ = ["bus", "hart"]
 
@@ -24,6 +26,8 @@ for _name in NAMES:
 host_atomics()
 parking()
 preload()
+engine_identity()
+host_identity()
 # Objects that live forever need no collector; leaving them alone keeps their pages shared.
 gc.collect()
 gc.freeze()
