@@ -17,14 +17,15 @@ from bus.lowering import (
     count,
     count_failure,
     full_fence,
-    host_fence,
     hart_word,
+    host_fence,
     page_byte,
     plain_amo,
     plain_load,
     plain_store,
     plain_swap,
     support,
+    unless_misaligned,
 )
 from bus.native_heat import sampled
 from bus.reservations import Reservations
@@ -63,9 +64,7 @@ class InlineLowering:
         plain_store(e, offset, size, value, order)
         e.line(f"br label %{done}")
         self._if_open(e, byte, slow)
-        if size > 1:  # a misaligned one may touch two granules
-            low = e.value(f"and i64 {offset}, {size - 1}")
-            e.unless(e.value(f"icmp ne i64 {low}, 0"))
+        unless_misaligned(e, offset, size)
         function = self._support(e, f"tracked_store_{8 * size}")
         ok = e.value(f"call i1 {function}({_PLACE}, i64 {offset}, i{8 * size} {value})")
         e.line(f"br i1 {ok}, label %{done}, label %{e.interpret()}")

@@ -227,6 +227,13 @@ def plain_swap(e: AccessEmitter, offset: Value, size: int, expected: str, desire
     )
 
 
+def unless_misaligned(e: AccessEmitter, offset: Value, size: int) -> None:
+    """Leave a misaligned access to the interpreter, where a granule's word counts: it may touch two granules."""
+    if size > 1:
+        low = e.value(f"and i64 {offset}, {size - 1}")
+        e.unless(e.value(f"icmp ne i64 {low}, 0"))
+
+
 def page_byte(e: AccessEmitter, offset: Value) -> str:
     """The page-map byte for an offset, i8."""
     page = offset >> 12 if isinstance(offset, int) else e.value(f"lshr i64 {offset}, 12")
