@@ -97,6 +97,13 @@ class AccessEmitter(Protocol):
     def unless(self, condition: str) -> None:
         """Go on if the i1 `condition` is false; else leave the instruction to the interpreter. Expected false."""
 
+    def counter(self, word: int) -> str:
+        """Pointer to that word of the hart's page, which nobody else writes, nor reads while the code runs: it may be
+        kept in a register until the code is left."""
+
+    def here(self) -> None:
+        """Note the instruction's address in the hart's page, as SC_PC."""
+
     def slot(self, name: str, bits: int) -> str:
         """Pointer to a variable of the function that holds an integer of `bits`."""
 
@@ -134,9 +141,17 @@ class Lowering(Protocol):
     ) -> str | None:
         """An i1: whether it failed. `fused` names the pair if only that LR leads here."""
 
+    def fence(self, e: AccessEmitter, full: bool) -> None:
+        """Order all accesses before against all after; earlier stores against later loads only if `full`."""
+
     def spin(self, e: AccessEmitter, offset: Value) -> str | None:
         """The hart has spun for a while on what is at `offset`: wait in its place. An i1: whether it shall leave native
         code for `MemoryPort.spin`; None if it always shall."""
+
+
+def host_fence(e: AccessEmitter, full: bool) -> None:
+    """The host's fence: see the table."""
+    e.line("fence seq_cst" if full else "fence acq_rel")
 
 
 def full_fence(e: AccessEmitter) -> None:
@@ -146,18 +161,27 @@ def full_fence(e: AccessEmitter) -> None:
 
 def count(e: AccessEmitter, kind: AtomicKind) -> None:
     """Count an atomic in the hart's page."""
-    _increment(e, Hart.ATOMICS + kind)
-
-
-def count_failure(e: AccessEmitter, cause: ScFailure) -> None:
-    """Count a failed SC in the hart's page."""
-    _increment(e, Hart.SC_FAILURES + cause)
-
-
-def _increment(e: AccessEmitter, word: int) -> None:
-    pointer = hart_word(e, word)
+    pointer = atomics_counter(e, kind)
     old = e.value(f"load i64, ptr {pointer}")
     e.line(f"store i64 {e.value(f'add i64 {old}, 1')}, ptr {pointer}")
+
+
+def atomics_counter(e: AccessEmitter, kind: AtomicKind) -> str:
+    """Pointer to a count of atomics. That of SCs lies in memory, where the account of failed ones reads it."""
+    word = Hart.ATOMICS + kind
+    return hart_word(e, word) if kind is AtomicKind.SC else e.counter(word)
+
+
+def count_failure(e: AccessEmitter, function: str, cause: ScFailure, offset: Value, exp: int) -> None:
+    """Count a failed SC, by `function`, which is `sc_failed` of `bus.failures`; granules have 2**exp bytes."""
+    e.here()
+    granule = e.value(f"lshr i64 {offset}, {exp}")
+    e.line(f"call void {function}(ptr %page, i64 {int(cause)}, i64 {granule})")
+
+
+def support(e: AccessEmitter, slot: int) -> str:
+    """A function of the policy's own, by its place in the table."""
+    return e.value(f"load ptr, ptr {e.value(f'getelementptr ptr, ptr %support, i64 {slot}')}")
 
 
 def hart_word(e: AccessEmitter, word: int) -> str:
@@ -201,6 +225,13 @@ def plain_swap(e: AccessEmitter, offset: Value, size: int, expected: str, desire
     return e.value(
         f"cmpxchg volatile ptr {pointer}, i{bits} {expected}, i{bits} {desired} seq_cst seq_cst, align {size}"
     )
+
+
+def unless_misaligned(e: AccessEmitter, offset: Value, size: int) -> None:
+    """Leave a misaligned access to the interpreter, where a granule's word counts: it may touch two granules."""
+    if size > 1:
+        low = e.value(f"and i64 {offset}, {size - 1}")
+        e.unless(e.value(f"icmp ne i64 {low}, 0"))
 
 
 def page_byte(e: AccessEmitter, offset: Value) -> str:

@@ -43,6 +43,12 @@ class MemoryPort(Protocol):
     def amo(self, op: AmoOp, address: int, size: int, operand: int, order: Order) -> int:
         """Replace memory by `combine(op, old, operand, size)` in one step; returns old, zero-extended."""
 
+    def post_amo(self, op: AmoOp, address: int, size: int, operand: int, order: Order) -> None:
+        """An AMO whose old value nobody wants: it may be performed later, in the order that RVWMO asks for."""
+
+    def settle(self, patiently: bool = True) -> None:
+        """Perform what has been posted; `patiently`: before returning, else soon. Called at each safepoint."""
+
     def compare_and_swap(self, address: int, size: int, expected: int, desired: int, order: Order) -> int:
         """AMOCAS of `size` (1, 2, 4, 8, 16) bytes: returns old, zero-extended; wrote if old equals `expected`.
 

@@ -173,7 +173,7 @@ class BusServer:
                 if request_id == self._answered[sender]:
                     self._answer(sender, request_id)
                     return
-                if self._quiescence.pending:
+                if self._quiescence.pending and kind != Kind.POST:  # whose sender did not stop at that point
                     self._quiescence.heard(sender)
         handler = self._handlers.get(kind)
         if handler is None:  # a transaction

@@ -26,13 +26,15 @@ from hart.csr import (
     CsrFile,
     NoSuchCsr,
 )
-from hart.isa.decoder import Decoder
+from hart.isa.decoder import Decoded, Decoder
+from hart.isa.effects import MemoryEffect, effects
 from hart.isa.instruction import Instruction, instruction_at
 from hart.isa.integers import IntegerArithmetic
 from hart.isa.window import fused_sc
 from hart.watch import Watched, WatchingPort, Watchpoint
 
 _MASK = (1 << 64) - 1
+_AMOS = frozenset({"Zaamo", "Zabha"})
 Entry = tuple[Callable[[], None], int]
 """A decoded instruction: what it does, bound to the machine and its operands, and the address that follows it."""
 
@@ -134,6 +136,8 @@ class Interpreter(IntegerArithmetic):
         self._alignment = 2 if "Zca" in extensions else 4
         self._misaligned_traps = "Zicclsm" not in extensions
         self.csrs = CsrFile(hart, extensions, self)
+        self._discarding = False
+        """Whether the current instruction has no use for what it reads."""
         self._here = 0
         self._following = 0
 
@@ -196,11 +200,21 @@ class Interpreter(IntegerArithmetic):
         if decoded is None:
             raise Trap(Cause.ILLEGAL_INSTRUCTION, bits)
         execute = partial(decoded.row.meaning, self, *decoded.arguments)
+        if _discards(decoded):
+            execute = partial(self._execute_discarding, execute)
         if self._watching is not None:
             execute = partial(self._execute_watched, self._watching, execute)
         entry = (execute, pc + decoded.length & _MASK)
         self._decoded[pc] = entry
         return entry
+
+    def _execute_discarding(self, execute: Callable[[], None]) -> None:
+        """An AMO with rd = x0."""
+        self._discarding = True
+        try:
+            execute()
+        finally:
+            self._discarding = False
 
     def _execute_watched(self, port: WatchingPort, execute: Callable[[], None]) -> None:
         port.seen = None
@@ -335,6 +349,7 @@ class Interpreter(IntegerArithmetic):
 
     def store_conditional(self, address: int, size: int, value: int, order: Order) -> int:
         """See `Algebra.store_conditional`."""
+        self._page[Hart.SC_PC] = self._here
         try:
             return 0 if self.port.store_conditional(address, size, value, order) else 1
         except MemoryFault as fault:
@@ -343,6 +358,9 @@ class Interpreter(IntegerArithmetic):
     def amo(self, op: AmoOp, address: int, size: int, operand: int, order: Order) -> int:
         """See `Algebra.amo`."""
         try:
+            if self._discarding:
+                self.port.post_amo(op, address, size, operand, order)
+                return 0
             return self.port.amo(op, address, size, operand, order)
         except MemoryFault as fault:
             raise _store_trap(fault) from None
@@ -373,6 +391,7 @@ class Interpreter(IntegerArithmetic):
 
     def fence_i(self) -> None:
         """See `Algebra.fence_i`."""
+        self.port.fence(0xF, 0xF)  # stores that were put off may be to code
         self._decoded.clear()
         self._windows.clear()
 
@@ -445,6 +464,14 @@ class Interpreter(IntegerArithmetic):
             self.csrs.write(number, value)
         except NoSuchCsr:
             self.illegal()
+
+
+def _discards(decoded: Decoded) -> bool:
+    """Whether it is an AMO that writes no register."""
+    if _AMOS.isdisjoint(decoded.row.extensions):
+        return False
+    found = effects(decoded)
+    return found.memory is MemoryEffect.AMO and not found.writes
 
 
 def _is_clint(address: int) -> bool:
