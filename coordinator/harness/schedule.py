@@ -37,8 +37,8 @@ class Effort:
     patience: tuple[int, int]
 
 
-NATIVE = Effort((8, 13), (6, 6, 6, 7, 7, 8), (0, 0, 0, 1, 2, 3, 4, 5, 6), (1 << 19, 256))
-INTERPRETED = Effort((4, 6), (4,), (0, 0, 1, 2, 3), (500, 50))
+FAST = Effort((8, 13), (6, 6, 6, 7, 7, 8), (0, 0, 0, 1, 2, 3, 4, 5, 6), (1 << 19, 256))
+SLOW = Effort((4, 6), (4,), (0, 0, 1, 2, 3), (500, 50))
 
 
 def schedule(seed: int, effort: Effort) -> bytes:

@@ -15,7 +15,7 @@ from coordinator.harness.campaign import Plan, accounts, known_accounts
 from coordinator.harness.compile import Unsupported, compile_test
 from coordinator.harness.experiment import Account, Limits, Status
 from coordinator.harness.memory import Row, Team
-from coordinator.harness.schedule import INTERPRETED, NATIVE, Effort, schedule
+from coordinator.harness.schedule import FAST, SLOW, Effort, schedule
 from coordinator.harness.session import Setting
 from coordinator.litmus.log import read_log, state_text
 from coordinator.litmus.parser import parse
@@ -101,11 +101,13 @@ forall (x=7)
 """,
 }
 
-SLOW = Setting(tier="interpreter")
+ON_INTERPRETER = Setting(tier="interpreter")
 FEW = Limits(time_s=60, iterations=200)
 
 
-def run(tmp_path: Path, texts: list[str], setting: Setting = SLOW, limits: Limits = FEW) -> list[Account]:
+def run(
+    tmp_path: Path, texts: list[str], setting: Setting = ON_INTERPRETER, limits: Limits = FEW
+) -> list[Account]:
     """Accounts of tests given as text, in order."""
     files = []
     for number, text in enumerate(texts):
@@ -187,14 +189,14 @@ def test_covered_tests_end_early() -> None:
 
 
 def test_an_account_is_not_made_twice(tmp_path: Path) -> None:
-    plan = Plan(SLOW, FEW)
+    plan = Plan(ON_INTERPRETER, FEW)
     (first,) = accounts([FENCED_SB], plan, 1)
     state = tmp_path / "state"
     state.write_text(json.dumps(first.as_json()) + '\n{"id": "torn')
     known = known_accounts(state)
     assert known == [first]
     assert list(accounts([FENCED_SB], plan, 1, known)) == [first]
-    other = Plan(SLOW, Limits(time_s=60, iterations=100))
+    other = Plan(ON_INTERPRETER, Limits(time_s=60, iterations=100))
     assert other.id_of("") != plan.id_of("")
     (entry,) = read_log(first.log.splitlines())
     assert entry.hash == first.hash
@@ -204,7 +206,7 @@ def test_an_account_is_not_made_twice(tmp_path: Path) -> None:
 # Without harts
 
 
-@pytest.mark.parametrize("effort", [NATIVE, INTERPRETED])
+@pytest.mark.parametrize("effort", [FAST, SLOW])
 @pytest.mark.parametrize("seed", range(2))
 def test_no_two_locations_share_a_granule(seed: int, effort: Effort) -> None:
     for values in struct.iter_unpack(f"<{Row.END}Q", schedule(seed, effort)):
@@ -219,8 +221,8 @@ def test_no_two_locations_share_a_granule(seed: int, effort: Effort) -> None:
 
 
 def test_schedules_are_those_of_their_seeds() -> None:
-    assert schedule(1, NATIVE) == schedule(1, NATIVE)
-    assert schedule(1, NATIVE) != schedule(2, NATIVE)
+    assert schedule(1, FAST) == schedule(1, FAST)
+    assert schedule(1, FAST) != schedule(2, FAST)
 
 
 @pytest.mark.parametrize(
