@@ -28,6 +28,7 @@ from bus.segment import Segment
 from bus.server import BusSpec
 from bus.server import run as run_bus
 from coordinator.account import busy_granules, hart_ending, hart_result, hot_addresses
+from coordinator.contention import failed_scs, stuck_loops
 from coordinator.launch import LaunchError, Process, launch, wait
 from coordinator.result import Ending, VmResult
 from coordinator.spec import TierName, VmSpec
@@ -37,8 +38,10 @@ from hart.jit.cache import default_directory
 from hart.jit.codegen import Tier
 from hart.jit.service import ServiceSpec
 from hart.jit.service import run as run_service
-from hart.process import HartSpec
+from hart.process import HartSpec, profile_path
 from hart.process import run as run_hart
+from hart.profile import CodeTime
+from hart.profile import read as read_profile
 
 S = TypeVar("S")
 
@@ -87,6 +90,7 @@ class Monitor:
         """
         self._spec = spec
         self._segment = segment
+        self._directory = str(directory)
         self._image = image
         self._ended = ended
         self._extensions = extensions
@@ -229,6 +233,7 @@ class Monitor:
                 environment=spec.environment,
                 symbols=anchors,
                 max_instructions=spec.max_instructions,
+                profile=spec.profile,
                 trace=_trace_file(spec, hart),
                 tiers=self._tiers,
                 cache=self._cache,
@@ -387,23 +392,34 @@ class Monitor:
             ring.release()
             area.release()
 
+    def _profile(self, hart: int) -> list[CodeTime]:
+        return read_profile(profile_path(self._directory, hart)) if self._spec.profile else []
+
     def _account(self, rows: list[list[int]]) -> VmResult:
         assert self._first is not None
         ending, hart, detail = self._first
         code = (
             self._segment.harts[hart][Hart.EXIT_CODE] if ending is Ending.EXIT and hart is not None else None
         )
+        stuck = stuck_loops(self._segment, self._image, self._extensions)
+        if ending in (Ending.WATCHDOG, Ending.LIMIT):
+            detail = "; ".join([detail, *map(str, stuck)])
         return VmResult(
             name=self._spec.name,
             ending=ending,
             exit_code=code,
             hart=hart,
             detail=detail,
-            harts=tuple(hart_result(self._segment, i, self._image, self._extensions[i]) for i in self._harts),
+            harts=tuple(
+                hart_result(self._segment, i, self._image, self._extensions[i], self._profile(i))
+                for i in self._harts
+            ),
             hot=hot_addresses(rows, self._image),
             granules=busy_granules(rows, self._image),
             console=bytes(self._console),
             wall_s=time.monotonic() - self._start,
+            failed_scs=failed_scs(self._segment, self._image),
+            stuck=stuck,
             transactions=self._segment.header[Header.BUS_TRANSACTIONS],
         )
 

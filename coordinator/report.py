@@ -14,12 +14,17 @@ from bus.policies import policy
 from bus.traffic import Traffic
 from coordinator.measure import Measurements
 from coordinator.outcome import Outcome
-from coordinator.result import HartResult, HotAddress, VmResult
+from coordinator.profile import shares
+from coordinator.result import FailedScs, HartResult, HotAddress, VmResult
 from coordinator.results.histogram import as_outcome, counted
 
 PLAIN_WIDTH = 160
 """Columns of output that goes to no terminal."""
 
+MOST_SITES = 10
+"""Rows of the table of places where SCs failed."""
+MOST_PROFILE_ROWS = 20
+"""The rest are summed up."""
 MOST_HART_COLUMNS = 8
 """With more harts, a table has no column for each."""
 
@@ -80,7 +85,11 @@ def _vm(outcome: Outcome, name: str, *, several: bool, plain: bool) -> Iterator[
     yield Text(outcome.isa, "dim")
     yield from _harts(result.harts, plain)
     yield from _sc_failures(result.harts, plain)
+    yield from _failed_scs(result.failed_scs, plain)
+    for loop in result.stuck:
+        yield Text(str(loop), "bold red")
     yield from _hot(result.hot, plain)
+    yield from _profile(result.harts, plain)
     yield from _traffic(result, plain)
     yield from _measured(outcome.measured, plain)
     if result.console:
@@ -144,6 +153,23 @@ def _sc_failures(harts: Sequence[HartResult], plain: bool) -> Iterator[Table]:
     yield table
 
 
+def _failed_scs(sites: Sequence[FailedScs], plain: bool) -> Iterator[Table]:
+    if not sites:
+        return
+    columns = ["SC", "granule", "cause", "failed", "harts"]
+    table = _table("failed SCs by place", columns, plain, ["SC", "granule", "cause"])
+    for site in sites[:MOST_SITES]:
+        counts = site.by_hart
+        table.add_row(
+            f"{site.symbol} ({site.pc:#x})",
+            f"{site.place} ({site.granule:#x})",
+            FAILURE_NAMES[site.cause],
+            f"{sum(counts.values()):,}",
+            str(len(counts)),
+        )
+    yield table
+
+
 def _hot(hot: Sequence[HotAddress], plain: bool) -> Iterator[Table]:
     if not hot:
         return
@@ -163,6 +189,36 @@ def _hot(hot: Sequence[HotAddress], plain: bool) -> Iterator[Table]:
             f"{sum(by_hart.values()):,}",
             *(f"{count:,}" for count in (counts if each else (len(by_hart), min(counts), max(counts)))),
             ", ".join(f"{KIND_NAMES[kind]} {count:,}" for kind, count in by_kind.items() if count),
+        )
+    yield table
+
+
+def _profile(harts: Sequence[HartResult], plain: bool) -> Iterator[Table]:
+    if not any(hart.profile for hart in harts):
+        return
+    columns = ["function", "code", "tier", "instructions", "seconds", "time"]
+    table = _table("profile, all harts together", columns, plain, ["function", "code", "tier"])
+    ranked = shares(harts)
+    for row in ranked[:MOST_PROFILE_ROWS]:
+        code = row.code
+        place = f"{code.start:#x}-{code.end:#x}" if code.end else ""
+        table.add_row(
+            code.function,
+            place,
+            code.tier,
+            f"{code.instructions:,}",
+            f"{code.seconds:.4f}",
+            f"{row.share:.1%}",
+        )
+    if rest := ranked[MOST_PROFILE_ROWS:]:
+        instructions, seconds = (sum(r.code.instructions for r in rest), sum(r.code.seconds for r in rest))
+        table.add_row(
+            f"{len(rest)} more",
+            "",
+            "",
+            f"{instructions:,}",
+            f"{seconds:.4f}",
+            f"{sum(r.share for r in rest):.1%}",
         )
     yield table
 

@@ -61,6 +61,7 @@ def vm_spec(name: str, vm: Vm, file_suffix: str = "") -> VmSpec:
         timeout_s=vm.limits.timeout_s,
         record_order=_recorded(vm.record.order, file_suffix),
         trace=_recorded(vm.record.trace, file_suffix),
+        profile=vm.record.profile,
         tier=vm.tier,
         environment=vm.environment,
         on_hart_death=vm.on_hart_death,

@@ -25,6 +25,9 @@ OrderName = Literal["fifo", "lifo", "nearest", "random"]
 """The keys of `bus.handover.ORDERS`."""
 
 
+PROFILE_OR_TRACE = "a traced VM cannot be profiled: writing the trace is what would take its time"
+
+
 def tier_problem(tier: TierName, policy: str) -> str | None:
     """Why a VM of that policy cannot run in that tier, or None if it can. The policy must exist."""
     if tier in ("auto", "interpreter") or policies.policy(policy).lowering is not None:
@@ -80,6 +83,7 @@ class VmSpec:
         timeout_s: wall-clock limit of a run in seconds; None for no limit.
         record_order: file for the order in which the policy performs accesses, or None.
         trace: file for the instruction trace, or None.
+        profile: measure what each piece of guest code takes; not together with a trace.
         tier: which execution tiers to use; a traced VM is interpreted whatever it says.
         cache: directory of the object cache; None for the user's.
         environment: guest environment, a module under `hart/environments/`.
@@ -109,6 +113,7 @@ class VmSpec:
     timeout_s: Annotated[float, Field(gt=0)] | None = None
     record_order: str | None = None
     trace: str | None = None
+    profile: bool = False
     tier: TierName = "auto"
     cache: str | None = None
     environment: Annotated[str, Field(max_length=64)] = "bare"
@@ -130,6 +135,8 @@ class VmSpec:
                 raise ValueError(f"{key} = {name!r}{nearest(name, names)}; there are {there_are}")
         if problem := tier_problem(self.tier, self.policy):
             raise ValueError(f"tier = {self.tier!r}: {problem}")
+        if self.profile and self.trace is not None:
+            raise ValueError(f"profile = True: {PROFILE_OR_TRACE}")
         if self.record_order is not None and (problem := order_problem(self.policy)):
             raise ValueError(f"record_order = {self.record_order!r}: {problem}")
         return self

@@ -200,6 +200,10 @@ class VirtualMachine:
             self._monitor.call(Kind.EXTERNAL_WRITE, address + at, size, value)
             at += size
 
+    def hart_page(self, hart: int) -> Words:
+        """What a hart says of itself (`bus.layout.Hart`), for measurements."""
+        return self._segment.harts[hart]
+
     # Running
 
     def start(self) -> None:

@@ -23,6 +23,7 @@ from bus.native import host_atomics
 from bus.policies import PortContext, Reservations, policy
 from bus.ring import RingWriter
 from bus.segment import Segment
+from hart import profile
 from hart.clint import Clint
 from hart.environments import environment
 from hart.interpreter import (
@@ -37,6 +38,7 @@ from hart.interpreter import (
 )
 from hart.jit.codegen import Tier
 from hart.jit.service import SharedCompiler
+from hart.profile import ProfiledInterpreter, ProfiledTieredInterpreter
 from hart.supervisor_view import SupervisorView
 from hart.tiers import TieredInterpreter
 from hart.trace import TracedInterpreter
@@ -61,6 +63,7 @@ class HartSpec:
         policy: name of the coherence policy, with `reservations`.
         environment: name of the guest environment, with the image's `symbols` that it asked for.
         max_instructions: end after so many, or None.
+        profile: store a profile in `directory` at the end (`profile_path`); not while tracing.
         trace: file to write this hart's trace to, or None; tracing is the interpreter's.
         extension_set: which set of the compile service's that is, where `tiers` are used.
         tiers: tiers of native code to use, lowest first; empty for the interpreter alone.
@@ -80,11 +83,17 @@ class HartSpec:
     environment: str
     symbols: dict[str, int]
     max_instructions: int | None = None
+    profile: bool = False
     trace: str | None = None
     extension_set: int = 0
     tiers: tuple[Tier, ...] = ()
     cache: str = ""
     handover: Handover = DEFAULT_HANDOVER
+
+
+def profile_path(directory: str, hart: int) -> Path:
+    """Where a hart's profile is at its end."""
+    return Path(directory) / f"profile-{hart}"
 
 
 class _Stopped(Exception):
@@ -116,11 +125,11 @@ class HartRunner:
         elif spec.tiers:
             compiler = SharedCompiler(segment, spec.directory, spec.cache, spec.extension_set)
             stack.callback(compiler.close)
-            self.machine = TieredInterpreter(
-                spec.hart, spec.extensions, port, segment, clint, compiler, spec.tiers
-            )
+            kind = ProfiledTieredInterpreter if spec.profile else TieredInterpreter
+            self.machine = kind(spec.hart, spec.extensions, port, segment, clint, compiler, spec.tiers)
         else:
-            self.machine = Interpreter(spec.hart, spec.extensions, port, self._page, clint)
+            plain = ProfiledInterpreter if spec.profile else Interpreter
+            self.machine = plain(spec.hart, spec.extensions, port, self._page, clint)
         self._clint = clint
         self._console: RingWriter | None = None
         if segment.geometry.ring_bytes:
@@ -138,8 +147,6 @@ class HartRunner:
         self._watch_generation = 0
         self._load_registers()
         self._parked = False
-        self._gives_way = not spec.tiers and segment.geometry.harts > len(os.sched_getaffinity(0))
-        """Whether an interpreted hart lets others run after each slice: it may be waiting for them."""
         self._recalled = False
         """Whether the port may have recalls to answer."""
 
@@ -162,6 +169,8 @@ class HartRunner:
             ending = self._when_stopped()
         self._save()
         page[Hart.WALL_NS] = time.monotonic_ns() - start
+        if isinstance(self.machine, ProfiledInterpreter):
+            profile.write(profile_path(self._spec.directory, self._spec.hart), self.machine.profile())
         page[Hart.ENDING] = ending
         page[Hart.STATUS] = HartStatus.ENDED
         return ending
@@ -169,8 +178,12 @@ class HartRunner:
     def _loop(self) -> None:
         machine = self.machine
         bell = self._page.view
-        beat = 0
+        beat = looked = 0
         while True:
+            if bell[Hart.TIMED]:
+                before, looked = looked, time.thread_time_ns()
+                if bell[Hart.DOORBELL]:
+                    bell[Hart.BELL_PROCESSOR_NS] = time.thread_time_ns() - before
             if bell[Hart.DOORBELL]:
                 self._answer_bell()
             machine.take_interrupt()
@@ -186,8 +199,6 @@ class HartRunner:
                 steps = min(steps, hold or steps)
             try:
                 machine.run(steps)
-                if self._gives_way:
-                    os.sched_yield()
             except Waiting:
                 self._wait_for_interrupt()
             except WaitingOnReservation as wait:
@@ -228,6 +239,7 @@ class HartRunner:
     def _answer_bell(self) -> bool:
         """Do what the doorbell asks for; true if the hart was paused."""
         bits = self._exchange(self._bell, 0)
+        self._page[Hart.BELL_NS] = time.monotonic_ns()
         if bits & Doorbell.QUIESCE:
             self._link.post(Kind.QUIESCENT, self._header[Header.QUIESCE_EPOCH])
         if bits & Doorbell.RECALL:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
 from bus.access import Order
+from bus.layout import Hart
 from bus.port import MemoryPort
 from bus.segment import Segment
 from hart.clint import Clint
@@ -22,7 +24,7 @@ from hart.jit.codegen import Tier
 from hart.jit.context import Reason, Word
 from hart.jit.engine import Engine
 from hart.jit.instruments import Instrument
-from hart.watch import Access, Watchpoint
+from hart.watch import Watchpoint
 
 WARM = 40
 """Times that control jumps to an address before T1 is asked for."""
@@ -41,6 +43,12 @@ CROWDED_BUDGET = 200
 microsecond, some hand-overs between two that run."""
 BUDGET = 20_000
 """The same where each hart may have a processor: it is worth some ten microseconds to keep it."""
+REST_S = 200e-6
+"""How long a hart in T0 rests after each slice where there are more harts than processors and native code is on its
+way: whoever compiles needs a processor too. (Yielding would do less, and give way to programs that have nothing to do
+with this VM.)"""
+PATIENCE_NS = 1_000_000_000
+"""How long it does so after each request at most."""
 FRUITLESS = 16
 """A hart that has retired no more than so many budgets since it last gave way has done nothing but spin."""
 
@@ -76,6 +84,10 @@ class TieredInterpreter(Interpreter):
 
     """
 
+    _engine_type: type[Engine] = Engine
+    _always = Instrument.NONE
+    """What all native code of such a machine has."""
+
     def __init__(
         self,
         hart: int,
@@ -90,7 +102,7 @@ class TieredInterpreter(Interpreter):
         """`warm` are the tiers to use, in the order in which a region gets them; the first after so many jumps."""
         super().__init__(hart, extensions, port, segment.harts[hart], clint)
         self.crowded = segment.geometry.harts > len(os.sched_getaffinity(0))
-        self.engine = Engine(segment, hart, port.support)
+        self.engine = self._engine_type(segment, hart, port.support)
         self.stride = FIRST_STRIDE
         self._strides = LOOKING_STRIDES
         self.slice = self.stride * self._strides
@@ -103,16 +115,21 @@ class TieredInterpreter(Interpreter):
         """Best tier loaded, by entry."""
         self._counts: dict[int, int] = {}
         self._samples: dict[int, int] = {}
+        self._arrived: deque[CompiledRegion] = deque()
+        """Regions that are not loaded yet."""
         self._compiler = compiler
         self._warm = warm
         self._warm_after = warm_after
-        self._instruments = Instrument.NONE
+        self._instruments = self._always
         self._reserved = range(0)
         """Where an LR that T0 has executed may be fused with its SC: native code knows nothing of it."""
         self.native_instructions = 0
         self._base = segment.memory.base
         self._spun_until = 0
         """Value of instret when the hart last gave way."""
+        self._awaited: set[int] = set()
+        """Regions that a crowded hart has asked for and not seen, for which it rests in T0 until a time."""
+        self._rests_until = 0
         self._budget = CROWDED_BUDGET if self.crowded else BUDGET
         self._context[Word.SPIN_BUDGET] = self._budget
 
@@ -121,6 +138,8 @@ class TieredInterpreter(Interpreter):
         end = self.instret + count
         traps = self.traps
         self._load_arrivals()
+        if self._arrived:  # the doorbell rings
+            end = min(end, self.instret + INTERPRETED_SLICE)
         context, enter, entries = self._context, self.engine.enter, self._entries
         limit = self._strides * STRIDE_NS
         start = now = time.monotonic_ns()
@@ -128,9 +147,9 @@ class TieredInterpreter(Interpreter):
             native = entries.get(self.at)
             if native is None or self.at in self._reserved:
                 self._interpret(min(left, INTERPRETED_SLICE))
-                if self.crowded:
-                    os.sched_yield()  # whoever compiles for this hart may wait for a processor
                 now = time.monotonic_ns()
+                if self._awaited and now < self._rests_until:
+                    time.sleep(REST_S)
                 continue
             self.port.forget_fused()
             self.at = enter(native, left, self.stride)
@@ -194,6 +213,9 @@ class TieredInterpreter(Interpreter):
 
     def _request(self, pc: int, tier: Tier) -> None:
         self._asked[pc] = tier
+        if self.crowded and tier == self._warm[0]:
+            self._awaited.add(pc)
+            self._rests_until = time.monotonic_ns() + PATIENCE_NS
         self._compiler.request(pc, tier, self._instruments)
 
     def _sample(self, fuel: int, elapsed_ns: int) -> None:
@@ -211,16 +233,23 @@ class TieredInterpreter(Interpreter):
                     self._request(pc, self._warm[1])
 
     def _load_arrivals(self) -> None:
+        """Load what has come. Loading may take a millisecond each: when the doorbell rings, the rest comes later."""
         for region in self._compiler.arrivals():
-            if not region.object or region.tier <= self._loaded.get(region.entry, 0):
-                continue
-            if region.instruments != self._instruments:
-                continue  # asked for by another hart, or before that changed
-            if self.engine.add(region.entry, region.name, region.stretches, region.code, region.object):
-                self._loaded[region.entry] = region.tier
-                self._decoded[region.entry] = _STOP
-            else:
-                self._forget(region.entry)
+            self._awaited.discard(region.entry)
+            # A region with other instruments is another hart's, or was asked for before they changed.
+            if region.instruments == self._instruments:
+                self._arrived.append(region)
+        while self._arrived and not self._page[Hart.DOORBELL]:
+            self._load(self._arrived.popleft())
+
+    def _load(self, region: CompiledRegion) -> None:
+        if not region.object or region.tier <= self._loaded.get(region.entry, 0):
+            return
+        if self.engine.add(region.entry, region.name, region.stretches, region.code, region.object):
+            self._loaded[region.entry] = region.tier
+            self._decoded[region.entry] = _STOP
+        else:
+            self._forget(region.entry)
 
     def _forget(self, entry: int) -> None:
         """The code at `entry` has changed: start anew with it."""
@@ -237,11 +266,10 @@ class TieredInterpreter(Interpreter):
         self._decoded.update(dict.fromkeys(self._entries, _STOP))
 
     def watch(self, points: tuple[Watchpoint, ...]) -> None:
-        """See `Interpreter.watch`; native code that does not look where it loads goes away, or comes back."""
+        """See `Interpreter.watch`; native code that does not look at each access goes away, or comes back."""
         super().watch(points)
-        reads = any(point.access & Access.READ for point in points)
-        instruments = self._instruments & ~Instrument.LOADS_WATCHED
-        self._instrument(instruments | Instrument.LOADS_WATCHED if reads else instruments)
+        others = self._instruments & ~Instrument.WATCHED
+        self._instrument(others | Instrument.WATCHED if points else others)
         self._decoded.update(dict.fromkeys(self._entries, _STOP))
 
     def _instrument(self, instruments: Instrument) -> None:
@@ -250,6 +278,7 @@ class TieredInterpreter(Interpreter):
             return
         self._instruments = instruments
         self.engine.forget_all()
+        self._arrived.clear()
         for known in (self._asked, self._loaded, self._counts, self._samples):
             known.clear()
         self._decoded.clear()

@@ -4,14 +4,10 @@ Owns their form in the segment, what a hit is, and the memory port that sees the
 
 Why no access is missed. In the interpreter every access of an instruction is one call of the memory port, and
 `WatchingPort` compares each with the ranges; instructions that the environment adds (HTIF's own reads) come after the
-guest's and do not count. Native code must leave each access to a watched page to the interpreter: the page map has
-WATCHED for it, and
-
-- every policy's lowering looks at that byte for stores, LR, SC and AMOs, in the same run of code as the access, without
-  a safepoint between (`bus.lowering`; without watchpoints too, the environment uses the bit);
-- plain and ordered loads do not, for that would cost every program. Where some watchpoint is for reads, harts drop all
-  native code and ask for code that does (`hart.jit.instruments.Instrument.LOADS_WATCHED`); none other is loaded
-  meanwhile.
+guest's and do not count. Native code must leave each access to a watched page to the interpreter. The page map has
+WATCHED for it, but looking there at each access would cost every program; so, when the first watchpoint is set, harts
+drop all native code and ask for code that looks (`hart.jit.instruments.Instrument.WATCHED`). None other is loaded while
+there are watchpoints. The look is in the bounds check, which no access of any kind gets round, whatever the policy.
 
 Watchpoints change only while every hart stands at a safepoint, so no access is between its look at the byte and itself.
 Fetches are no accesses. A failed SC, and an AMOCAS that finds another value, write nothing.

@@ -115,10 +115,18 @@ class DirectLink:
 
 @contextmanager
 def segment_with(
-    image: Image | None, harts: int = 1, ram_bytes: int = 1 << 20, owned: bool = False
+    image: Image | None,
+    harts: int = 1,
+    ram_bytes: int = 1 << 20,
+    owned: bool = False,
+    granule_exp: int = 6,
 ) -> Iterator[Segment]:
     """A segment with the image placed by `bare`; unlinked from the start."""
-    segment = Segment.create(Geometry(harts=harts, ram_bytes=ram_bytes, ring_bytes=RING_BYTES, owned=owned))
+    segment = Segment.create(
+        Geometry(
+            harts=harts, ram_bytes=ram_bytes, granule_exp=granule_exp, ring_bytes=RING_BYTES, owned=owned
+        )
+    )
     segment.unlink()
     try:
         if image is not None:
@@ -213,7 +221,9 @@ def machine(
 ) -> Iterator[Machine]:
     """A machine at the image's entry; `bare` is not attached. With `tiers`, regions are compiled at once."""
     reservations = reservations or Reservations()
-    with segment_with(image, harts, ram_bytes, policy(policy_name).owned) as segment:
+    with segment_with(
+        image, harts, ram_bytes, policy(policy_name).owned, reservations.reservation_set_size_exp
+    ) as segment:
         link = DirectLink(segment, reservations, policy_name)
         context = PortContext(segment, 0, link, reservations)  # type: ignore[arg-type]
         decoded = effective(implemented() if extensions is None else extensions)

@@ -33,6 +33,16 @@ def run(
     max_instructions: Annotated[int | None, typer.Option(help="Stop each hart after so many.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Stop after so many seconds.")] = None,
     trace: Annotated[Path | None, typer.Option(help="Write the instructions that ran to this file.")] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Show which guest code took how long, in which tier.")
+    ] = False,
+    profile_to: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Profile, and write it to this file: for speedscope if it ends in .json, else as collapsed stacks.",
+        ),
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a key of every file.")
     ] = None,
@@ -49,7 +59,8 @@ def run(
     from coordinator.config.settings import parse_setting
 
     trace_file = None if trace is None else str(trace)
-    overrides = Overrides(harts, isa, policy, tier, seed, max_instructions, timeout, trace_file)
+    profiled = True if profile or profile_to is not None else None
+    overrides = Overrides(harts, isa, policy, tier, seed, max_instructions, timeout, trace_file, profiled)
     with config_errors():
         settings = tuple(map(parse_setting, set_ or ()))
         prepared = [_prepare(file, overrides, settings) for file in files]
@@ -63,6 +74,10 @@ def run(
     except KeyboardInterrupt:
         typer.echo("interrupted; all VMs are ended", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
+    if profile_to is not None:
+        _write_profile(
+            profile_to, [o for _, repetitions in runs for outcomes in repetitions for o in outcomes]
+        )
     if json:
         _print_json([(config, outcomes) for config, repetitions in runs for outcomes in repetitions])
     else:
@@ -89,6 +104,16 @@ def _run(config: Config, images: dict[str, Image], repeat: int) -> list[list[Out
 
     with local_coordinator() as client, show_progress(config.run.name) as report:
         return [runner.run(config.run.seeded(n), images, client, report) for n in range(repeat)]
+
+
+def _write_profile(path: Path, outcomes: list[Outcome]) -> None:
+    from coordinator.profile import write_profile
+
+    try:
+        write_profile(path, outcomes)
+    except OSError as error:
+        typer.echo(f"--profile-to {path}: {error.strerror}", err=True)
+        raise typer.Exit(ExitCode.USAGE_OR_CONFIG) from error
 
 
 def _print_json(outcomes: list[tuple[Config, list[Outcome]]]) -> None:

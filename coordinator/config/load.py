@@ -63,6 +63,7 @@ class Overrides:
     max_instructions: int | None = None
     timeout: float | None = None
     trace: str | None = None
+    profile: bool | None = None
 
     def apply(self, vm: Table) -> None:
         """Put what is given into a VM's table."""
@@ -96,6 +97,7 @@ _OPTION_PATHS: dict[str, tuple[str, ...]] = {
     "max_instructions": ("limits", "max_instructions"),
     "timeout": ("limits", "timeout_s"),
     "trace": ("record", "trace"),
+    "profile": ("record", "profile"),
 }
 assert set(_OPTION_PATHS) == {f.name for f in fields(Overrides)}
 
@@ -226,6 +228,10 @@ def check(read: Document, overrides: Overrides = Overrides(), settings: Sequence
     source = read.source
     document = laid_over(read.table, settings)
     blame = _Blame(document, overrides, read.lines, settings)
+    for key in ("base", "sweep", "batch"):
+        if key in document:
+            message = "belongs to a batch file, which `hartstorm batch` runs"
+            raise ConfigError(source, [blame.problem((key,), message, None)])
     common, several = document.get("vm"), document.get("vms")
     if not isinstance(common, dict | None):
         raise ConfigError(source, [blame.problem(("vm",), "must be a table", common)])

@@ -33,7 +33,7 @@ from coordinator import expression
 from coordinator.config.descriptions import describe
 from coordinator.config.units import format_size, parse_size
 from coordinator.result import Ending
-from coordinator.spec import OrderName, TierName, order_problem, tier_problem
+from coordinator.spec import PROFILE_OR_TRACE, OrderName, TierName, order_problem, tier_problem
 from hart import causes, environments
 from hart.isa import extensions, isa_string
 from hart.isa.registers import NUMBERS as REGISTERS
@@ -285,8 +285,16 @@ class Record(_Table):
     """File for the order in which the policy performed accesses. Default: none."""
     trace: str | None = None
     """File for the instructions that each hart ran. Default: none."""
+    profile: bool = False
+    """Measure what each piece of guest code takes; not together with `trace`. Default false."""
     hot_addresses: int = Field(default=16, ge=0, le=4096)
     """How many of the addresses that atomics touch most the result lists. Default 16."""
+
+    @model_validator(mode="after")
+    def _profile_or_trace(self) -> Self:
+        if self.profile and self.trace is not None:
+            raise ValueError(f"profile: {PROFILE_OR_TRACE}")
+        return self
 
 
 # [vm.outcome]

@@ -35,11 +35,19 @@ class Word(IntEnum):
     """Private to compiled code."""
     SUPPORT = 42
     """Host address of the policy's table of functions; see `bus.lowering`."""
+    COUNTS = 60
+    """In profiled code: host address of the counts, COUNT_WORDS for each two bytes of RAM."""
+    SINCE = 61
+    """In profiled code: the clock when control came to the region that runs."""
     SPIN_BUDGET = 43
     """Rounds of a retry loop before the hart lets others run."""
     SPIN_OFFSET = 44
     """Out, with Reason.SPIN: offset in RAM of what the loop looks at."""
     COUNT = 64
+
+
+COUNT_WORDS = 4
+"""For the regions that begin at an address: instructions and cycles of T1's, then of T2's."""
 
 
 class Reason(IntEnum):

@@ -16,15 +16,16 @@ from hart.jit.context import Reason, Word
 from hart.jit.place import ram_in_place
 
 
-def _enter_ir(ram_base: int, ram_bytes: int) -> str:
+def _enter_ir(ram_base: int, ram_bytes: int, first: str) -> str:
     """The way into native code: gives it its fuel in strides, and looks at the doorbell between them.
 
     It returns for any other reason than an empty stride, when all is used up, when the bell has rung, or where no
-    region begins at the address that was reached.
+    region begins at the address that was reached. `first` is done before all this.
     """
     return f"""
 define i64 @enter(ptr %c, i64 %fuel, ptr %f, i64 %stride) {{
 entry:
+{first}
   %fuel.p = getelementptr i64, ptr %c, i64 {int(Word.FUEL)}
   %reason.p = getelementptr i64, ptr %c, i64 {int(Word.REASON)}
   %table.p = getelementptr i64, ptr %c, i64 {int(Word.TABLE)}
@@ -70,12 +71,17 @@ declare i64 @llvm.umin.i64(i64, i64)
 
 LONGEST_STRIDE = 1 << 62
 """For those who do not want the doorbell looked at."""
+NORESERVE = getattr(mmap, "MAP_NORESERVE", 0)
+"""Of memory whose untouched pages cost nothing."""
 USELESS_OBJECTS = 1000
 """How many objects may stay loaded without use; some 10 KiB each."""
 
 
 class Engine:
     """Native code of a hart. `enter(address, fuel)` runs the region that was loaded there."""
+
+    declarations = on_entry = ""
+    """IR of what is done on the way into native code, `%c` being the context."""
 
     def __init__(self, segment: Segment, hart: int, support: int = 0) -> None:
         """No region yet."""
@@ -86,7 +92,7 @@ class Engine:
         self._base = geometry.ram_base
         # Untouched pages of the table cost nothing: it may be four times RAM.
         self._table_map = mmap.mmap(
-            -1, geometry.ram_bytes * 4, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
+            -1, geometry.ram_bytes * 4, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NORESERVE
         )
         self._table = memoryview(self._table_map).cast("Q")
         self._words = (ctypes.c_uint64 * Word.COUNT)()
@@ -122,7 +128,10 @@ class Engine:
         geometry = self._segment.geometry
         machine = llvm.Target.from_default_triple().create_target_machine()
         self._engine = llvm.create_mcjit_compiler(
-            llvm.parse_assembly(_enter_ir(geometry.ram_base, geometry.ram_bytes)), machine
+            llvm.parse_assembly(
+                self.declarations + _enter_ir(geometry.ram_base, geometry.ram_bytes, self.on_entry)
+            ),
+            machine,
         )
         self._engine.finalize_object()
         self._enter: Callable[[int, int, int, int], int] = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 5)(
@@ -186,6 +195,3 @@ class Engine:
         for entry in entries:
             del self._regions[entry], self.entries[entry]
             self._table[(entry - self._base) >> 1] = 0
-
-
-_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0)

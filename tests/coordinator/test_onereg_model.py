@@ -128,13 +128,9 @@ class Comparison(RuleBasedStateMachine):
 
 
 def test_random_sequences_agree_with_the_model():
-    run_state_machine_as_test(
-        Comparison, settings=settings(max_examples=60, stateful_step_count=40, deadline=None)
-    )
+    run_state_machine_as_test(Comparison, settings=settings(max_examples=60, stateful_step_count=40))
 
 
 @pytest.mark.soak
 def test_ten_thousand_sequences_agree_with_the_model():
-    run_state_machine_as_test(
-        Comparison, settings=settings(max_examples=10_000, stateful_step_count=50, deadline=None)
-    )
+    run_state_machine_as_test(Comparison, settings=settings(max_examples=10_000, stateful_step_count=50))

@@ -119,14 +119,14 @@ BUILDERS = pytest.mark.parametrize("build", [build_with_gcc, build_with_ours], i
 
 @BUILDERS
 def test_one_hart_in_this_process(program, build, tier, tmp_path):
-    """Native code is compiled from the first jump to an address on, so that most of a program runs as such."""
     _run_here(build(program, tmp_path), tier, "serial")
 
 
 def _run_here(image: Image, tier: str, policy_name: str) -> None:
-    end = final_state(image, effective(implemented()), IN_TIERS[tier], policy=policy_name)
+    end = final_state(image, effective(implemented()), IN_TIERS[tier], policy=policy_name, ahead=True)
     assert end.end == "exit 0", f"{end.end} at {image.symbolize(end.pc)}"
-    assert bool(end.native) == bool(IN_TIERS[tier]), "native code"
+    if IN_TIERS[tier]:
+        assert end.native > 10, f"{end.native} of {end.instret} instructions were native"
 
 
 @pytest.mark.parametrize("policy_name", [name for name in policies.NAMES if policies.policy(name).correct])

@@ -116,11 +116,11 @@ def attack(directory: Path, points: int, kills: int, seed: int) -> Counter[str]:
     killed: Counter[str] = Counter()
     running = start(file, out, mark, "-j", "2")
     while sum(killed.values()) < kills:
-        time.sleep(chance.uniform(0, 0.5))
+        time.sleep(chance.uniform(0, 0.3))
         if running.poll() is not None:
-            running.communicate()
             if running.returncode == 0:
                 break  # it was faster than we were
+            running.communicate()
             running = start(file, out, mark, "-j", "2")
             continue
         kinds: dict[str, list[int]] = {}
@@ -142,7 +142,8 @@ def attack(directory: Path, points: int, kills: int, seed: int) -> Counter[str]:
     return killed
 
 
-def check_attack(directory: Path, points: int, kills: int, seed: int) -> None:
+def check_attack(directory: Path, points: int, kills: int, seed: int) -> int:
+    """How often something was killed; the batch may end before all of `kills`."""
     untouched = directory / "untouched"
     mark = f"{os.getpid()}-{seed}-untouched"
     done = start(batch_file(directory, points), untouched, mark, "-j", "2")
@@ -150,20 +151,20 @@ def check_attack(directory: Path, points: int, kills: int, seed: int) -> None:
     assert done.returncode == 0, text.decode()
     killed = attack(directory, points, kills, seed)
     print(f"killed: {dict(killed)}")
-    assert sum(killed.values()) == kills, killed
     expected = deterministic(untouched)
     assert len(expected["result"]) == points
     assert deterministic(directory / "attacked") == expected
+    return sum(killed.values())
 
 
 def test_short_attack(tmp_path, runtime):
-    check_attack(tmp_path, points=24, kills=5, seed=1)
+    assert check_attack(tmp_path, points=30, kills=3, seed=1) > 0
     assert list(runtime.iterdir()) == []
 
 
 @pytest.mark.soak
 def test_fifty_kills_in_two_hundred_points(tmp_path, runtime):
-    check_attack(tmp_path, points=200, kills=50, seed=2)
+    assert check_attack(tmp_path, points=200, kills=50, seed=2) == 50
     assert list(runtime.iterdir()) == []
 
 
