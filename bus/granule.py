@@ -15,8 +15,10 @@ import platform
 from functools import cache
 
 from bus.access import AmoOp, ScFailure
+from bus.failures import FAILURES_IR
 from bus.layout import WORD, Hart
 from bus.lowering import AMO_INSTRUCTION
+from bus.native_heat import HEAT_IR
 from bus.parking import PARKING_IR, PATIENCE_NS, SPINNING, WAITERS
 
 LOCK = 1
@@ -254,6 +256,7 @@ def tracked_lr(size: int, exp: int, how: tuple[str, str] = CALLED) -> str:
 {_word("a.p", Hart.RESERVATION_ADDRESS)}
 {_word("s.p", Hart.RESERVATION_SIZE)}
 {_word("v.p", Hart.RESERVATION_VERSION)}
+{_word("lost.p", Hart.RESERVATION_LOST)}
   %p = getelementptr i8, ptr %ram, i64 %offset
   br label %look
 look:
@@ -277,6 +280,7 @@ wait:
 again:
   br label %look
 done:
+  store i64 0, ptr %lost.p
   store i64 %offset, ptr %a.p
   store i64 {size}, ptr %s.p
   store i64 %bare, ptr %v.p
@@ -284,20 +288,6 @@ done:
 {_give(bits, "%data")}
 no:
   ret {{i{bits}, i1}} zeroinitializer
-}}
-"""
-
-
-def sc_failed(how: tuple[str, str] = CALLED) -> str:
-    """`void @sc_failed(page, cause)`: count a failure."""
-    return f"""
-{how[0]} void @sc_failed(ptr %page, i64 %cause) cold noinline {{
-  %i = add i64 %cause, {int(Hart.SC_FAILURES)}
-  %p = getelementptr i64, ptr %page, i64 %i
-  %old = load i64, ptr %p
-  %new = add i64 %old, 1
-  store i64 %new, ptr %p
-  ret void
 }}
 """
 
@@ -318,7 +308,9 @@ def tracked_sc(size: int, exp: int, exact: bool, how: tuple[str, str] = CALLED) 
   %exact = and i1 %a.same, %s.same
   br i1 %exact, label %try, label %inexact
 inexact:
-  call void @sc_failed(ptr %page, i64 {ScFailure.ADDRESS_MISMATCH})
+  %fail1.p = getelementptr ptr, ptr %support, i64 {SUPPORT.index("sc_failed")}
+  %fail1 = load ptr, ptr %fail1.p
+  call void %fail1(ptr %page, i64 {ScFailure.ADDRESS_MISMATCH}, i64 %g)
   ret i1 true
 """
     return f"""
@@ -338,13 +330,17 @@ nothing:
   %known = icmp ne i64 %lost, 0
   %lost.cause = sub i64 %lost, 1
   %cause0 = select i1 %known, i64 %lost.cause, i64 %none
-  call void @sc_failed(ptr %page, i64 %cause0)
+  %fail2.p = getelementptr ptr, ptr %support, i64 {SUPPORT.index("sc_failed")}
+  %fail2 = load ptr, ptr %fail2.p
+  call void %fail2(ptr %page, i64 %cause0, i64 %g)
   ret i1 true
 reserved:
   %here = icmp eq i64 %r, %held
   br i1 %here, label %{"check" if exact else "try"}, label %elsewhere
 elsewhere:
-  call void @sc_failed(ptr %page, i64 {ScFailure.GRANULE_MISMATCH})
+  %fail3.p = getelementptr ptr, ptr %support, i64 {SUPPORT.index("sc_failed")}
+  %fail3 = load ptr, ptr %fail3.p
+  call void %fail3(ptr %page, i64 {ScFailure.GRANULE_MISMATCH}, i64 %g)
   ret i1 true
 {"check:" + exactly if exact else ""}
 try:
@@ -366,7 +362,9 @@ broken:
   store volatile i64 0, ptr %held.p
   %who = load atomic volatile i64, ptr %last monotonic, align 8
   %cause = and i64 %who, 255
-  call void @sc_failed(ptr %page, i64 %cause)
+  %fail4.p = getelementptr ptr, ptr %support, i64 {SUPPORT.index("sc_failed")}
+  %fail4 = load ptr, ptr %fail4.p
+  call void %fail4(ptr %page, i64 %cause, i64 %g)
   ret i1 true
 write:
   %p = getelementptr i8, ptr %ram, i64 %offset
@@ -429,6 +427,7 @@ SUPPORT: tuple[str, ...] = (
     *(f"tracked_lr_{8 * size}" for size in (4, 8)),
     *(f"tracked_sc_{8 * size}" for size in (4, 8)),
     "sc_failed",
+    "heat",
     "spin",
     "changed",
 )
@@ -442,7 +441,8 @@ def support_ir(exp: int, *, own_store_breaks: bool, exact: bool) -> str:
         [
             PARKING_IR,
             enter(own_store_breaks),
-            sc_failed(),
+            FAILURES_IR,
+            HEAT_IR,
             spin(exp),
             *(tracked_store(size, exp) for size in plain),
             *(tracked_amo(op, size, exp) for op in AmoOp for size in plain),
@@ -459,7 +459,6 @@ def reservation_ir(exp: int, *, exact: bool) -> str:
     return "\n".join(
         [
             _DECLARE_PAUSE,
-            sc_failed(INLINED),
             *(tracked_lr(size, exp, INLINED) for size in (4, 8)),
             *(tracked_sc(size, exp, exact, INLINED) for size in (4, 8)),
         ]

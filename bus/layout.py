@@ -166,6 +166,19 @@ class Hart(IntEnum):
     SPUN_ON = 112
     """Under `inline`: 1 + the granule that the hart spins on, or 0, and in the next word what its word was."""
     SPUN_SEEN = 113
+    SC_PC = 114
+    """Address of the SC at hand; for `bus.failures`, as the next five."""
+    SC_LAST_FAILED = 115
+    """Which SC of the hart failed last."""
+    SC_FAILED_IN_A_ROW = 116
+    """How many had failed in a row by then."""
+    SC_MOST_IN_A_ROW = 117
+    SC_WORST_PC = 118
+    """Where most had failed in a row."""
+    SC_FAILED_ELSEWHERE = 119
+    """Failures for which SC_SITES had no room."""
+    HEAT_NEXT = 120
+    """By AtomicKind: the number of the atomic that is sampled next; see `bus.native_heat`."""
     COHERENCE = 160
     """Under `directory`, written by the bus: counts by Traffic."""
     RECALLS = 176
@@ -174,11 +187,11 @@ class Hart(IntEnum):
     """Under `directory`, written by the bus: every recall up to this number has been done."""
     ANSWERED = 178
     """Written by the bus: id of the last request that it answered without a value; see `bus.server`."""
-    BELL_NS = 118
+    BELL_NS = 180
     """Host CLOCK_MONOTONIC when the hart last took its doorbell."""
-    BELL_PROCESSOR_NS = 119
+    BELL_PROCESSOR_NS = 181
     """Processor time that it used from its look before, which found no bell, to the one that did; where TIMED."""
-    TIMED = 120
+    TIMED = 182
     """Written by the coordinator: 1 to have that measured."""
     MVENDORID = 400
     """What the CSR of that name reads; written by the coordinator, as the next two, before the hart starts."""
@@ -186,14 +199,26 @@ class Hart(IntEnum):
     MIMPID = 402
     SUPERVISOR = 404
     """CSRs of a hart that stands or has not started, as `hart.supervisor_view` orders and shows them."""
-    END = 512
+    SC_SITES = 512
+    """FAILURE_SITES times pc, granule << 8 | ScFailure, count; see `bus.failures`."""
+    HEAT = 896
+    """HEAT_ROWS times key, count; see `bus.native_heat`."""
+    END = 1024
 
+
+FAILURE_SITES = 128
+SITE_WORDS = 3
+HEAT_ROWS = 64
+HART_BYTES = Hart.END * WORD
 
 assert Header.WATCHPOINT + 3 * MAX_WATCHPOINTS <= PAGE // WORD
 assert Hart.COHERENCE + len(Traffic) <= Hart.RECALLS
 assert Hart.ATOMICS + len(AtomicKind) <= Hart.SC_FAILURES
 assert Hart.SC_FAILURES + len(ScFailure) <= Hart.NUMBER
-assert Hart.END * WORD == PAGE
+assert Hart.HEAT_NEXT + len(AtomicKind) <= 128
+assert Hart.SC_SITES + FAILURE_SITES * SITE_WORDS <= Hart.HEAT
+assert Hart.HEAT + 2 * HEAT_ROWS <= Hart.END
+assert HART_BYTES % PAGE == 0
 
 
 class HartStatus(IntEnum):
@@ -330,7 +355,7 @@ class Geometry:
     @property
     def page_map_offset(self) -> int:
         """Byte offset of the page map: one byte per 4 KiB of RAM."""
-        return self.hart_offset + self.harts * PAGE
+        return self.hart_offset + self.harts * HART_BYTES
 
     @property
     def granule_offset(self) -> int:

@@ -97,6 +97,9 @@ class AccessEmitter(Protocol):
     def unless(self, condition: str) -> None:
         """Go on if the i1 `condition` is false; else leave the instruction to the interpreter. Expected false."""
 
+    def here(self) -> None:
+        """Note the instruction's address in the hart's page, as SC_PC."""
+
     def slot(self, name: str, bits: int) -> str:
         """Pointer to a variable of the function that holds an integer of `bits`."""
 
@@ -146,18 +149,21 @@ def full_fence(e: AccessEmitter) -> None:
 
 def count(e: AccessEmitter, kind: AtomicKind) -> None:
     """Count an atomic in the hart's page."""
-    _increment(e, Hart.ATOMICS + kind)
-
-
-def count_failure(e: AccessEmitter, cause: ScFailure) -> None:
-    """Count a failed SC in the hart's page."""
-    _increment(e, Hart.SC_FAILURES + cause)
-
-
-def _increment(e: AccessEmitter, word: int) -> None:
-    pointer = hart_word(e, word)
+    pointer = hart_word(e, Hart.ATOMICS + kind)
     old = e.value(f"load i64, ptr {pointer}")
     e.line(f"store i64 {e.value(f'add i64 {old}, 1')}, ptr {pointer}")
+
+
+def count_failure(e: AccessEmitter, function: str, cause: ScFailure, offset: Value, exp: int) -> None:
+    """Count a failed SC, by `function`, which is `sc_failed` of `bus.failures`; granules have 2**exp bytes."""
+    e.here()
+    granule = e.value(f"lshr i64 {offset}, {exp}")
+    e.line(f"call void {function}(ptr %page, i64 {int(cause)}, i64 {granule})")
+
+
+def support(e: AccessEmitter, slot: int) -> str:
+    """A function of the policy's own, by its place in the table."""
+    return e.value(f"load ptr, ptr {e.value(f'getelementptr ptr, ptr %support, i64 {slot}')}")
 
 
 def hart_word(e: AccessEmitter, word: int) -> str:

@@ -18,7 +18,7 @@ from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import ClassVar
 
-from bus.layout import MAGIC, PAGE, TIMER_FREQUENCY_HZ, VERSION, WORD, Geometry, Hart, Header
+from bus.layout import HART_BYTES, MAGIC, PAGE, TIMER_FREQUENCY_HZ, VERSION, WORD, Geometry, Hart, Header
 from bus.memory import GuestMemory
 
 NAME_PREFIX = "hartstorm-"
@@ -112,7 +112,7 @@ class Segment:
         """Host address of the segment's first byte."""
         g = geometry
         self.header = self._words(0, PAGE // WORD)
-        self.harts = tuple(self._words(g.hart_offset + i * PAGE, Hart.END) for i in range(g.harts))
+        self.harts = tuple(self._words(g.hart_offset + i * HART_BYTES, Hart.END) for i in range(g.harts))
         self.page_map = self._buffer[g.page_map_offset : g.page_map_offset + g.ram_bytes // PAGE]
         self.granules = self._words(g.granule_offset, g.ram_bytes >> g.granule_exp)
         self.writers = self._words(g.writer_offset, g.ram_bytes >> g.granule_exp)

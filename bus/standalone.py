@@ -118,6 +118,9 @@ class _Access(FunctionText):
         self.line(f"br i1 {condition}, label %bail, label %{go}")
         self.begin(go)
 
+    def here(self) -> None:
+        """See `AccessEmitter.here`: the interpreter has."""
+
     def slot(self, name: str, bits: int) -> str:
         """See `AccessEmitter.slot`."""
         self._slots[f"%slot.{name}"] = bits

@@ -51,6 +51,7 @@ def hart_result(
         atomics={k: page[Hart.ATOMICS + k] for k in AtomicKind if page[Hart.ATOMICS + k]},
         sc_failures={f: page[Hart.SC_FAILURES + f] for f in ScFailure if page[Hart.SC_FAILURES + f]},
         profile=tuple(_code_profile(time, image) for time in times),
+        sc_failures_in_a_row=page[Hart.SC_MOST_IN_A_ROW],
         traffic={t: page[Hart.COHERENCE + t] for t in Traffic if page[Hart.COHERENCE + t]},
     )
 

@@ -28,6 +28,7 @@ from bus.segment import Segment
 from bus.server import BusSpec
 from bus.server import run as run_bus
 from coordinator.account import busy_granules, hart_ending, hart_result, hot_addresses
+from coordinator.contention import failed_scs, stuck_loops
 from coordinator.launch import LaunchError, Process, launch, wait
 from coordinator.result import Ending, VmResult
 from coordinator.spec import TierName, VmSpec
@@ -400,6 +401,9 @@ class Monitor:
         code = (
             self._segment.harts[hart][Hart.EXIT_CODE] if ending is Ending.EXIT and hart is not None else None
         )
+        stuck = stuck_loops(self._segment, self._image, self._extensions)
+        if ending in (Ending.WATCHDOG, Ending.LIMIT):
+            detail = "; ".join([detail, *map(str, stuck)])
         return VmResult(
             name=self._spec.name,
             ending=ending,
@@ -414,6 +418,8 @@ class Monitor:
             granules=busy_granules(rows, self._image),
             console=bytes(self._console),
             wall_s=time.monotonic() - self._start,
+            failed_scs=failed_scs(self._segment, self._image),
+            stuck=stuck,
             transactions=self._segment.header[Header.BUS_TRANSACTIONS],
         )
 

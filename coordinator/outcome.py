@@ -8,15 +8,19 @@ The JSON form is for other programs and keeps its shape: keys are added, never r
              "ok", "ending", "exit_code" or null,
              "hart" that brought the end about or null, "detail", "wall_s", "console": text,
              "harts": [HART...], "hot": [HOT...], "granules": [GRANULE...],
+             "failed_scs": [SITE...], "stuck": [LOOP...],
              "checks": [CHECK...], "metrics": {name: number},
              "outcome": {name: number}, "over_budget": why it was stopped and not judged, or ""}
     HART    {"hart", "ending", "pc", "x": [32 numbers], "instret", "wall_s", "traps_taken",
              "trap": null or {"cause", "name", "tval", "pc", "instruction"},
-             "atomics": {kind: count}, "sc_failures": {cause: count}, "traffic": {event: count},
-             "metrics": {name: number}, "profile": [CODE...]}
+             "atomics": {kind: count}, "sc_failures": {cause: count}, "sc_failures_in_a_row",
+             "traffic": {event: count}, "metrics": {name: number}, "profile": [CODE...]}
     CODE    {"function", "start", "end", "tier", "instructions", "seconds"}; none unless the run was profiled
     HOT     {"address", "symbol", "by_hart": {hart: {kind: count}}}
     GRANULE {"address", "symbol", "by_hart": {hart: {event: count}}}
+    SITE    {"pc", "symbol", "granule": its address, "place": its name, "cause", "by_hart": {hart: count}}
+    LOOP    {"verdict": "livelock" or "starvation", "harts": [number...], "in_a_row", "start", "sc", "symbol",
+             "unconstrained": why it is no constrained loop, or "", "causes": {cause: count}}
     CHECK   {"what", "expected", "seen", "ok", "where"}
 
 Addresses, registers and mcause are unsigned 64-bit numbers. Kinds, causes and events are the names
@@ -33,7 +37,7 @@ from bus.policies import policy
 from coordinator.config.model import Vm
 from coordinator.expect import Verdict
 from coordinator.measure import Measurements
-from coordinator.result import BusyGranule, HartResult, HotAddress, VmResult
+from coordinator.result import BusyGranule, FailedScs, HartResult, HotAddress, StuckLoop, VmResult
 from hart.isa.isa_string import format_isa
 
 FORMAT = 1
@@ -89,6 +93,8 @@ def _vm(outcome: Outcome) -> dict[str, object]:
         ],
         "hot": [_place(place) for place in result.hot],
         "granules": [_place(granule) for granule in result.granules],
+        "failed_scs": [_site(site) for site in result.failed_scs],
+        "stuck": [_loop(loop) for loop in result.stuck],
         "checks": [asdict(check) for check in outcome.verdict.checks],
         "metrics": outcome.measured.metrics,
         "outcome": outcome.measured.outcome,
@@ -110,12 +116,22 @@ def _hart(hart: HartResult) -> dict[str, object]:
         "sc_failures": _counts(*hart.sc_failures.items()),
         "traffic": _counts(*hart.traffic.items()),
         "profile": [asdict(code) for code in hart.profile],
+        "sc_failures_in_a_row": hart.sc_failures_in_a_row,
     }
 
 
 def _place(place: HotAddress | BusyGranule) -> dict[str, object]:
     by_hart = {str(hart): _counts(*place.by_hart[hart].items()) for hart in sorted(place.by_hart)}
     return {"address": place.address, "symbol": place.symbol, "by_hart": by_hart}
+
+
+def _site(site: FailedScs) -> dict[str, object]:
+    by_hart = {str(hart): count for hart, count in sorted(site.by_hart.items())}
+    return asdict(site) | {"cause": site.cause.name.lower(), "by_hart": by_hart}
+
+
+def _loop(loop: StuckLoop) -> dict[str, object]:
+    return asdict(loop) | {"harts": list(loop.harts), "causes": _counts(*loop.causes.items())}
 
 
 def _counts(*counts: tuple[IntEnum, int]) -> dict[str, int]:

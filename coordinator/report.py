@@ -15,7 +15,7 @@ from bus.traffic import Traffic
 from coordinator.measure import Measurements
 from coordinator.outcome import Outcome
 from coordinator.profile import shares
-from coordinator.result import HartResult, HotAddress, VmResult
+from coordinator.result import FailedScs, HartResult, HotAddress, VmResult
 from coordinator.results.histogram import as_outcome, counted
 
 PLAIN_WIDTH = 160
@@ -23,6 +23,8 @@ PLAIN_WIDTH = 160
 
 MOST_PROFILE_ROWS = 20
 """The rest are summed up."""
+MOST_SITES = 10
+"""Rows of the table of places where SCs failed."""
 MOST_HART_COLUMNS = 8
 """With more harts, a table has no column for each."""
 
@@ -83,6 +85,9 @@ def _vm(outcome: Outcome, name: str, *, several: bool, plain: bool) -> Iterator[
     yield Text(outcome.isa, "dim")
     yield from _harts(result.harts, plain)
     yield from _sc_failures(result.harts, plain)
+    yield from _failed_scs(result.failed_scs, plain)
+    for loop in result.stuck:
+        yield Text(str(loop), "bold red")
     yield from _hot(result.hot, plain)
     yield from _profile(result.harts, plain)
     yield from _traffic(result, plain)
@@ -145,6 +150,23 @@ def _sc_failures(harts: Sequence[HartResult], plain: bool) -> Iterator[Table]:
     table = _table("failed SCs by cause", ["hart", *(FAILURE_NAMES[cause] for cause in causes)], plain)
     for hart in harts:
         table.add_row(str(hart.hart), *(f"{hart.sc_failures.get(cause, 0):,}" for cause in causes))
+    yield table
+
+
+def _failed_scs(sites: Sequence[FailedScs], plain: bool) -> Iterator[Table]:
+    if not sites:
+        return
+    columns = ["SC", "granule", "cause", "failed", "harts"]
+    table = _table("failed SCs by place", columns, plain, ["SC", "granule", "cause"])
+    for site in sites[:MOST_SITES]:
+        counts = site.by_hart
+        table.add_row(
+            f"{site.symbol} ({site.pc:#x})",
+            f"{site.place} ({site.granule:#x})",
+            FAILURE_NAMES[site.cause],
+            f"{sum(counts.values()):,}",
+            str(len(counts)),
+        )
     yield table
 
 

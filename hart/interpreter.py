@@ -335,6 +335,7 @@ class Interpreter(IntegerArithmetic):
 
     def store_conditional(self, address: int, size: int, value: int, order: Order) -> int:
         """See `Algebra.store_conditional`."""
+        self._page[Hart.SC_PC] = self._here
         try:
             return 0 if self.port.store_conditional(address, size, value, order) else 1
         except MemoryFault as fault:

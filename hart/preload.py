@@ -12,6 +12,7 @@ import hart.environments.bare
 import hart.jit.service
 import hart.process
 import hart.trace
+from bus.failures import compile_failures
 from bus.native import host_atomics
 from bus.parking import parking
 from bus.policies import NAMES, policy
@@ -23,6 +24,7 @@ for _name in NAMES:
     policy(_name)
 host_atomics()
 parking()
+compile_failures()
 preload()
 # Objects that live forever need no collector; leaving them alone keeps their pages shared.
 gc.collect()

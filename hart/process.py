@@ -147,8 +147,6 @@ class HartRunner:
         self._watch_generation = 0
         self._load_registers()
         self._parked = False
-        self._gives_way = not spec.tiers and segment.geometry.harts > len(os.sched_getaffinity(0))
-        """Whether an interpreted hart lets others run after each slice: it may be waiting for them."""
         self._recalled = False
         """Whether the port may have recalls to answer."""
 
@@ -200,8 +198,6 @@ class HartRunner:
                 steps = min(steps, hold or steps)
             try:
                 machine.run(steps)
-                if self._gives_way:
-                    os.sched_yield()
             except Waiting:
                 self._wait_for_interrupt()
             except WaitingOnReservation as wait:

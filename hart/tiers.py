@@ -43,6 +43,12 @@ CROWDED_BUDGET = 200
 microsecond, some hand-overs between two that run."""
 BUDGET = 20_000
 """The same where each hart may have a processor: it is worth some ten microseconds to keep it."""
+REST_S = 200e-6
+"""How long a hart in T0 rests after each slice where there are more harts than processors and native code is on its
+way: whoever compiles needs a processor too. (Yielding would do less, and give way to programs that have nothing to do
+with this VM.)"""
+PATIENCE_NS = 1_000_000_000
+"""How long it does so after each request at most."""
 FRUITLESS = 16
 """A hart that has retired no more than so many budgets since it last gave way has done nothing but spin."""
 
@@ -121,6 +127,9 @@ class TieredInterpreter(Interpreter):
         self._base = segment.memory.base
         self._spun_until = 0
         """Value of instret when the hart last gave way."""
+        self._awaited: set[int] = set()
+        """Regions that a crowded hart has asked for and not seen, for which it rests in T0 until a time."""
+        self._rests_until = 0
         self._budget = CROWDED_BUDGET if self.crowded else BUDGET
         self._context[Word.SPIN_BUDGET] = self._budget
 
@@ -138,9 +147,9 @@ class TieredInterpreter(Interpreter):
             native = entries.get(self.at)
             if native is None or self.at in self._reserved:
                 self._interpret(min(left, INTERPRETED_SLICE))
-                if self.crowded:
-                    os.sched_yield()  # whoever compiles for this hart may wait for a processor
                 now = time.monotonic_ns()
+                if self._awaited and now < self._rests_until:
+                    time.sleep(REST_S)
                 continue
             self.port.forget_fused()
             self.at = enter(native, left, self.stride)
@@ -204,6 +213,9 @@ class TieredInterpreter(Interpreter):
 
     def _request(self, pc: int, tier: Tier) -> None:
         self._asked[pc] = tier
+        if self.crowded and tier == self._warm[0]:
+            self._awaited.add(pc)
+            self._rests_until = time.monotonic_ns() + PATIENCE_NS
         self._compiler.request(pc, tier, self._instruments)
 
     def _sample(self, fuel: int, elapsed_ns: int) -> None:
@@ -229,6 +241,7 @@ class TieredInterpreter(Interpreter):
             self._load(self._arrived.popleft())
 
     def _load(self, region: CompiledRegion) -> None:
+        self._awaited.discard(region.entry)
         if not region.object or region.tier <= self._loaded.get(region.entry, 0):
             return
         if self.engine.add(region.entry, region.name, region.stretches, region.code, region.object):

@@ -27,6 +27,7 @@ from functools import cache
 
 from bus.access import AmoOp, AtomicKind, MemoryFault, Order, ScFailure
 from bus.direct import DirectLoads
+from bus.failures import FAILURES_IR, failed
 from bus.layout import Hart
 from bus.lowering import (
     AccessEmitter,
@@ -40,6 +41,7 @@ from bus.lowering import (
     plain_load,
     plain_store,
     plain_swap,
+    support,
 )
 from bus.messages import Kind
 from bus.policies import ArbiterContext, Policy, PortContext, Refused, Reservations
@@ -123,14 +125,14 @@ class CasLowering:
         some, none, here, elsewhere, lost, done = (e.label() for _ in labels)
         e.line(f"br i1 {e.value(f'icmp ne i64 {reserved}, 0')}, label %{some}, label %{none}")
         e.begin(none)
-        count_failure(e, ScFailure.NO_RESERVATION)
+        count_failure(e, support(e, 0), ScFailure.NO_RESERVATION, offset, self._exp)
         e.line(f"br label %{done}")
         e.begin(some)
         address = e.value(f"load i64, ptr {hart_word(e, Hart.RESERVATION_ADDRESS)}")
         same = e.value(f"icmp eq i64 {address}, {offset}")
         e.line(f"br i1 {same}, label %{here}, label %{elsewhere}")
         e.begin(elsewhere)
-        count_failure(e, ScFailure.ADDRESS_MISMATCH)
+        count_failure(e, support(e, 0), ScFailure.ADDRESS_MISMATCH, offset, self._exp)
         e.line(f"br label %{done}")
         e.begin(here)
         wide = e.value(f"load i64, ptr {hart_word(e, Hart.RESERVATION_VALUE)}")
@@ -139,7 +141,7 @@ class CasLowering:
         swapped = e.value(f"extractvalue {{i{bits}, i1}} {pair}, 1")
         e.line(f"br i1 {swapped}, label %{done}, label %{lost}")
         e.begin(lost)
-        count_failure(e, ScFailure.VALUE_CHANGED)
+        count_failure(e, support(e, 0), ScFailure.VALUE_CHANGED, offset, self._exp)
         e.line(f"br label %{done}")
         e.begin(done)
         ways = f"[ false, %{here} ], [ true, %{lost} ], [ true, %{elsewhere} ], [ true, %{none} ]"
@@ -156,21 +158,21 @@ class CasLowering:
 
 @cache
 def _functions(rules: Reservations) -> StandaloneFunctions:
-    return StandaloneFunctions(CasLowering(rules, watching=False), "", ())
+    return StandaloneFunctions(CasLowering(rules, watching=False), FAILURES_IR, ("sc_failed",))
 
 
 class CasPort(DirectLoads):
     """A hart's memory port under `cas`."""
 
-    support = 0
-
     def __init__(self, context: PortContext) -> None:
         """Attach to the VM's memory; the link must have joined."""
         segment = context.segment
         super().__init__(segment.memory, segment.harts[context.hart].view)
+        self._own = segment.harts[context.hart]
         self._rules = context.reservations
         # The port injects failures itself.
         functions = _functions(Reservations(context.reservations.reservation_set_size_exp))
+        self.support = functions.support
         self._call = functions.by_name
         self._words = functions.context(segment, context.hart)
         self._at = ctypes.addressof(self._words)
@@ -203,7 +205,7 @@ class CasPort(DirectLoads):
         if probability and self._random.random() < probability:
             self._page[Hart.RESERVATION] = 0
             self._page[Hart.ATOMICS + AtomicKind.SC] += 1
-            self._page[Hart.SC_FAILURES + ScFailure.INJECTED] += 1
+            failed(self._own, ScFailure.INJECTED, offset >> self._rules.reservation_set_size_exp)
             return False
         return not self._do(offset, f"sc{size}", value & _MASK)
 

@@ -89,6 +89,7 @@ from bus.access import AmoOp, AtomicKind, MemoryFault, Order, ScFailure, combine
 from bus.direct import DirectLoads
 from bus.directory import Claim, Directory
 from bus.doorbell import wait_unless_rung
+from bus.failures import failed
 from bus.layout import Hart, Ownership, PageState
 from bus.lowering import AccessEmitter, Value, count, hart_word, page_byte, plain_load, plain_store
 from bus.messages import Kind
@@ -220,7 +221,7 @@ class DirectoryPort(DirectLoads):
                 failure = self._why_lost()
         self._lose(ScFailure.NO_RESERVATION)
         if failure is not None:
-            page[Hart.SC_FAILURES + failure] += 1
+            failed(self._words, failure, offset >> self._exp)
             return False
         self._views[size][offset // size] = value & (1 << 8 * size) - 1
         return True

@@ -75,247 +75,29 @@ import ctypes
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
 from bus.access import AmoOp, AtomicKind, MemoryFault, Order, ScFailure
 from bus.direct import DirectLoads
-from bus.granule import LOCK, SUPPORT, VERSION, WRITER, WRITERS, reservation_ir, support_ir
+from bus.failures import failed
+from bus.granule import LOCK, SUPPORT, VERSION, WRITER, WRITERS, support_ir
+from bus.inline_lowering import InlineLowering
 from bus.layout import PAGE_EXP, Doorbell, Hart, PageState
 from bus.link import BusLost
-from bus.lowering import (
-    AccessEmitter,
-    Value,
-    count,
-    full_fence,
-    page_byte,
-    plain_amo,
-    plain_load,
-    plain_store,
-    plain_swap,
-)
+from bus.lowering import TSO_HOST
 from bus.messages import Kind
 from bus.native import host_atomics
+from bus.native_heat import compile_sample, sample, samples
 from bus.parking import ON_RESERVATION, WAITERS, parking
 from bus.policies import ArbiterContext, Policy, PortContext, Refused, Reservations
 from bus.standalone import RESULT, StandaloneFunctions
 
 YIELDS = 8
 """How often a hart that spins gives way before it has the page tracked and parks."""
-_AWAY = PageState.FROZEN | PageState.WATCHED
-_PLACE = "ptr %page, ptr %granules, ptr %lasts, ptr %ram"
 _MASK = (1 << 64) - 1
-
-
-class InlineLowering:
-    """The policy's accesses as IR; the port runs the same code."""
-
-    def __init__(self, reservations: Reservations, *, watching: bool = True) -> None:
-        """Code depends on how reservations behave; `watching` if WATCHED pages are left to the interpreter."""
-        self._rules = reservations
-        self._reservation_ir = reservation_ir(
-            reservations.reservation_set_size_exp, exact=reservations.require_exact_reservation_addr
-        )
-        self._ignored = 0 if watching else int(PageState.WATCHED)
-
-    def load(self, e: AccessEmitter, offset: Value, size: int, order: Order) -> str | None:
-        """Loads look at no word."""
-        value = plain_load(e, offset, size, order)
-        if order:
-            count(e, AtomicKind.LOAD_ACQUIRE)
-        return value
-
-    def store(self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order) -> bool:
-        """A plain host store, or a shared writer."""
-        byte = self._byte(e, offset)
-        fast, slow, done = e.label(), e.label(), e.label()
-        self._if_untracked(e, byte, fast, slow)
-        plain_store(e, offset, size, value, order)
-        e.line(f"br label %{done}")
-        self._if_open(e, byte, slow)
-        if size > 1:  # a misaligned one may touch two granules
-            low = e.value(f"and i64 {offset}, {size - 1}")
-            e.unless(e.value(f"icmp ne i64 {low}, 0"))
-        function = self._support(e, f"tracked_store_{8 * size}")
-        ok = e.value(f"call i1 {function}({_PLACE}, i64 {offset}, i{8 * size} {value})")
-        e.line(f"br i1 {ok}, label %{done}, label %{e.interpret()}")
-        e.begin(done)
-        if order:
-            count(e, AtomicKind.STORE_RELEASE)
-        return True
-
-    def amo(
-        self, e: AccessEmitter, op: AmoOp, offset: Value, size: int, operand: str, order: Order
-    ) -> str | None:
-        """A host atomic, inside the granule where it is tracked."""
-        bits = 8 * size
-        old = self._either(
-            e,
-            offset,
-            bits,
-            lambda: plain_amo(e, op, offset, size, operand),
-            f"tracked_{op.name.lower()}_{bits}",
-            f"({_PLACE}, i64 {offset}, i{bits} {operand})",
-        )
-        count(e, AtomicKind.AMO)
-        return old
-
-    def compare_and_swap(
-        self, e: AccessEmitter, offset: Value, size: int, expected: str, desired: str, order: Order
-    ) -> str | None:
-        """A host compare-and-swap, inside the granule where it is tracked."""
-        bits = 8 * size
-
-        def swap() -> str:
-            pair = plain_swap(e, offset, size, expected, desired)
-            return e.value(f"extractvalue {{i{bits}, i1}} {pair}, 0")
-
-        old = self._either(
-            e,
-            offset,
-            bits,
-            swap,
-            f"tracked_cas_{bits}",
-            f"({_PLACE}, i64 {offset}, i{bits} {expected}, i{bits} {desired})",
-        )
-        count(e, AtomicKind.CAS)
-        return old
-
-    def load_reserved(
-        self, e: AccessEmitter, offset: Value, size: int, order: Order, fused: str | None
-    ) -> str | None:
-        """A remembered load where it is fused and the page untracked; else the word's version."""
-        bits = 8 * size
-        if order & Order.RL:
-            full_fence(e)
-        byte = self._byte(e, offset)
-        name, arguments = f"tracked_lr_{bits}", f"({_PLACE}, i64 {offset})"
-        if fused is None:
-            e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
-            e.include(self._reservation_ir)
-            value, _ = self._call(e, bits, f"@{name}", arguments)
-            count(e, AtomicKind.LR)
-            return value
-        fast, slow, done = e.label(), e.label(), e.label()
-        self._if_untracked(e, byte, fast, slow)
-        pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
-        read = e.value(f"load atomic volatile i{bits}, ptr {pointer} acquire, align {size}")
-        e.line(f"store i{bits} {read}, ptr {e.slot(fused, bits)}")
-        reservation = e.value(f"getelementptr i64, ptr %page, i64 {int(Hart.RESERVATION)}")
-        e.line(f"store i64 0, ptr {reservation}")
-        e.line(f"br label %{done}")
-        e.begin(slow)
-        e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
-        tracked, last = self._call(e, bits, self._support(e, name), arguments)
-        e.line(f"br label %{done}")
-        e.begin(done)
-        value = e.value(f"phi i{bits} [ {read}, %{fast} ], [ {tracked}, %{last} ]")
-        count(e, AtomicKind.LR)
-        return value
-
-    def store_conditional(
-        self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order, fused: str | None
-    ) -> str | None:
-        """One compare-and-swap, of the data or of the word."""
-        if self._rules.spurious_sc_failure:
-            return None
-        bits = 8 * size
-        byte = self._byte(e, offset)
-        name = f"tracked_sc_{bits}"
-        arguments = f"({_PLACE}, i64 {offset}, i{bits} {value}, i64 "
-        if fused is None:
-            e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
-            e.include(self._reservation_ir)
-            failed = e.value(f"call i1 @{name}{arguments}{ScFailure.NO_RESERVATION}, ptr %support)")
-            count(e, AtomicKind.SC)
-            return failed
-        fast, slow, done, lost = e.label(), e.label(), e.label(), e.label()
-        self._if_untracked(e, byte, fast, slow)
-        expected = e.value(f"load i{bits}, ptr {e.slot(fused, bits)}")
-        pair = plain_swap(e, offset, size, expected, value)
-        swapped = e.value(f"extractvalue {{i{bits}, i1}} {pair}, 1")
-        e.line(f"br i1 {swapped}, label %{done}, label %{lost}")
-        e.begin(lost)
-        e.line(f"call void {self._support(e, 'sc_failed')}(ptr %page, i64 {ScFailure.VALUE_CHANGED})")
-        e.line(f"br label %{done}")
-        go = self._if_open(e, byte, slow)
-        by_word = e.value(
-            f"call i1 {self._support(e, name)}{arguments}{ScFailure.PAGE_TRANSITION}, ptr %support)"
-        )
-        e.line(f"br label %{done}")
-        e.begin(done)
-        failed = e.value(f"phi i1 [ false, %{fast} ], [ true, %{lost} ], [ {by_word}, %{go} ]")
-        count(e, AtomicKind.SC)
-        return failed
-
-    def spin(self, e: AccessEmitter, offset: Value) -> str | None:
-        """Park on the granule's word where it is tracked; the port has it tracked if it comes to that."""
-        byte = page_byte(e, offset)
-        spins, done = e.label(), e.label()
-        tracked = e.value(f"icmp eq i8 {byte}, {int(PageState.TRACKED)}")
-        before = e.label()
-        e.line(f"br label %{before}")
-        e.begin(before)
-        e.line(f"br i1 {tracked}, label %{spins}, label %{done}")
-        e.begin(spins)
-        leave = e.value(f"call i1 {self._support(e, 'spin')}({_PLACE}, i64 {offset})")
-        e.line(f"br label %{done}")
-        e.begin(done)
-        return e.value(f"phi i1 [ true, %{before} ], [ {leave}, %{spins} ]")
-
-    def _byte(self, e: AccessEmitter, offset: Value) -> str:
-        byte = page_byte(e, offset)
-        return e.value(f"and i8 {byte}, {~self._ignored & 0xFF}") if self._ignored else byte
-
-    def _support(self, e: AccessEmitter, name: str) -> str:
-        """A function of `bus.granule`, by its place in the table."""
-        slot = e.value(f"getelementptr ptr, ptr %support, i64 {SUPPORT.index(name)}")
-        return e.value(f"load ptr, ptr {slot}")
-
-    def _if_untracked(self, e: AccessEmitter, byte: str, fast: str, slow: str) -> None:
-        untracked = e.value(f"icmp eq i8 {byte}, 0")
-        e.line(f"br i1 {untracked}, label %{fast}, label %{slow}, !prof !0")
-        e.begin(fast)
-
-    def _if_open(self, e: AccessEmitter, byte: str, slow: str) -> str:
-        """Begin `slow`; go on, in the block returned, unless the page is the interpreter's."""
-        e.begin(slow)
-        away = e.value(f"and i8 {byte}, {int(_AWAY)}")
-        go = e.label()
-        e.line(f"br i1 {e.value(f'icmp ne i8 {away}, 0')}, label %{e.interpret()}, label %{go}")
-        e.begin(go)
-        return go
-
-    def _call(self, e: AccessEmitter, bits: int, function: str, arguments: str) -> tuple[str, str]:
-        """The value of a function that may give up, and the block after it."""
-        pair = e.value(f"call {{i{bits}, i1}} {function}{arguments}")
-        ok = e.value(f"extractvalue {{i{bits}, i1}} {pair}, 1")
-        value = e.value(f"extractvalue {{i{bits}, i1}} {pair}, 0")
-        after = e.label()
-        e.line(f"br i1 {ok}, label %{after}, label %{e.interpret()}")
-        e.begin(after)
-        return value, after
-
-    def _either(
-        self,
-        e: AccessEmitter,
-        offset: Value,
-        bits: int,
-        untracked: Callable[[], str],
-        name: str,
-        arguments: str,
-    ) -> str:
-        byte = self._byte(e, offset)
-        fast, slow, done = e.label(), e.label(), e.label()
-        self._if_untracked(e, byte, fast, slow)
-        direct = untracked()
-        e.line(f"br label %{done}")
-        self._if_open(e, byte, slow)
-        tracked, last = self._call(e, bits, self._support(e, name), arguments)
-        e.line(f"br label %{done}")
-        e.begin(done)
-        return e.value(f"phi i{bits} [ {direct}, %{fast} ], [ {tracked}, %{last} ]")
 
 
 @cache
@@ -333,6 +115,7 @@ def _functions(rules: Reservations) -> StandaloneFunctions:
 def preload() -> None:
     """Compile what ports with default rules need, so that forked harts find it ready."""
     _functions(Reservations())
+    compile_sample()
 
 
 class InlinePort(DirectLoads):
@@ -358,13 +141,18 @@ class InlinePort(DirectLoads):
         """Address, size and value of a fused LR whose SC may follow."""
         self._fruitless = 0
         """Calls of `spin` in a row."""
-        self._address = segment.harts[context.hart].address(0)
+        self._own = segment.harts[context.hart]
         self._park = parking().park
         self._random = random.Random(f"{context.reservations.seed}/{context.hart}")
 
     def forget_fused(self) -> None:
-        """Instructions have run that this port did not see."""
+        """See `MemoryPort.forget_fused`."""
+        if self._fused is not None:
+            self._lose_fused(ScFailure.TIER_CHANGE)
+
+    def _lose_fused(self, cause: ScFailure) -> None:
         self._fused = None
+        self._page[Hart.RESERVATION_LOST] = 1 + cause
 
     # Accesses
 
@@ -403,7 +191,8 @@ class InlinePort(DirectLoads):
             value = self._memory.load(address, size)
             self._fence()
             self._page[Hart.RESERVATION] = 0
-            self._page[Hart.ATOMICS + AtomicKind.LR] += 1
+            self._page[Hart.RESERVATION_LOST] = 0
+            sample(self._own, AtomicKind.LR, offset)
             self._fused = (address, size, value)
             return value
         if self._page_map[offset >> PAGE_EXP] & ~PageState.WATCHED != PageState.TRACKED:
@@ -418,25 +207,26 @@ class InlinePort(DirectLoads):
         if probability and self._random.random() < probability:
             self._page[Hart.RESERVATION] = 0
             self._page[Hart.ATOMICS + AtomicKind.SC] += 1
-            self._page[Hart.SC_FAILURES + ScFailure.INJECTED] += 1
+            failed(self._own, ScFailure.INJECTED, offset >> self._exp)
             return False
         if fused is not None and fused[:2] == (address, size):
-            return not self._do(offset, f"fused{size}", value & _MASK, fused[2])
+            lost = self._do(offset, f"fused{size}", value & _MASK, fused[2], order=order)
+            return not lost
         if not self._page[Hart.RESERVATION] or not self._page_map[offset >> PAGE_EXP] & PageState.TRACKED:
             self._page[Hart.RESERVATION] = 0
             self._page[Hart.ATOMICS + AtomicKind.SC] += 1
             lost = self._page[Hart.RESERVATION_LOST]
             self._page[Hart.RESERVATION_LOST] = 0
             cause = lost - 1 if lost else ScFailure.GRANULE_MISMATCH if fused else ScFailure.NO_RESERVATION
-            self._page[Hart.SC_FAILURES + cause] += 1
+            failed(self._own, cause, offset >> self._exp)
             return False
-        return not self._do(offset, f"sc{size}", value & _MASK)
+        return not self._do(offset, f"sc{size}", value & _MASK, order=order)
 
     def amo(self, op: AmoOp, address: int, size: int, operand: int, order: Order) -> int:
         """One host atomic."""
         offset = self._memory.aligned_offset(address, size)
         self._fused = None
-        return self._do(offset, f"amo{int(op)}.{size}", operand & _MASK)
+        return self._do(offset, f"amo{int(op)}.{size}", operand & _MASK, order=order)
 
     def compare_and_swap(self, address: int, size: int, expected: int, desired: int, order: Order) -> int:
         """One host compare-and-swap."""
@@ -449,12 +239,14 @@ class InlinePort(DirectLoads):
             expected >> 64 & _MASK,
             desired & _MASK,
             desired >> 64 & _MASK,
+            order=order,
         )
         return low | self._words[RESULT + 1] << 64 if size == 16 else low
 
-    def _do(self, offset: int, name: str, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:
+    def _do(self, offset: int, name: str, *operands: int, order: Order = Order.NONE) -> int:
         """Perform an access, waiting as long as its page is frozen or its word is held."""
         function = self._call[name]
+        a, b, c, d = (*operands, 0, 0, 0, 0)[:4]
         while function(self._at, offset, a, b, c, d):
             if self._page_map[offset >> PAGE_EXP] & PageState.FROZEN:
                 self._link.call(Kind.TRACK, self._base + offset)
@@ -462,6 +254,8 @@ class InlinePort(DirectLoads):
             if self._page[Hart.DOORBELL] & Doorbell.STOP:
                 raise BusLost("stopped while another hart holds the granule")
             os.sched_yield()
+        if order & Order.AQ and not TSO_HOST:
+            self._fence()  # as in `bus.inline_lowering`
         return self._words[RESULT]
 
     # The rest
@@ -478,7 +272,9 @@ class InlinePort(DirectLoads):
             return
         deadline = 0 if timeout_s is None else time.monotonic_ns() + max(1, int(timeout_s * 1e9))
         word = self._granules.address(held - 1)
-        self._park(self._address, word, held, self._page[Hart.RESERVATION_VERSION], deadline, ON_RESERVATION)
+        self._park(
+            self._own.address(0), word, held, self._page[Hart.RESERVATION_VERSION], deadline, ON_RESERVATION
+        )
 
     def spin(self, address: int, again: bool) -> None:
         """Let other harts run; if that does not help, have the page tracked, so that `spin` of `bus.granule` parks."""
@@ -490,7 +286,8 @@ class InlinePort(DirectLoads):
 
     def end_reservation(self, trap: bool) -> None:
         """A fused reservation ends with any trap; another one if it is so configured."""
-        self._fused = None
+        if self._fused is not None:
+            self._lose_fused(ScFailure.TRAP)
         if (self._rules.invalidate_on_trap or not trap) and self._page[Hart.RESERVATION]:
             self._page[Hart.RESERVATION] = 0
             self._page[Hart.RESERVATION_LOST] = 1 + ScFailure.TRAP
@@ -507,6 +304,7 @@ class InlineArbiter:
         self._page_map = segment.page_map
         self._granules = segment.granules
         self._writers = segment.writers
+        self._harts = segment.harts
         self._pages = tuple(hart.view for hart in segment.harts)
         self._exp = segment.geometry.granule_exp
         self._fetch_add = host_atomics().fetch_add
@@ -593,13 +391,13 @@ class InlineArbiter:
         return bool(held) and not words[Hart.JOINED] and (held - 1) << self._exp >> PAGE_EXP == page
 
     def external_write(self, address: int, size: int, value: int, done: Callable[[], None]) -> None:
-        """A write from outside: a shared writer like any other."""
+        """A write from outside: a shared writer like any other. It lies in one granule, for it is aligned."""
+        if size not in (1, 2, 4, 8):
+            raise Refused(f"size {size} is not one of 1, 2, 4, 8")
         try:
             offset = self._memory.aligned_offset(address, size)
         except MemoryFault as fault:
             raise Refused(str(fault)) from None
-        if size not in (1, 2, 4, 8):
-            raise Refused(f"size {size} is not one of 1, 2, 4, 8")
         granule = offset >> self._exp
         word = self._granules.address(granule)
         # Whoever holds the lock may be dead, and it is this process that frees it: wait for a moment only.
@@ -623,8 +421,17 @@ class InlineArbiter:
         return bool(reserved) and self._granules[reserved - 1] & ~WAITERS == words[Hart.RESERVATION_VERSION]
 
     def statistics(self, addresses: int) -> list[tuple[int, ...]]:
-        """None: native code counts by hart, not by address."""
-        return []
+        """From the samples in the harts' pages."""
+        rows = [
+            (self._memory.base + offset, hart, int(kind), count)
+            for hart, page in enumerate(self._harts)
+            for offset, kind, count in samples(page)
+        ]
+        totals: Counter[int] = Counter()
+        for address, _, _, count in rows:
+            totals[address] += count
+        place = {address: i for i, (address, _) in enumerate(totals.most_common(addresses))}
+        return sorted((row for row in rows if row[0] in place), key=lambda row: place[row[0]])
 
 
 POLICY = Policy(

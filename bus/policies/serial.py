@@ -49,6 +49,7 @@ from collections.abc import Callable
 from bus.access import AmoOp, AtomicKind, Order, ScFailure, combine
 from bus.direct import DirectLoads
 from bus.doorbell import wait_unless_rung
+from bus.failures import failed
 from bus.heat import Heat
 from bus.layout import PAGE_EXP, WORD, GranuleState, Hart, Header, PageState, TransactionPhase
 from bus.lowering import AccessEmitter, Value, page_byte, plain_load, plain_store
@@ -148,7 +149,7 @@ class SerialPort(DirectLoads):
         self._page[_COUNT_SC] += 1
         failure = self._call(_SC, address, size, value & ((1 << 8 * size) - 1), order)[0]
         if failure:
-            self._page[Hart.SC_FAILURES + (failure & 0xFF) - 1] += 1
+            failed(self._words, (failure & 0xFF) - 1, address - self._base >> self._exp)
         return not failure
 
     def amo(self, op: AmoOp, address: int, size: int, operand: int, order: Order) -> int:

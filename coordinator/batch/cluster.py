@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import pickle
 import re
 import time
@@ -73,7 +74,11 @@ class DaskCluster:
         try:
             if isinstance(place, int):
                 self.cluster = distributed.LocalCluster(
-                    n_workers=place, threads_per_worker=1, processes=True, dashboard_address=None
+                    n_workers=place,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address=None,
+                    silence_logs=logging.ERROR,
                 )
             self._client: Client = distributed.Client(
                 place if self.cluster is None else self.cluster, timeout=CONNECT_S

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from coordinator import expression
 from coordinator.config.errors import ConfigError, Problem
 from coordinator.config.load import Document, check_table, read_document
+from coordinator.config.places import line_of
 from coordinator.config.settings import Setting, laid_over
 from coordinator.paths import shipped_batches
 
@@ -117,7 +118,7 @@ class Settings(_Table):
     """How the batch is run."""
 
     jobs: int | None = Field(default=None, ge=1, le=1024)
-    """Points at a time. Default: as many as the host has cores."""
+    """Points at a time; 1 where their times are to be compared. Default: as many as the host has cores."""
     retry: list[RetryOn] = []
     """After what a point is run again. Default: nothing; only a point whose worker died always is."""
     attempts: int = Field(default=3, ge=1, le=100)
@@ -165,14 +166,7 @@ class Batch:
     def problem(self, path: tuple[str | int, ...], message: str, value: object = "") -> ConfigError:
         """What is wrong with a key of the file."""
         where = ".".join(str(part) for part in path)
-        line = next(
-            (
-                self.document.lines[path[:n]]
-                for n in range(len(path), 0, -1)
-                if path[:n] in self.document.lines
-            ),
-            0,
-        )
+        line = line_of(self.document.lines, path)
         return ConfigError(self.document.source, [Problem(where, message, _shown(value), line)])
 
 

@@ -29,8 +29,10 @@ from coordinator.config.model import PROGRAM_KEYS, Run
 from coordinator.config.settings import Setting, leaves
 from coordinator.guest import GuestError, build, misfits, recipe
 from coordinator.paths import shipped_configs
+from coordinator.results.record import label
 from coordinator.results.store import PlannedPoint
 from hart.image import Image
+from hart.sources import sources_digest
 
 _NO_PART_OF_THE_ID = {"guest": {*PROGRAM_KEYS, "address", "entry"}}
 """Keys of a VM that say where its program comes from; the image stands for them."""
@@ -39,18 +41,11 @@ _NO_PART_OF_THE_ID = {"guest": {*PROGRAM_KEYS, "address", "entry"}}
 @cache
 def engine_identity() -> str:
     """Digest of hartstorm's own sources, but for those that only read results or talk to people."""
-    digest = hashlib.sha256()
-    for package, keep in ((bus, None), (hart, None), (coordinator, _JUDGES)):
-        root = Path(package.__path__[0])
-        for source in sorted(root.rglob("*.py")):
-            name = source.relative_to(root).as_posix()
-            if keep is None or name in keep:
-                digest.update(f"{package.__name__}/{name}\0".encode())
-                digest.update(source.read_bytes())
-    return digest.hexdigest()
+    judges = sources_digest((coordinator,), lambda name: name in _JUDGES)
+    return hashlib.sha256(f"{sources_digest((bus, hart))} {judges}".encode()).hexdigest()
 
 
-_JUDGES = ("account.py", "expect.py", "expression.py", "monitor.py", "runner.py", "vm.py")
+_JUDGES = ("account.py", "expect.py", "expression.py", "measure.py", "monitor.py", "runner.py", "vm.py")
 """Modules of the coordinator that decide what a run comes to."""
 
 
@@ -78,8 +73,15 @@ class Plan:
 
         """
         own = tuple(self._own_settings())
-        for swept in expand(self.batch).points():
-            yield self._point(swept, own)
+        seen: dict[bytes, int] = {}
+        for number, swept in enumerate(expand(self.batch).points()):
+            point = self._point(swept, own)
+            if (first := seen.setdefault(bytes.fromhex(point.id), number)) != number:
+                message = f"points {first} and {number} ({label(swept.parameters)}) are the same; `repeat` repeats one"
+                raise self.batch.problem(("sweep",), message)
+            yield point
+        if not seen:
+            raise self.batch.problem(("sweep", "where"), "leaves no point")
 
     def _own_settings(self) -> Iterator[Setting]:
         """The batch file's own `[vm]` and `[vms]`, to be laid over the base."""
@@ -163,7 +165,7 @@ def _at_point(error: ConfigError, swept: SweptPoint) -> ConfigError:
     """The error, with the point at which it shows where there is more than one."""
     if not swept.parameters:
         return error
-    at = " ".join(f"{name}={value}" for name, value in swept.parameters.items())
+    at = label(swept.parameters)
     return ConfigError(
         error.source,
         [

@@ -6,7 +6,6 @@ When this process ends, however it ends, the kernel kills the workers, and their
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pickle
 import signal
@@ -21,11 +20,11 @@ from types import FrameType
 from typing import NoReturn
 
 from coordinator.batch.task import PointRunner, Task
+from coordinator.forkserver import end_with_parent
 from coordinator.results.record import PointRecord, Status
 from hart.image import Image
 
 _BOOT = "import sys; sys.path[:] = {path!r}; from coordinator.batch.pool import main; main({descriptor}, {parent})"
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 END_PATIENCE_S = 10.0
 """How long workers have to end their VMs when the pool is closed; then they are killed."""
 
@@ -134,9 +133,7 @@ class LocalPool:
 
 def main(descriptor: int, parent: int) -> NoReturn:
     """A worker's main function; `descriptor` is its end of the pipe."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit(1)
+    end_with_parent(parent)
     signal.signal(signal.SIGTERM, _leave)
     images: dict[str, Image] = {}
     with PointRunner() as points, Connection(descriptor) as pipe, suppress(EOFError, OSError):

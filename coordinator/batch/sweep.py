@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from coordinator import expression
 from coordinator.batch.file import MOST_POINTS, Batch, Range
 from coordinator.config.model import PROGRAM_KEYS
+from coordinator.config.places import line_of
 from coordinator.config.settings import Setting, leaves
 from coordinator.expression import ExpressionError, Value
 from coordinator.results.read import identifier
@@ -213,9 +214,7 @@ def _named(batch: Batch, axis: str, name: str, table: Mapping[str, Any]) -> Choi
 
 def _setting(batch: Batch, path: Path, value: Any, where: Place) -> Setting:
     document = batch.document
-    line = next(
-        (document.lines[where[:n]] for n in range(len(where), 0, -1) if where[:n] in document.lines), 0
-    )
+    line = line_of(document.lines, where)
     return Setting(path, anchored(batch, path, value), ".".join(map(str, where)), line, document.source)
 
 

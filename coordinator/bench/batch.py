@@ -47,7 +47,7 @@ class BatchOverhead:
         points: how many were run.
         plan_s: making and keeping a plan of `PLAN_POINTS` points, their guests built.
         point_ms: wall time of the run divided by its points.
-        first_kib, last_kib: resident memory of the batch's process after a tenth of the points and after all.
+        first_kib, last_kib: resident memory of the batch and its workers after a tenth of the points and after all.
         failed: points that did not end as expected.
 
     """
@@ -75,18 +75,19 @@ def batch_overhead(
         plan = make_plan(load_batch(_file(directory, points)))
         memory: list[int] = []
 
-        def look(at: Progress) -> None:
-            if at.done >= points // 10 and not memory:
-                memory.append(_resident_kib())
-
         with (
             open_session(plan, directory / "run") as (store, total),
             closing(LocalPool(jobs, plan.images)) as pool,
         ):
+
+            def look(at: Progress) -> None:
+                if not memory and at.done >= points // 10:
+                    memory.append(_resident_kib([os.getpid(), *pool.pids()]))
+
             begin = time.perf_counter()
             done = drive(store, plan.batch.file.batch, pool, total, look)
             run_s = time.perf_counter() - begin
-            memory.append(_resident_kib())
+            memory.append(_resident_kib([os.getpid(), *pool.pids()]))
     return BatchOverhead(jobs, points, plan_s, 1e3 * run_s / points, memory[0], memory[-1], done.failed)
 
 
@@ -97,6 +98,7 @@ def _file(directory: Path, points: int) -> Path:
     return file
 
 
-def _resident_kib() -> int:
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+def _resident_kib(pids: list[int]) -> int:
+    """Resident memory of these processes, what they share counted for each."""
+    pages = sum(int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) for pid in pids)
     return pages * os.sysconf("SC_PAGE_SIZE") // 1024

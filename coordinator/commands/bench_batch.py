@@ -34,6 +34,6 @@ def batch(
         f"{found.points} points, {found.jobs} at a time: {found.point_ms:.1f} ms a point (aim: under {AIM_POINT_MS:g})"
     )
     typer.echo(
-        f"memory of the batch: {found.first_kib:,} KiB after a tenth, {found.last_kib:,} KiB at the end"
+        f"memory of the batch and its workers: {found.first_kib:,} KiB after a tenth, {found.last_kib:,} KiB at the end"
     )
     typer.echo(f"points that failed: {found.failed}")

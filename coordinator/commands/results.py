@@ -188,13 +188,13 @@ def _print_comparison(found: Comparison) -> None:
     console.print(table)
     significant = sum(group.is_significant for group in found.groups)
     typer.echo(
-        f"\n* differs: p below 0.05, corrected for {len(found.groups)} groups (Welch on logarithms, Holm)"
+        f"\n* differs: p below 0.05, corrected for {_groups(len(found.groups))} (Welch on logarithms, Holm)"
     )
     for label, before, after in found.changed:
         typer.echo(f"status changed: {label}: {before} here, {after} there")
     for side, only in (("here", found.only_a), ("there", found.only_b)):
         if only:
-            typer.echo(f"only {side}: {len(only)} groups")
+            typer.echo(f"only {side}: {_groups(len(only))}")
     typer.echo(_overall(found, significant))
 
 
@@ -205,8 +205,12 @@ def _overall(found: Comparison, significant: int) -> str:
     if ratio.p is None:
         return f"{found.metric}: {ratio.ratio:.3f} times as much there; too few points for more"
     told = f"{found.metric} there is {ratio.ratio:.3f} times that here, {_interval(ratio)}, p {ratio.p:.2g}"
-    groups = f"{significant} of {len(found.groups)} groups differ"
-    return f"{told}; {groups}" if found.differs else f"no difference: {told}; {groups}"
+    groups = f"{significant} of {_groups(len(found.groups))} differ"
+    return f"{told}; {groups}" if found.differs else f"no significant difference: {told}; {groups}"
+
+
+def _groups(count: int) -> str:
+    return "1 group" if count == 1 else f"{count} groups"
 
 
 def _interval(ratio: Ratio | None) -> str:

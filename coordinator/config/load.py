@@ -228,6 +228,10 @@ def check(read: Document, overrides: Overrides = Overrides(), settings: Sequence
     source = read.source
     document = laid_over(read.table, settings)
     blame = _Blame(document, overrides, read.lines, settings)
+    for key in ("base", "sweep", "batch"):
+        if key in document:
+            message = "belongs to a batch file, which `hartstorm batch` runs"
+            raise ConfigError(source, [blame.problem((key,), message, None)])
     common, several = document.get("vm"), document.get("vms")
     if not isinstance(common, dict | None):
         raise ConfigError(source, [blame.problem(("vm",), "must be a table", common)])

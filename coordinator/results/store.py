@@ -103,7 +103,8 @@ class Store:
             write.execute("UPDATE point SET number = NULL")
             write.executemany(
                 "INSERT INTO point(id, number, parameters, config, images) VALUES (?, ?, ?, ?, ?) "
-                "ON CONFLICT(id) DO UPDATE SET number = excluded.number, parameters = excluded.parameters",
+                "ON CONFLICT(id) DO UPDATE SET number = excluded.number, parameters = excluded.parameters, "
+                "config = excluded.config, images = excluded.images",
                 (
                     (p.id, number, json.dumps(dict(p.parameters)), p.config, json.dumps(dict(p.images)))
                     for number, p in enumerate(points)

@@ -5,11 +5,9 @@ Owns what a region depends on. Used by the compile service, and in-process by te
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 
 import bus
 import hart.isa
@@ -24,6 +22,7 @@ from hart.jit.codegen import Tier, compile_ir, host_identity
 from hart.jit.instruments import Instrument
 from hart.jit.lowering import Geometry, lower
 from hart.jit.region import Region, discover
+from hart.sources import sources_digest
 
 LIMITS = {Tier.T1: 200, Tier.T2: 1200}
 """Instructions in a region, by tier. T2 follows calls."""
@@ -31,17 +30,8 @@ LIMITS = {Tier.T1: 200, Tier.T2: 1200}
 
 @cache
 def engine_identity() -> str:
-    """Digest of the sources that decide what a region compiles to: ISA, compiler, policies.
-
-    A version number would have to be raised by hand, and whoever forgets it runs yesterday's code.
-    """
-    digest = hashlib.sha256()
-    for package in (hart.isa, hart.jit, bus):
-        root = Path(package.__path__[0])
-        for source in sorted(root.rglob("*.py")):
-            digest.update(f"{source.relative_to(root)}\0".encode())
-            digest.update(source.read_bytes())
-    return digest.hexdigest()
+    """Digest of the sources that decide what a region compiles to: ISA, compiler, policies."""
+    return sources_digest((hart.isa, hart.jit, bus))
 
 
 @dataclass(slots=True)

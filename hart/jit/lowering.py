@@ -19,15 +19,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from bus.access import AmoOp, Order
-from bus.layout import PAGE, PageState
-from bus.lowering import TSO_HOST, Lowering, Value, page_byte
+from bus.layout import PAGE, Hart, PageState
+from bus.lowering import TSO_HOST, Lowering, Value, hart_word, page_byte
 from hart.isa.instruction import Instruction
 from hart.jit.accesses import AccessGroup, Extent, access_groups
 from hart.jit.arithmetic import DECLARATIONS, IrArithmetic
 from hart.jit.context import COUNT_WORDS, Reason, Word
 from hart.jit.instruments import CYCLES, CYCLES_DECLARATION, Instrument
 from hart.jit.place import ram_in_place
-from hart.jit.region import Block, Region, fused_pairs, is_return
+from hart.jit.region import Block, Region, fused_pairs, is_forward, is_return
 from hart.jit.retries import retry_loops
 
 _MASK = (1 << 64) - 1
@@ -91,7 +91,9 @@ class _Function(IrArithmetic):
         self._name = name
         self._geometry = geometry
         self._in_place = ram_in_place(geometry.ram_base, geometry.ram_bytes)
-        self._misaligned = geometry.misaligned and TSO_HOST
+        # A misaligned access may reach into a second page, which nobody looks at.
+        looked_at = instruments & Instrument.WATCHED
+        self._misaligned = geometry.misaligned and TSO_HOST and not looked_at
         self._addresses: dict[str, Value] = {}
         """Guest addresses by the offsets that policies were given."""
         self._policy = policy
@@ -321,19 +323,18 @@ class _Function(IrArithmetic):
             self.line("br label %return")
             return
         self._flush(self._lines)
-        source = self._at.pc
         if terminator is None:
-            self.line(f"br label %{self._edge(source, block.end)}")
+            self.line(f"br label %{self._edge(block, block.end)}")
             return
         kind = terminator[0]
         if kind == "jump":
-            self.line(f"br label %{self._edge(source, int(terminator[1]))}")
+            self.line(f"br label %{self._edge(block, int(terminator[1]))}")
         elif kind == "branch":
-            taken = self._edge(source, int(terminator[2]))
-            otherwise = self._edge(source, self._at.next)
+            taken = self._edge(block, int(terminator[2]))
+            otherwise = self._edge(block, self._at.next)
             self.line(f"br i1 {terminator[1]}, label %{taken}, label %{otherwise}")
         else:
-            self._indirect(source, terminator[1])
+            self._indirect(block, terminator[1])
 
     def _spin(self, target: int) -> None:
         """One round less; without any left, wait in the policy's way, or leave for the port's."""
@@ -358,11 +359,11 @@ class _Function(IrArithmetic):
         self.line(f"store i64 {less}, ptr %spins")
         return self.value(f"icmp slt i64 {less}, 0")
 
-    def _indirect(self, source: int, target: str) -> None:
+    def _indirect(self, block: Block, target: str) -> None:
         default = self.label()
         returns = self._region.returns if is_return(self._at) else ()
         if returns:
-            cases = " ".join(f"i64 {r}, label %{self._edge(source, r)}" for r in returns)
+            cases = " ".join(f"i64 {r}, label %{self._edge(block, r)}" for r in returns)
             self.line(f"switch i64 {target}, label %{default} [ {cases} ]")
         else:
             self.line(f"br label %{default}")
@@ -370,11 +371,15 @@ class _Function(IrArithmetic):
         self.line(f"store i64 {target}, ptr %pcv")
         self.line("br label %leave")
 
-    def _edge(self, source: int, target: int) -> str:
-        """Label to go to for `target`; makes the code of the edge if it needs any."""
+    def _edge(self, block: Block, target: int) -> str:
+        """Label to go to from `block` for `target`; makes the code of the edge if it needs any.
+
+        An edge that the region does not know of (a jump by constants that `hart.jit.targets` did not see) leads out of
+        it: `Region.reach` has not counted it.
+        """
         target &= _MASK
-        inside = target in self._region.blocks
-        if inside and target > source:
+        inside = target in block.successors
+        if inside and is_forward(block, target):
             return f"b{target:x}"
         label = self.label()
         self._cold.append(f"{label}:")
@@ -434,6 +439,10 @@ class _Function(IrArithmetic):
         self.line(f"br i1 {condition}, label %{otherwise or self.interpret()}, label %{go}, !prof !2")
         self.begin(go)
 
+    def here(self) -> None:
+        """See `AccessEmitter.here`."""
+        self.line(f"store i64 {self._at.pc}, ptr {hart_word(self, Hart.SC_PC)}")
+
     def slot(self, name: str, bits: int) -> str:
         """See `AccessEmitter.slot`."""
         self._slots[f"%slot.{name}"] = bits
@@ -470,14 +479,9 @@ class _Function(IrArithmetic):
         """Offset of an access of any kind that compiled code may make; any other is the interpreter's."""
         offset = self._in_ram(address, size, plain)
         if self._instruments & Instrument.WATCHED:
-            self._unless_watched(offset)
-            if plain and self._misaligned and size > 1 and not isinstance(offset, int):
-                self._unless_watched(self.value(f"add i64 {offset}, {size - 1}"))
+            watched = self.value(f"and i8 {page_byte(self, offset)}, {int(PageState.WATCHED)}")
+            self.unless(self.value(f"icmp ne i8 {watched}, 0"))
         return offset
-
-    def _unless_watched(self, offset: Value) -> None:
-        watched = self.value(f"and i8 {page_byte(self, offset)}, {int(PageState.WATCHED)}")
-        self.unless(self.value(f"icmp ne i8 {watched}, 0"))
 
     def _in_ram(self, address: Value, size: int, plain: bool) -> Value:
         """Offset of an access that lies in RAM and is aligned, as far as it must be; any other is the interpreter's.

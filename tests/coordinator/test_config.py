@@ -133,8 +133,8 @@ ONE_ERROR = [
     ("[vm.expect.trap]\nhart = 0", "f.toml:4: vm.expect.trap.cause: missing; mcause: the manual's name, e.g. "
      "`illegal instruction`, or the number"),
     ("[vm]\nmax_instructions = 5", "f.toml:5: vm.max_instructions: unknown key; it belongs into vm.limits; allowed: "
-     "harts, memory, policy, tier, environment, on_hart_death, on_bus_death, seed, isa, guest, reservation, directory, "
-     "limits, record, metrics, hart_metrics, outcome, expect"),
+     "harts, memory, policy, tier, environment, on_hart_death, on_bus_death, seed, isa, guest, reservation, "
+     "directory, limits, record, metrics, hart_metrics, outcome, expect"),
 ]  # fmt: skip
 
 

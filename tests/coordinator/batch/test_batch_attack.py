@@ -157,7 +157,7 @@ def check_attack(directory: Path, points: int, kills: int, seed: int) -> None:
 
 
 def test_short_attack(tmp_path, runtime):
-    check_attack(tmp_path, points=24, kills=5, seed=1)
+    check_attack(tmp_path, points=16, kills=4, seed=1)
     assert list(runtime.iterdir()) == []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from coordinator.config import ConfigError
+from coordinator.config import ConfigError, load
 from tests.coordinator.batch.batches import plan_of, write
 
 
@@ -153,3 +153,35 @@ def test_what_is_wrong_in_the_base_is_named_there(tmp_path):
     file = write(tmp_path, "sweep.seeds = 2\n", base='name="t"\n[vm]\nguest.source=["tiny.S"]\nhart=2\n')
     with pytest.raises(ConfigError, match=r"tiny\.toml:4: vm\.hart: unknown key"):
         list(plan_of(file).points())
+
+
+def test_a_scaling_batch_of_locks(tmp_path):
+    locks = ("tas", "ttas", "ticket", "mcs", "clh", "qspin", "array")
+    named = "".join(f"{lock} = {{ vm.guest.defines.WHICH = {n} }}\n" for n, lock in enumerate(locks))
+    sweep = (
+        "[sweep]\nseeds = 5\n[sweep.grid]\nvm.harts = { from = 1, to = 16, times = 2 }\n"
+        f"vm.policy = ['serial', 'inline']\n[sweep.named.lock]\n{named}"
+    )
+    plan = plan_of(write(tmp_path, sweep))
+    points = list(plan.points())
+    assert plan.parameters == ("harts", "policy", "lock", "seed")
+    assert len({p.id for p in points}) == 7 * 5 * 2 * 5
+    assert len(plan.images) == 7
+
+
+def test_a_sweep_without_points_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match=r"b\.toml:5: sweep\.where: leaves no point"):
+        parameters(tmp_path, "[sweep]\nseeds = 3\nwhere = 'seed > 5'\n")
+
+
+def test_a_batch_file_is_no_run(tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"b\.toml:2: base: belongs to a batch file, which `hartstorm batch` runs"
+    ):
+        load(write(tmp_path, "sweep.seeds = 3\n"))
+
+
+def test_points_that_are_the_same_are_an_error(tmp_path):
+    sweep = "[sweep.named.x]\na = { vm.harts = 2 }\nb = { vm.harts = 2 }\n"
+    with pytest.raises(ConfigError, match=r"b\.toml:3: sweep: points 0 and 1 \(x=b\) are the same"):
+        parameters(tmp_path, sweep)

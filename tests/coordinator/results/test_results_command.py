@@ -71,8 +71,8 @@ def test_compare(tmp_path):
     same = results(tmp_path / "a", "compare", tmp_path / "c")
     assert same.exit_code == 0
     assert (
-        "no difference: run_s there is 0.99" in same.stdout
-        or "no difference: run_s there is 1.0" in same.stdout
+        "no significant difference: run_s there is 0.99" in same.stdout
+        or "no significant difference: run_s there is 1.0" in same.stdout
     )
 
 
