@@ -2,7 +2,7 @@
 
 Owns offsets and meanings. Never opens a segment. All words are unsigned 64-bit, aligned, native byte order.
 
-    header | hart pages | page map | granule table | writer table | guest RAM | rings
+    header | hart pages | page map | granule table | writer table | guest RAM | rings | lines | event rings
 
 Every area starts on a 4 KiB boundary.
 """
@@ -15,10 +15,13 @@ from enum import IntEnum, IntFlag
 from bus.access import AtomicKind, ScFailure
 
 MAGIC = 0x6D726F7473747268  # "hrtstorm"
-VERSION = 1
+VERSION = 2
 PAGE_EXP = 12
 PAGE = 1 << PAGE_EXP
 WORD = 8
+
+LINE_EXP = 6
+"""log2 of the bytes of a line: the unit in which recorded writes are numbered."""
 
 RAM_BASE = 0x8000_0000
 
@@ -35,7 +38,7 @@ class Header(IntEnum):
     """log2 of the granule size in bytes."""
     HARTS = 5
     RING_BYTES = 6
-    """Bytes of event ring per hart."""
+    """Bytes of console ring per hart."""
     TIME_ORIGIN_NS = 7
     """Host CLOCK_MONOTONIC at which mtime was 0."""
     BUS_GENERATION = 8
@@ -54,6 +57,18 @@ class Header(IntEnum):
     """Written by the compile service: regions compiled for this VM."""
     REGIONS_CACHED = 16
     """Written by the compile service: regions found in the cache."""
+    EVENT_BYTES = 17
+    """Bytes of memory-event ring per hart; 0 if memory is not recorded."""
+    RECORD_FROM = 18
+    """Offset in RAM of the first byte whose accesses are recorded."""
+    RECORD_BYTES = 19
+    """How many bytes from there are recorded."""
+    EVENTS_MAY_BE_LOST = 21
+    """1 if a hart whose event ring is full goes on without noting, instead of waiting for space."""
+    EXTERNAL_WRITES = 22
+    """Written by the bus: writes from outside that it has let through."""
+    RECORD_ENDS = 20
+    """Written by the coordinator: 1 once no hart runs any more, so that the recording can be completed."""
 
 
 class Hart(IntEnum):
@@ -130,6 +145,10 @@ class Hart(IntEnum):
     """Likewise a second one: AMOCAS.Q with 8-byte granules touches two."""
     RESERVATION_VERSION = 99
     """Under `inline`: the granule word that the LR saw."""
+    EVENTS_LOST = 100
+    """Memory events for which there was no space, where losing them is allowed."""
+    LINES_TAKEN = 101
+    """Lines that this hart took from a dead one, whose last write there may not have been recorded."""
     END = 512
 
 
@@ -225,7 +244,8 @@ class Geometry:
         ram_bytes: guest RAM, a multiple of 4096.
         ram_base: guest physical address of RAM, a multiple of 4096.
         granule_exp: log2 of the granule size, 3 to 12.
-        ring_bytes: event ring bytes per hart, a multiple of 4096; 0 for none.
+        ring_bytes: console ring bytes per hart, a multiple of 4096; 0 for none.
+        event_bytes: memory-event ring bytes per hart, a multiple of 4096; 0 if memory is not recorded.
 
     Raises:
         ValueError: a value out of range; names it.
@@ -237,11 +257,12 @@ class Geometry:
     ram_base: int = RAM_BASE
     granule_exp: int = 6
     ring_bytes: int = 0
+    event_bytes: int = 0
 
     def __post_init__(self) -> None:
         if self.harts < 1:
             raise ValueError(f"harts = {self.harts}: at least 1")
-        for name in ("ram_bytes", "ram_base", "ring_bytes"):
+        for name in ("ram_bytes", "ram_base", "ring_bytes", "event_bytes"):
             if getattr(self, name) % PAGE:
                 raise ValueError(f"{name} = {getattr(self, name):#x}: must be a multiple of {PAGE}")
         if self.ram_bytes <= 0 or self.ram_base < 0 or self.ram_base + self.ram_bytes > 1 << 56:
@@ -280,9 +301,19 @@ class Geometry:
         return self.ram_offset + self.ram_bytes
 
     @property
+    def line_offset(self) -> int:
+        """Byte offset of the line table: one word per line of RAM, if memory is recorded; see `bus.recorder`."""
+        return self.ring_offset + self.harts * self.ring_bytes
+
+    @property
+    def event_offset(self) -> int:
+        """Byte offset of hart 0's memory-event ring."""
+        return self.line_offset + (_round_up((self.ram_bytes >> LINE_EXP) * WORD) if self.event_bytes else 0)
+
+    @property
     def total_bytes(self) -> int:
         """Size of the segment."""
-        return self.ring_offset + self.harts * self.ring_bytes
+        return self.event_offset + self.harts * self.event_bytes
 
 
 def _round_up(size: int) -> int:

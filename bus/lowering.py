@@ -6,6 +6,7 @@ lowering; the lowering emits LLVM IR text for it, or leaves the access to the in
 What an emitter offers besides emitting lines:
 
 - `%support`: table of the policy's own functions, as its port gives it (`MemoryPort.support`).
+- `%record`: the recorder's table (`bus.recorder`), where memory is recorded.
 - `%ram`, `%page_map`, `%granules`, `%lasts`, `%page`: host pointers to guest RAM, the page map, the granule and the
   writer table, the hart's page; RAM offsets are values of type i64.
 - metadata `!0` and `!2`: branch weights for a condition that is likely, or unlikely, true.
@@ -79,6 +80,9 @@ class AccessEmitter(Protocol):
 
     def slot(self, name: str, bits: int) -> str:
         """Pointer to a variable of the function that holds an integer of `bits`."""
+
+    def pc(self) -> Value:
+        """Guest address of the instruction that makes the access."""
 
 
 class Lowering(Protocol):

@@ -252,6 +252,7 @@ class BusServer:
         except Refused as refused:
             self._refuse(sender, request[1], str(refused))
             return
+        self._segment.header[Header.EXTERNAL_WRITES] += 1
         self._answer(sender, request[1])
 
     def _statistics(self, sender: int, request: list[int]) -> None:

@@ -17,6 +17,7 @@ from coordinator.commands import (
     bench,
     bench_engine,
     cache,
+    check,
     configs,
     disasm,
     dt,
@@ -47,6 +48,7 @@ app.add_typer(bench.app, name="bench")
 app.add_typer(isa.app, name="isa")
 app.command("dt")(dt.dt)
 app.command("model")(model.model)
+app.command("check")(check.check)
 app.add_typer(serve.app, name="serve")
 app.add_typer(vm.app, name="vm")
 app.add_typer(reg.app, name="reg")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from bus.layout import Doorbell, Geometry, Hart, HartStatus
+from bus.layout import Doorbell, Geometry, Hart, HartStatus, Header
 from bus.messages import Kind
 from bus.segment import Segment, Words, new_name, unlink
 from coordinator.launch import drop, hold
@@ -22,6 +22,8 @@ from hart.image import Image
 from hart.isa.extensions import effective
 
 RING_BYTES = 1 << 16
+EVENT_BYTES = 4 << 20
+"""Memory-event ring per hart: some 100,000 events."""
 
 
 class VirtualMachine:
@@ -41,12 +43,14 @@ class VirtualMachine:
             ram_base=spec.ram_base,
             granule_exp=spec.reservation_set_size_exp,
             ring_bytes=RING_BYTES,
+            event_bytes=EVENT_BYTES if spec.record_memory is not None or spec.memory_events else 0,
         )
         name = new_name()
         self._held = (name, str(new_path(name)))
         hold(*self._held)
         try:
             self._segment = Segment.create(geometry, name)
+            self._segment.header[Header.EVENTS_MAY_BE_LOST] = spec.events_when_full == "lose"
             self._runtime = RuntimeDirectory(name)
         except OSError:
             unlink(name)

@@ -128,6 +128,12 @@ class Interpreter(IntegerArithmetic):
     def on_tohost(self) -> None:
         """Called after a store to `tohost`; an environment overrides it."""
 
+    def on_jump(self, target: int) -> None:
+        """Called before a jump whose target is no constant of the code; a recorder overrides it, and may raise."""
+
+    def on_trap(self, handler: int) -> None:
+        """Called when a trap or an interrupt is taken; a recorder overrides it."""
+
     # The loop
 
     def run(self, count: int) -> None:
@@ -197,6 +203,7 @@ class Interpreter(IntegerArithmetic):
         base = csrs.mtvec & ~3
         vectored = csrs.mtvec & 1 and cause & INTERRUPT
         self.at = base + 4 * (cause & ~INTERRUPT) if vectored else base
+        self.on_trap(self.at)
 
     def interrupts_pending(self) -> int:
         """The interrupt lines, as bits of mip."""
@@ -356,6 +363,7 @@ class Interpreter(IntegerArithmetic):
 
     def jump_to(self, target: int) -> None:
         """See `Algebra.jump_to`."""
+        self.on_jump(target & ~1)
         self._go(target & ~1)
 
     def branch(self, condition: int, offset: int) -> None:
@@ -385,6 +393,7 @@ class Interpreter(IntegerArithmetic):
     def mret(self) -> None:
         """See `Algebra.mret`."""
         csrs = self.csrs
+        self.on_jump(csrs.mepc)
         enabled = csrs.mstatus & MSTATUS_MPIE
         csrs.mstatus = MSTATUS_MPP_M | MSTATUS_MPIE | (MSTATUS_MIE if enabled else 0)
         self._following = csrs.mepc

@@ -18,6 +18,9 @@ from bus.link import BusLink, BusLost
 from bus.messages import Kind
 from bus.native import host_atomics
 from bus.policies import PortContext, Reservations, policy
+from bus.port import NotNow
+from bus.recorder import Recorder
+from bus.recording import RecordingPort
 from bus.ring import RingWriter
 from bus.segment import Segment
 from hart.clint import Clint
@@ -31,6 +34,7 @@ from hart.interpreter import (
     WaitingOnReservation,
 )
 from hart.jit.codegen import Tier
+from hart.jit.context import Word
 from hart.jit.service import SharedCompiler
 from hart.tiers import TieredInterpreter
 from hart.trace import TracedInterpreter
@@ -97,6 +101,10 @@ class HartRunner:
         self._compare_exchange = host_atomics().compare_exchange
         clint = Clint(segment, Ringer(segment, link))
         port = policy(spec.policy).port(PortContext(segment, spec.hart, link, spec.reservations))
+        recording: RecordingPort | None = None
+        if segment.geometry.event_bytes:
+            recorder = Recorder(segment, spec.hart)
+            port = recording = RecordingPort(port, recorder, segment.geometry.ram_bytes)
         self.machine: Interpreter
         if spec.trace is not None:
             file = stack.enter_context(Path(spec.trace).open("w"))  # noqa: SIM115 - the stack closes it
@@ -104,9 +112,11 @@ class HartRunner:
         elif spec.tiers:
             compiler = SharedCompiler(segment, spec.directory, spec.cache)
             stack.callback(compiler.close)
-            self.machine = TieredInterpreter(
+            self.machine = tiered = TieredInterpreter(
                 spec.hart, spec.extensions, port, segment, clint, compiler, spec.tiers
             )
+            if recording is not None:
+                tiered.engine.context[Word.RECORD] = recorder.table
         else:
             self.machine = Interpreter(spec.hart, spec.extensions, port, self._page, clint)
         self._clint = clint
@@ -117,6 +127,11 @@ class HartRunner:
             stack.callback(area.release)
             stack.callback(self._console.release)
         environment(spec.environment).attach(self.machine, segment, spec.symbols, self._print)
+        if recording is not None:
+            recording.set_pc(self.machine.pc)
+            self.machine.on_jump = recording.jump  # type: ignore[method-assign]
+            self.machine.on_trap = recording.trap  # type: ignore[method-assign]
+            self.machine.on_tohost = recording.in_place(self.machine.on_tohost)  # type: ignore[method-assign]
         self._load_registers()
         self._parked = False
 
@@ -167,7 +182,7 @@ class HartRunner:
                 self._wait_for_interrupt()
             except WaitingOnReservation as wait:
                 machine.port.wait_on_reservation(STO_TIMEOUT_S if wait.bounded else self._until_timer())
-            except Spinning:
+            except (Spinning, NotNow):
                 os.sched_yield()
             except GuestExit as end:
                 self._page[Hart.EXIT_CODE] = end.code & _MASK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +32,10 @@ def run(
     max_instructions: Annotated[int | None, typer.Option(help="Stop each hart after so many.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Stop after so many seconds.")] = None,
     trace: Annotated[Path | None, typer.Option(help="Write the instructions that ran to this file.")] = None,
+    record: Annotated[Path | None, typer.Option(help="Record every memory event in this file.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Check what was recorded against RVWMO; see `hartstorm check`.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Run guest programs on many harts and compare the outcome with what their configs expect.
@@ -40,7 +45,8 @@ def run(
     from coordinator.config import Overrides
 
     trace_file = None if trace is None else str(trace)
-    overrides = Overrides(harts, isa, policy, tier, seed, max_instructions, timeout, trace_file)
+    record_file = None if record is None else str(record)
+    overrides = Overrides(harts, isa, policy, tier, seed, max_instructions, timeout, trace_file, record_file)
     with config_errors():
         prepared = [_prepare(file, overrides) for file in files]
     from coordinator.refusal import Refusal
@@ -57,7 +63,31 @@ def run(
         _print_json(outcomes)
     else:
         _print_reports(outcomes)
-    raise typer.Exit(exit_code([outcome for _, run_outcomes in outcomes for outcome in run_outcomes]))
+    code = exit_code([outcome for _, run_outcomes in outcomes for outcome in run_outcomes])
+    if check:
+        code = max(code, _check_recordings(config for config, _ in prepared))
+    raise typer.Exit(code)
+
+
+def _check_recordings(configs: Iterable[Config]) -> ExitCode:
+    from coordinator.check.models import RVWMO
+    from coordinator.commands.check import check_file
+    from coordinator.runner import vm_spec
+
+    code = ExitCode.AS_EXPECTED
+    for config in configs:
+        several = len(config.run.vms) > 1
+        for name, vm in config.run.vms.items():
+            file = vm_spec(name, vm, name if several else "").record_memory
+            if file is None:
+                typer.echo(
+                    f'{config.run.name}: nothing to check; give --record FILE or `record = "memory"`',
+                    err=True,
+                )
+                code = max(code, ExitCode.USAGE_OR_CONFIG)
+            else:
+                code = max(code, check_file(Path(file), RVWMO))
+    return code
 
 
 def _prepare(file: Path, overrides: Overrides) -> tuple[Config, dict[str, Image]]:

@@ -61,6 +61,7 @@ class Overrides:
     max_instructions: int | None = None
     timeout: float | None = None
     trace: str | None = None
+    record: str | None = None
 
     def apply(self, vm: Table) -> None:
         """Put what is given into a VM's table."""
@@ -94,6 +95,7 @@ _OPTION_PATHS: dict[str, tuple[str, ...]] = {
     "max_instructions": ("limits", "max_instructions"),
     "timeout": ("limits", "timeout_s"),
     "trace": ("record", "trace"),
+    "record": ("record", "memory"),
 }
 assert set(_OPTION_PATHS) == {f.name for f in fields(Overrides)}
 

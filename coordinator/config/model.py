@@ -36,6 +36,8 @@ from hart.isa import extensions, isa_string
 from hart.isa.registers import NUMBERS as REGISTERS
 from hart.spelling import nearest
 
+MEMORY_FILE = "memory.rec"
+"""Where `record = "memory"` writes."""
 PAGE = 4096
 """Guest memory comes in pages of this many bytes."""
 
@@ -263,8 +265,18 @@ class Record(_Table):
     """File for the order in which the policy performed accesses. Default: none."""
     trace: str | None = None
     """File for the instructions that each hart ran. Default: none."""
+    memory: str | None = None
+    """File for every memory event, for `hartstorm check`; `record = "memory"` means `memory.rec`. Default: none."""
+    when_full: Literal["wait", "lose"] = "wait"
+    """What a hart does when memory events come faster than they are written: wait, or lose them and count. Default
+    wait."""
     hot_addresses: int = Field(default=16, ge=0, le=4096)
     """How many of the addresses that atomics touch most the result lists. Default 16."""
+
+
+def _recorded(value: object) -> object:
+    """`record = "memory"` is short for the usual file."""
+    return {"memory": MEMORY_FILE} if value == "memory" else value
 
 
 # [vm.expect]
@@ -463,7 +475,7 @@ class Vm(_Table):
     """LR/SC behaviour."""
     limits: Limits = Limits()
     """When to give up."""
-    record: Record = Record()
+    record: Annotated[Record, BeforeValidator(_recorded)] = Record()
     """What to record."""
     expect: Expect = Expect()
     """What must come of it."""

@@ -35,6 +35,8 @@ class Word(IntEnum):
     """Private to compiled code."""
     SUPPORT = 42
     """Host address of the policy's table of functions; see `bus.lowering`."""
+    RECORD = 43
+    """Host address of the recorder's table, or 0; see `bus.recorder`."""
     COUNT = 64
 
 

@@ -22,6 +22,7 @@ import zmq
 
 from bus.layout import Header
 from bus.policies import Reservations, policy
+from bus.recording import RecordingLowering
 from bus.segment import Segment
 from hart.isa.decoder import Decoder
 from hart.jit.cache import CompiledRegion, ObjectCache
@@ -75,12 +76,13 @@ def region_compiler(
         segment.geometry.granule_exp,
         2 if "Zca" in extensions else 4,
     )
+    accesses, recorded = lowering(reservations), segment.geometry.event_bytes > 0
     return RegionCompiler(
         segment.memory,
         Decoder(extensions),
         geometry,
-        policy_name,
-        lowering(reservations),
+        f"{policy_name}, recorded" if recorded else policy_name,
+        RecordingLowering(accesses, geometry.ram_base) if recorded else accesses,
         reservations,
         None if cache is None else ObjectCache(cache),
     )
