@@ -161,6 +161,12 @@ class Segment:
         start = self.geometry.event_offset + hart * self.geometry.event_bytes
         return self._buffer[start : start + self.geometry.event_bytes]
 
+    def lines(self, first: int, count: int) -> list[int]:
+        """Words of the line table, `count` from line `first`; see `bus.recorder`."""
+        start = self.geometry.line_offset + first * WORD
+        with self._buffer[start : start + count * WORD].cast("Q") as words:
+            return words.tolist()
+
     def close(self) -> None:
         """Unmap; views taken from this segment must not be used again."""
         self.memory.release()

@@ -21,6 +21,7 @@ from coordinator.commands import (
     configs,
     disasm,
     dt,
+    fuzz,
     isa,
     model,
     reg,
@@ -49,6 +50,7 @@ app.add_typer(isa.app, name="isa")
 app.command("dt")(dt.dt)
 app.command("model")(model.model)
 app.command("check")(check.check)
+app.add_typer(fuzz.app, name="fuzz")
 app.add_typer(serve.app, name="serve")
 app.add_typer(vm.app, name="vm")
 app.add_typer(reg.app, name="reg")

@@ -74,6 +74,7 @@ class VmSpec:
         trace: file for the instruction trace, or None.
         record_memory: file for every memory event (`bus.recording_file`), or None.
         memory_events: whether harts note their memory events without a file: whoever makes the VM reads the rings.
+        recorded_bytes: offset in RAM and size of what is recorded; None for all of RAM.
         events_when_full: what a hart does while its ring of memory events is full: wait for space, or lose and count.
         tier: which execution tiers to use; a traced VM is interpreted whatever it says.
         cache: directory of the object cache; None for the user's.
@@ -104,6 +105,7 @@ class VmSpec:
     trace: str | None = None
     record_memory: str | None = None
     memory_events: bool = False
+    recorded_bytes: tuple[int, int] | None = None
     events_when_full: Literal["wait", "lose"] = "wait"
     tier: TierName = "auto"
     cache: str | None = None

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import time
 
-from bus.layout import Doorbell, Geometry, Hart, HartStatus, Header
+from bus.events import ring_area
+from bus.layout import LINE_EXP, Doorbell, Geometry, Hart, HartStatus, Header
 from bus.messages import Kind
+from bus.recorder import VERSION_SHIFT
+from bus.ring import RingReader
 from bus.segment import Segment, Words, new_name, unlink
 from coordinator.launch import drop, hold
 from coordinator.machine import MachineState
@@ -50,7 +53,10 @@ class VirtualMachine:
         hold(*self._held)
         try:
             self._segment = Segment.create(geometry, name)
-            self._segment.header[Header.EVENTS_MAY_BE_LOST] = spec.events_when_full == "lose"
+            header = self._segment.header
+            header[Header.EVENTS_MAY_BE_LOST] = spec.events_when_full == "lose"
+            if spec.recorded_bytes is not None:
+                header[Header.RECORD_FROM], header[Header.RECORD_BYTES] = spec.recorded_bytes
             self._runtime = RuntimeDirectory(name)
         except OSError:
             unlink(name)
@@ -63,6 +69,7 @@ class VirtualMachine:
         self._monitor: Monitor | None = None
         self._pauses = 0
         self._destroyed = False
+        self._events: list[RingReader] = []
 
     @property
     def state(self) -> MachineState:
@@ -122,6 +129,37 @@ class VirtualMachine:
             value = int.from_bytes(data[at : at + size], "little")
             self._monitor.call(Kind.EXTERNAL_WRITE, address + at, size, value)
             at += size
+
+    # What harts note, for whoever made the VM with `memory_events`
+
+    @property
+    def decoder_extensions(self) -> frozenset[str]:
+        """What the harts' decoders know."""
+        return effective(self._extensions)
+
+    def write_paused(self, address: int, data: bytes) -> None:
+        """Write to RAM while no hart runs, past the policy: no reservation ends, nothing is noted.
+
+        Raises:
+            MemoryFault: outside RAM.
+
+        """
+        assert self.state is not MachineState.RUNNING, "a running VM's memory is its harts'"
+        self._segment.memory.write(address, data)
+
+    def take_events(self) -> tuple[bytes, ...]:
+        """Each hart's memory events since the last call, as `bus.events` has them."""
+        if not self._events:
+            for hart in range(self.spec.harts):
+                area = self._segment.event_ring(hart)
+                self._events.append(RingReader(ring_area(area)))
+                area.release()
+        return tuple(ring.read() for ring in self._events)
+
+    def line_versions(self, offset: int, size: int) -> tuple[int, ...]:
+        """The version of each line of these bytes of RAM, by offset; while no hart runs."""
+        lines = self._segment.lines(offset >> LINE_EXP, -(-size >> LINE_EXP))
+        return tuple(word >> VERSION_SHIFT for word in lines)
 
     # Running
 
@@ -194,6 +232,8 @@ class VirtualMachine:
         self.stop()
         if self._monitor is not None:
             self._monitor.close()
+        for ring in self._events:
+            ring.release()
         self._segment.close()
         self._segment.unlink()
         self._runtime.remove()

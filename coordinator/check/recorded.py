@@ -225,24 +225,23 @@ class _Builder:
 
     # Each line
 
-    def resolve(self) -> dict[int, bytes]:
+    def resolve(self, version_of: Callable[[int], int]) -> dict[int, bytes]:
         """Find each read's source and each line's order; what each line holds in the end, by line, None if unknown."""
         self._source = [INITIAL] * len(self._events)
         ends: dict[int, bytes] = {}
         for number, line in self._lines.items():
             held = _LineState(self._base + number * LINE, self._memory(number * LINE, LINE))
-            self._replay(line, held)
+            self._replay(line, held, version_of(number))
             if _UNKNOWN not in held.writers:
                 ends[number] = bytes(held.data)
         return ends
 
-    def _replay(self, line: _Line, held: _LineState) -> None:
+    def _replay(self, line: _Line, held: _LineState, version: int) -> None:
         line.writes.sort()
         line.reads.sort()
         reads, at = line.reads, 0
         open_reads: list[tuple[int, int, _Candidates]] = []
         unsure: dict[int, _Candidates] = {}
-        version = (line.writes[0][0] if line.writes else 1) - 1
         order = [identity for _, identity in line.writes]
         if len(order) > 1:
             self._coherence.append(order)
@@ -251,7 +250,6 @@ class _Builder:
                 _, later, identity = reads[at]
                 at += 1
                 if later:
-                    # Versions before the first write noted are the memory that the run began with.
                     candidates: _Candidates = []
                     unsure[identity] = candidates
                     open_reads.append((reads[at - 1][0] + later, identity, candidates))
@@ -412,6 +410,7 @@ def build(
     memory: Callable[[int, int], bytes],
     symbols: Mapping[int, str],
     final: Callable[[int, int], bytes] | None = None,
+    version_of: Callable[[int], int] = lambda line: 0,
 ) -> Recorded:
     """An execution from each hart's events.
 
@@ -422,12 +421,13 @@ def build(
         memory: bytes of RAM before the run, by offset and size.
         symbols: names by address.
         final: likewise after the run, where it holds nothing that was not noted.
+        version_of: the version of a line, by its number in RAM, that `memory` shows.
 
     """
     builder = _Builder(base, code, memory)
     for stream in streams:
         builder.add_hart(stream)
-    ends = builder.resolve()
+    ends = builder.resolve(version_of)
     if final is not None:
         for number, data in sorted(ends.items()):
             now = final(number * LINE, LINE)
