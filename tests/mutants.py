@@ -1,16 +1,14 @@
 """Planted bugs: what may go wrong in a policy or in the compiler, put into a VM's processes by replacing functions.
 
-Nothing of the product knows of them: the coordinator is made to start these functions instead of its own, and they
-change the modules of the process that they run in.
+Nothing of the product knows of them: the coordinator is made to start `processes` instead of its own, and they change
+the modules of the process that they run in. This module is imported by each of them, so it imports no coordinator.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
-from unittest import mock
 
 import bus.server
 import hart.jit.service
@@ -19,7 +17,6 @@ from bus.access import AmoOp, Order
 from bus.granule import AMO_INSTRUCTION, VERSION, WRITER
 from bus.lowering import plain_load, plain_store
 from bus.policies import inline, serial
-from coordinator import monitor
 from hart.interpreter import Interpreter
 from hart.jit import lowering
 from hart.jit.engine import Engine
@@ -40,15 +37,13 @@ def _process(name: str, run: Callable[[object], None], spec: object) -> None:
     run(spec)
 
 
-@contextmanager
-def planted(name: str) -> Iterator[None]:
-    """VMs started now have the bug."""
-    with (
-        mock.patch.object(monitor, "run_hart", partial(_process, name, hart.process.run)),
-        mock.patch.object(monitor, "run_bus", partial(_process, name, bus.server.run)),
-        mock.patch.object(monitor, "run_service", partial(_process, name, hart.jit.service.run)),
-    ):
-        yield
+def processes(name: str) -> dict[str, Callable[[object], None]]:
+    """What runs instead of a VM's processes, by the name under which `coordinator.monitor` knows them."""
+    return {
+        "run_hart": partial(_process, name, hart.process.run),
+        "run_bus": partial(_process, name, bus.server.run),
+        "run_service": partial(_process, name, hart.jit.service.run),
+    }
 
 
 Lowering = inline.InlineLowering

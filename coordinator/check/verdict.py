@@ -6,9 +6,11 @@ Owns the choice among what a read may have seen, and what makes a verdict incomp
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from coordinator.check.checker import check
+from coordinator.check.explain import hart_of
 from coordinator.check.models import Model, Violation
 from coordinator.check.recorded import Problem, Recorded
 
@@ -39,6 +41,18 @@ class Verdict:
         return self.violation is not None or self.problem is not None
 
 
+def _involved(recorded: Recorded, violation: Violation) -> Iterator[int]:
+    """The events of a cycle, and the LRs of its SCs: what those read decides atomicity."""
+    execution = recorded.execution
+    starts = execution.starts
+    for step in violation.cycle:
+        yield step.before
+        hart = hart_of(execution, step.before)
+        pair = execution.harts[hart][step.before - starts[hart]].pair
+        if pair >= 0:
+            yield starts[hart] + pair
+
+
 def judge_recorded(recorded: Recorded, model: Model) -> Verdict:
     """Whether the model allows a recorded run.
 
@@ -54,7 +68,7 @@ def judge_recorded(recorded: Recorded, model: Model) -> Verdict:
         if violation is None:
             return Verdict(recorded, None, None)
         first = first or Verdict(recorded, violation, None)
-        on_cycle = [s.before for s in violation.cycle if len(left.get(s.before, ())) > 1]
+        on_cycle = [i for i in _involved(recorded, violation) if len(left.get(i, ())) > 1]
         if not on_cycle:
             return Verdict(recorded, violation, None)
         left[on_cycle[0]] = left[on_cycle[0]][1:]

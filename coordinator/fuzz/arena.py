@@ -21,7 +21,7 @@ from coordinator.check.dependencies import Code
 from coordinator.check.recorded import Recorded, build
 from coordinator.fuzz.program import ARRAYS, FIRST_RESULT, WORDS, Program, code, presets, registers
 from coordinator.result import VmResult
-from coordinator.spec import TierName, VmSpec
+from coordinator.spec import TierName, VmSpec, WatchSettings
 from coordinator.vm import VirtualMachine
 from hart.asm import assemble
 from hart.image import Image
@@ -40,6 +40,8 @@ _DATA = 0x10_0000
 _OUT = 0x40_0000
 _RAM = 0x80_0000
 _PATIENCE_S = 30.0
+_SPINS = 60
+"""Looks for another hart before an instance: long enough for one that runs, not for one that waits for a processor."""
 
 
 class ArenaError(Exception):
@@ -76,6 +78,7 @@ class Arena:
                 memory_events=record,
                 recorded_bytes=(_DATA, _OUT - _DATA),
                 cache=cache,
+                watch=WatchSettings(silence_s=_PATIENCE_S),
             )
         )
         try:
@@ -288,7 +291,7 @@ def _image(program: Program, instances: int) -> Image:
             table.append(value)
         loads += [f"    li   x{r}, 0" for r in results.values() if r not in held]
         waits = "".join(
-            _WAIT.format(hart=hart, other=other, at=LINE * other, spins=200)
+            _WAIT.format(hart=hart, other=other, at=LINE * other, spins=_SPINS)
             for other in range(harts)
             if other != hart
         )

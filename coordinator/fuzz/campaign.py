@@ -23,6 +23,8 @@ TIERS: tuple[TierName, ...] = ("interpreter", "t1", "t2")
 SLOW_INSTANCES = 30
 """Instances of a program where accesses are interpreted or go to the bus."""
 FAST_INSTANCES = 600
+RECORDED_INSTANCES = 200
+"""At most, where events are recorded and checked; enough for native code to be compiled and used."""
 _ATTEMPTS = 4
 """Runs after which a smaller program counts as not failing."""
 
@@ -181,9 +183,10 @@ class Campaign:
         return judge_outcomes(program, ran.outcomes, may)
 
     def _events(self, program: Program, combination: Combination) -> Failure | None:
-        ran = self._arena(combination, record=True).run(program, combination.instances)
+        instances = min(combination.instances, RECORDED_INSTANCES)
+        ran = self._arena(combination, record=True).run(program, instances)
         assert ran.recorded is not None
-        self.statistics.instances += combination.instances
+        self.statistics.instances += instances
         self.statistics.events += sum(map(len, ran.recorded.execution.harts))
         return judge_events(program, ran.recorded)
 
