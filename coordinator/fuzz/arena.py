@@ -40,8 +40,10 @@ _DATA = 0x10_0000
 _OUT = 0x40_0000
 _RAM = 0x80_0000
 _PATIENCE_S = 30.0
-_SPINS = 60
-"""Looks for another hart before an instance: long enough for one that runs, not for one that waits for a processor."""
+_NATIVE_SPINS = 20_000_000
+"""Looks for other harts that a hart has for a whole run, some tens of milliseconds: as long as it has any left, the
+harts enter each instance together; then it goes on alone, for the others may have no processor."""
+_INTERPRETED_SPINS = 20_000
 
 
 class ArenaError(Exception):
@@ -114,7 +116,9 @@ class Arena:
         # Nobody runs, so memory may be written past the policy.
         for chunk in image.chunks:
             vm.write_paused(chunk.address, chunk.data)
-        vm.write_paused(_BASE + _PROGRESS, bytes(HARTS * LINE * 2))
+        spins = _INTERPRETED_SPINS if vm.spec.tier == "interpreter" else _NATIVE_SPINS
+        waiting = (bytes(8) + spins.to_bytes(8, "little")).ljust(LINE, b"\0")
+        vm.write_paused(_BASE + _PROGRESS, waiting * HARTS + bytes(HARTS * LINE))
         vm.write_paused(_BASE + _DATA, before)
         vm.write_paused(_BASE + _OUT, bytes(_out_bytes(instances) * HARTS))
         versions = vm.line_versions(_DATA, len(before)) if self.record else ()
@@ -267,13 +271,14 @@ end{hart}:
 """
 
 _WAIT = """
-    li   x31, {spins}
+    ld   x31, {left}(x4)
 wait{hart}{other}:
     ld   x30, {at}(x4)
     bgeu x30, x1, go{hart}{other}
     addi x31, x31, -1
     bgtz x31, wait{hart}{other}
-go{hart}{other}:"""
+go{hart}{other}:
+    sd   x31, {left}(x4)"""
 
 
 def _image(program: Program, instances: int) -> Image:
@@ -291,7 +296,7 @@ def _image(program: Program, instances: int) -> Image:
             table.append(value)
         loads += [f"    li   x{r}, 0" for r in results.values() if r not in held]
         waits = "".join(
-            _WAIT.format(hart=hart, other=other, at=LINE * other, spins=_SPINS)
+            _WAIT.format(hart=hart, other=other, at=LINE * other, left=LINE * hart + 8)
             for other in range(harts)
             if other != hart
         )
