@@ -38,12 +38,16 @@ _CODE = 0x1_0000
 _PROGRESS = 0xC000
 _DATA = 0x10_0000
 _OUT = 0x40_0000
+_OUT_BYTES = 0x4_0000
+MOST_INSTANCES = _OUT_BYTES // (8 * MOST_RESULTS)
 _RAM = 0x80_0000
 _PATIENCE_S = 30.0
 _NATIVE_SPINS = 20_000_000
 """Looks for other harts that a hart has for a whole run, some tens of milliseconds: as long as it has any left, the
 harts enter each instance together; then it goes on alone, for the others may have no processor."""
 _INTERPRETED_SPINS = 20_000
+_WARMING = 60
+_COMPILING_S = 0.02
 
 
 class ArenaError(Exception):
@@ -70,6 +74,7 @@ class Arena:
     def __init__(self, policy: str, tier: TierName, *, record: bool, cache: str | None = None) -> None:
         """Start the VM; `record` notes the accesses to the arrays."""
         self.record = record
+        self._versions: tuple[int, ...] = ()
         self._vm = VirtualMachine(
             VmSpec(
                 name="fuzz",
@@ -109,27 +114,21 @@ class Arena:
             ArenaError: the VM ended, or a hart does not come to the end.
 
         """
+        assert instances <= MOST_INSTANCES, f"{instances} instances: at most {MOST_INSTANCES}"
         vm = self._vm
-        image = _image(program, instances)
-        before = _memory(program, instances)
+        image = _image(program)
         self._pause()
         # Nobody runs, so memory may be written past the policy.
         for chunk in image.chunks:
             vm.write_paused(chunk.address, chunk.data)
-        spins = _INTERPRETED_SPINS if vm.spec.tier == "interpreter" else _NATIVE_SPINS
-        waiting = (bytes(8) + spins.to_bytes(8, "little")).ljust(LINE, b"\0")
-        vm.write_paused(_BASE + _PROGRESS, waiting * HARTS + bytes(HARTS * LINE))
-        vm.write_paused(_BASE + _DATA, before)
-        vm.write_paused(_BASE + _OUT, bytes(_out_bytes(instances) * HARTS))
-        versions = vm.line_versions(_DATA, len(before)) if self.record else ()
-        if self.record:
-            vm.take_events()
-        for hart in range(len(program.harts)):
-            vm.set_x(hart, _ENTRY_REGISTER, image.symbols[f"hart{hart}"].address)
-            vm.set_pc(hart, _BASE)
-        vm.resume()
-        self._await(len(program.harts))
-        self._pause()
+        if vm.spec.tier != "interpreter":
+            # So that what counts is native: the compiler works while the harts stand.
+            self._go(program, image, min(instances, _WARMING), _INTERPRETED_SPINS)
+            time.sleep(_COMPILING_S)
+            self._go(program, image, instances, _NATIVE_SPINS)
+        else:
+            self._go(program, image, instances, _INTERPRETED_SPINS)
+        before = _memory(program, instances)
         after = vm.read_memory(_BASE + _DATA, len(before))
         outcomes = self._outcomes(program, instances, after)
         recorded = None
@@ -146,9 +145,27 @@ class Arena:
                     for n, a in enumerate(ARRAYS)
                 },
                 lambda offset, size: after[offset - _DATA : offset - _DATA + size],
-                lambda line: versions[line - _DATA // LINE],
+                lambda line: self._versions[line - _DATA // LINE],
             )
         return Ran(outcomes, recorded)
+
+    def _go(self, program: Program, image: Image, instances: int, spins: int) -> None:
+        """Run the program, whose code is there, from paused to paused."""
+        vm = self._vm
+        before = _memory(program, instances)
+        start = b"".join(word.to_bytes(8, "little") for word in (0, spins, instances)).ljust(LINE, b"\0")
+        vm.write_paused(_BASE + _PROGRESS, start * HARTS + bytes(HARTS * LINE))
+        vm.write_paused(_BASE + _DATA, before)
+        vm.write_paused(_BASE + _OUT, bytes(_OUT_BYTES * HARTS))
+        if self.record:
+            self._versions = vm.line_versions(_DATA, len(before))
+            vm.take_events()
+        for hart in range(len(program.harts)):
+            vm.set_x(hart, _ENTRY_REGISTER, image.symbols[f"hart{hart}"].address)
+            vm.set_pc(hart, _BASE)
+        vm.resume()
+        self._await(len(program.harts))
+        self._pause()
 
     def _fetch(self, pc: int) -> int | None:
         try:
@@ -192,8 +209,7 @@ class Arena:
 
     def _outcomes(self, program: Program, instances: int, after: bytes) -> Counter[bytes]:
         counts = [sum(o.returns for o in hart) for hart in program.harts]
-        size = _out_bytes(instances)
-        outs = [self._vm.read_memory(_BASE + _OUT + h * size, size) for h in range(len(counts))]
+        outs = [self._vm.read_memory(_BASE + _OUT + h * _OUT_BYTES, _OUT_BYTES) for h in range(len(counts))]
         row = 8 * MOST_RESULTS
         words = 8 * WORDS
         found: Counter[bytes] = Counter()
@@ -209,10 +225,6 @@ class Arena:
 def state_of(outcome: bytes) -> tuple[str, ...]:
     """An outcome as the enumerator writes a state of `coordinator.fuzz.program.litmus`."""
     return tuple(str(int.from_bytes(outcome[i : i + 8], "little")) for i in range(0, len(outcome), 8))
-
-
-def _out_bytes(instances: int) -> int:
-    return 8 * MOST_RESULTS * instances
 
 
 def _memory(program: Program, instances: int) -> bytes:
@@ -238,10 +250,10 @@ _HARNESS = """
 .globl hart{hart}
 hart{hart}:
     li   x1, 1
-    li   x29, {instances}
     li   x2, {data}
     li   x3, {out}
     li   x4, {progress}
+    ld   x29, {instances}(x4)
     j    begin{hart}
 .balign 64
 begin{hart}:
@@ -281,7 +293,7 @@ go{hart}{other}:
     sd   x31, {left}(x4)"""
 
 
-def _image(program: Program, instances: int) -> Image:
+def _image(program: Program) -> Image:
     """The harts' code and the table of what registers hold before."""
     chance = random.Random(program.seed)
     harts = len(program.harts)
@@ -304,9 +316,9 @@ def _image(program: Program, instances: int) -> Image:
         parts.append(
             _HARNESS.format(
                 hart=hart,
-                instances=instances,
+                instances=LINE * hart + 16,
                 data=_BASE + _DATA,
-                out=_BASE + _OUT + hart * _out_bytes(instances),
+                out=_BASE + _OUT + hart * _OUT_BYTES,
                 progress=_BASE + _PROGRESS,
                 own=LINE * hart,
                 done=LINE * (HARTS + hart),

@@ -47,7 +47,6 @@ SHAPES = {
 QUICK = {
     "doubleword_store_in_two_halves",
     "signed_minimum_compares_unsigned",
-    "amocas_writes_when_it_fails",
     "writers_leave_the_version_alone",
     "serial_amo_ends_no_reservation",
     "fence_i_keeps_stale_code",
@@ -81,7 +80,7 @@ def test_a_planted_bug_is_caught_soak(name, tmp_path):
 
 def test_correct_policies_are_not_accused(tmp_path):
     with Campaign(combinations(), str(tmp_path)) as campaign:
-        found = campaign.run(islice(count(), 36), None)
+        found = campaign.run(islice(count(), 12), None)
         assert found is None, f"{found.combination}: {found.failure.text}"
-        assert campaign.statistics.programs == 36
-        assert campaign.statistics.events > 10_000
+        assert campaign.statistics.programs == 12
+        assert campaign.statistics.events > 1_000
