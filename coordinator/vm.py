@@ -147,6 +147,10 @@ class VirtualMachine:
         assert self.state is not MachineState.RUNNING, "a running VM's memory is its harts'"
         self._segment.memory.write(address, data)
 
+    def regions_ready(self) -> int:
+        """How many regions of native code the compiler has made ready."""
+        return self._segment.header[Header.CODE_GENERATION]
+
     def take_events(self) -> tuple[bytes, ...]:
         """Each hart's memory events since the last call, as `bus.events` has them."""
         if not self._events:

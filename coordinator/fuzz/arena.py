@@ -47,7 +47,8 @@ _NATIVE_SPINS = 20_000_000
 harts enter each instance together; then it goes on alone, for the others may have no processor."""
 _INTERPRETED_SPINS = 20_000
 _WARMING = 60
-_COMPILING_S = 0.02
+_COMPILING_S = 1.0
+"""How long to wait at most until each hart's loop is native."""
 
 
 class ArenaError(Exception):
@@ -123,8 +124,11 @@ class Arena:
             vm.write_paused(chunk.address, chunk.data)
         if vm.spec.tier != "interpreter":
             # So that what counts is native: the compiler works while the harts stand.
+            ready = vm.regions_ready()
             self._go(program, image, min(instances, _WARMING), _INTERPRETED_SPINS)
-            time.sleep(_COMPILING_S)
+            deadline = time.monotonic() + _COMPILING_S
+            while vm.regions_ready() < ready + len(program.harts) and time.monotonic() < deadline:
+                time.sleep(0.002)
             self._go(program, image, instances, _NATIVE_SPINS)
         else:
             self._go(program, image, instances, _INTERPRETED_SPINS)
