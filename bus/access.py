@@ -107,6 +107,8 @@ class ScFailure(IntEnum):
     """Spurious failure asked for by the configuration."""
     VALUE_CHANGED = 12
     """A fused LR/SC found another value: some other hart has written. See `bus.policies.inline`."""
+    TIER_CHANGE = 13
+    """Compiled code began between the LR and the SC of a fused pair that the interpreter had begun."""
 
 
 class AtomicKind(IntEnum):

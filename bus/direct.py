@@ -5,13 +5,16 @@ Owns what the ports of several policies do alike. Writes nothing to RAM.
 
 from __future__ import annotations
 
-from bus.access import AtomicKind, Order
+import os
+from abc import ABC, abstractmethod
+
+from bus.access import AmoOp, AtomicKind, Order
 from bus.layout import Hart
 from bus.memory import GuestMemory
 from bus.native import host_atomics
 
 
-class DirectLoads:
+class DirectLoads(ABC):
     """The part of a memory port that reads RAM directly; see `bus.port.MemoryPort`."""
 
     def __init__(self, memory: GuestMemory, page: memoryview) -> None:
@@ -32,6 +35,21 @@ class DirectLoads:
         self._fence()
         return value
 
+    def post_amo(self, op: AmoOp, address: int, size: int, operand: int, order: Order) -> None:
+        """Nothing is put off."""
+        self.amo(op, address, size, operand, order)
+
+    @abstractmethod
+    def amo(self, op: AmoOp, address: int, size: int, operand: int, order: Order) -> int:
+        """See `MemoryPort.amo`."""
+
+    def settle(self, patiently: bool = True) -> None:  # noqa: B027 - most policies have nothing to do
+        """Nothing is put off."""
+
+    def spin(self, address: int, again: bool) -> None:
+        """Let another hart have the host's processor."""
+        os.sched_yield()
+
     def fetch(self, address: int, size: int) -> int:
         """Read code."""
         return self._memory.load(address, size)
@@ -39,3 +57,7 @@ class DirectLoads:
     def fence(self, predecessor: int, successor: int) -> None:
         """A full host fence: stronger than any FENCE asks for."""
         self._fence()
+
+    def answer_recalls(self, instret: int) -> int:
+        """Nothing can be recalled."""
+        return 0

@@ -16,7 +16,17 @@ from bus.layout import Doorbell, Hart
 from bus.link import BusLink
 from bus.messages import Kind
 from bus.native import host_atomics
+from bus.parking import parking
 from bus.segment import Segment, Words
+
+
+def ring(segment: Segment, hart: int, bits: Doorbell) -> None:
+    """Set `bits` in the hart's doorbell and wake it if it is parked."""
+    page = segment.harts[hart]
+    host_atomics().fetch_or(page.address(Hart.DOORBELL), bits)
+    parked = page[Hart.PARKED]
+    if parked:
+        parking().unpark(segment.granules.address(parked - 1))
 
 
 class Ringer:
@@ -24,15 +34,13 @@ class Ringer:
 
     def __init__(self, segment: Segment, link: BusLink) -> None:
         """`link` carries wake-ups."""
-        self._harts = segment.harts
+        self._segment = segment
         self._link = link
-        self._fetch_or = host_atomics().fetch_or
 
     def ring(self, hart: int, bits: Doorbell) -> None:
         """Set `bits` in the hart's doorbell and wake it if it waits."""
-        page = self._harts[hart]
-        self._fetch_or(page.address(Hart.DOORBELL), bits)
-        if page[Hart.WAITING]:
+        ring(self._segment, hart, bits)
+        if self._segment.harts[hart][Hart.WAITING]:
             self._link.post(Kind.WAKE, hart)
 
 

@@ -2,6 +2,7 @@
 
 Owns the bits of the word and the functions; `bus.policies.inline` argues why they are right and when they are used.
 They are compiled once in a process; compiled guest code finds them in a table of function pointers, in SUPPORT order.
+LR and SC that do not fuse are the hot path of the code that has them: it includes their text instead.
 
 Parameters ("place"): `%page` the hart's page, `%granules` and `%lasts` the granule and the writer table, `%ram`, and
 `%offset` of the access in RAM. Functions that may have to give up return i1 `ok` beside their
@@ -11,31 +12,24 @@ value; when they give up they have changed nothing but versions.
 from __future__ import annotations
 
 import platform
+from functools import cache
 
 from bus.access import AmoOp, ScFailure
+from bus.failures import FAILURES_IR
 from bus.layout import WORD, Hart
+from bus.lowering import AMO_INSTRUCTION
+from bus.native_heat import HEAT_IR
+from bus.parking import PARKING_IR, PATIENCE_NS, SPINNING, WAITERS
 
 LOCK = 1
 """An SC is between its check and its release."""
-WRITER = 2
-"""One shared writer; the field has 15 bits."""
-WRITERS = 0xFFFE
+WRITER = 4
+"""One shared writer; the field has 14 bits. The bit between is `bus.parking.WAITERS`."""
+WRITERS = 0xFFFC
 VERSION = 1 << 16
 """One write, or an attempt at one."""
 SPINS = 200
 """Looks at a word that is held before giving up: some microseconds, longer than any holder that runs needs."""
-
-AMO_INSTRUCTION = {
-    AmoOp.SWAP: "xchg",
-    AmoOp.ADD: "add",
-    AmoOp.XOR: "xor",
-    AmoOp.AND: "and",
-    AmoOp.OR: "or",
-    AmoOp.MIN: "min",
-    AmoOp.MAX: "max",
-    AmoOp.MINU: "umin",
-    AmoOp.MAXU: "umax",
-}
 
 _X86 = platform.machine() in ("x86_64", "AMD64")
 _PAUSE = "call void @llvm.x86.sse2.pause()" if _X86 else "call void @llvm.aarch64.hint(i32 1)"
@@ -63,10 +57,28 @@ def _enter(cause: ScFailure, suffix: str = "") -> str:
     return f"  %in{suffix} = call i1 @granule_enter(ptr %page, {operands}, i64 {cause})\n"
 
 
+def _wake_if_waiting(word: str, changed: str | None = None) -> str:
+    """`changed` points to the function's pointer where it is no function of the module."""
+    wake = f"%wake.f = load ptr, ptr {changed}\n  call void %wake.f" if changed else "call void @changed"
+    return f"""%waiters = and i64 {word}, {WAITERS}
+  %alone = icmp eq i64 %waiters, 0
+  br i1 %alone, label %quiet, label %wake
+wake:
+  {wake}(ptr %word)
+  br label %quiet
+quiet:"""
+
+
 _LEAVE = "  call void @granule_leave(ptr %held.p, ptr %word)\n"
 
 
 _PLACE = "ptr %page, ptr %granules, ptr %lasts, ptr %ram, i64 %offset"
+
+
+CALLED = ("define", "noinline")
+"""Linkage and attribute of a function of the table."""
+INLINED = ("define internal", "alwaysinline")
+"""Likewise of one that is included in the code that calls it."""
 
 
 def enter(own_store_breaks: bool) -> str:
@@ -82,10 +94,11 @@ def enter(own_store_breaks: bool) -> str:
         else f"""
 {_word("v.p", Hart.RESERVATION_VERSION)}
   %v = load i64, ptr %v.p
-  %unbroken = icmp eq i64 %v, %old
+  %bare = and i64 %old, {~WAITERS}
+  %unbroken = icmp eq i64 %v, %bare
   br i1 %unbroken, label %follow, label %in
 follow:
-  %next = add i64 %old, {VERSION}
+  %next = add i64 %bare, {VERSION}
   store i64 %next, ptr %v.p
   br label %in
 """
@@ -132,13 +145,11 @@ in:
 }}
 define internal void @granule_leave(ptr %held.p, ptr %word) {{
   %old = atomicrmw volatile sub ptr %word, i64 {WRITER} seq_cst
+  {_wake_if_waiting("%old")}
   store volatile i64 0, ptr %held.p
   ret void
 }}
 """
-
-
-_PLACE = "ptr %page, ptr %granules, ptr %lasts, ptr %ram, i64 %offset"
 
 
 def tracked_store(size: int, exp: int) -> str:
@@ -235,16 +246,21 @@ def _give(bits: int, value: str, suffix: str = "") -> str:
 """
 
 
-def tracked_lr(size: int, exp: int) -> str:
+def tracked_lr(size: int, exp: int, exact: bool, how: tuple[str, str] = CALLED) -> str:
     """`{iN, i1} @tracked_lr_N(place)`: reads between two looks at a free word that has not changed."""
     bits = 8 * size
-    return f"""
-define {{i{bits}, i1}} @tracked_lr_{bits}({_PLACE}) noinline {{
-{_locate(exp)}
-{_word("r.p", Hart.RESERVATION)}
+    place = f"""
 {_word("a.p", Hart.RESERVATION_ADDRESS)}
 {_word("s.p", Hart.RESERVATION_SIZE)}
+  store i64 %offset, ptr %a.p
+  store i64 {size}, ptr %s.p
+"""
+    return f"""
+{how[0]} {{i{bits}, i1}} @tracked_lr_{bits}({_PLACE}) {how[1]} {{
+{_locate(exp)}
+{_word("r.p", Hart.RESERVATION)}
 {_word("v.p", Hart.RESERVATION_VERSION)}
+{_word("lost.p", Hart.RESERVATION_LOST)}
   %p = getelementptr i8, ptr %ram, i64 %offset
   br label %look
 look:
@@ -257,7 +273,9 @@ look:
 read:
   %data = load atomic volatile i{bits}, ptr %p acquire, align {size}
   %w2 = load atomic volatile i64, ptr %word acquire, align 8
-  %same = icmp eq i64 %w, %w2
+  %bare = and i64 %w, {~WAITERS}
+  %bare2 = and i64 %w2, {~WAITERS}
+  %same = icmp eq i64 %bare, %bare2
   br i1 %same, label %done, label %wait
 wait:
   {_PAUSE}
@@ -266,9 +284,15 @@ wait:
 again:
   br label %look
 done:
-  store i64 %offset, ptr %a.p
-  store i64 {size}, ptr %s.p
-  store i64 %w, ptr %v.p
+  %lost = load i64, ptr %lost.p
+  %told = icmp eq i64 %lost, 0
+  br i1 %told, label %reserve, label %forget
+forget:
+  store i64 0, ptr %lost.p
+  br label %reserve
+reserve:
+{place if exact else ""}
+  store i64 %bare, ptr %v.p
   store i64 %held, ptr %r.p
 {_give(bits, "%data")}
 no:
@@ -277,22 +301,12 @@ no:
 """
 
 
-def sc_failed() -> str:
-    """`void @sc_failed(page, cause)`: count a failure."""
-    return f"""
-define void @sc_failed(ptr %page, i64 %cause) cold {{
-  %i = add i64 %cause, {int(Hart.SC_FAILURES)}
-  %p = getelementptr i64, ptr %page, i64 %i
-  %old = load i64, ptr %p
-  %new = add i64 %old, 1
-  store i64 %new, ptr %p
-  ret void
-}}
-"""
+def tracked_sc(size: int, exp: int, exact: bool, how: tuple[str, str] = CALLED) -> str:
+    """`i1 @tracked_sc_N(place, value, none, support)`: whether it failed.
 
-
-def tracked_sc(size: int, exp: int, exact: bool) -> str:
-    """`i1 @tracked_sc_N(place, value, none)`: whether it failed; `none` is the cause if nothing is reserved."""
+    `none` is the cause if nothing is reserved; `support` is the table, for it may be included where the table's
+    functions are not.
+    """
     bits = 8 * size
     exactly = f"""
 {_word("a.p", Hart.RESERVATION_ADDRESS)}
@@ -302,13 +316,10 @@ def tracked_sc(size: int, exp: int, exact: bool) -> str:
   %a.same = icmp eq i64 %a, %offset
   %s.same = icmp eq i64 %s, {size}
   %exact = and i1 %a.same, %s.same
-  br i1 %exact, label %try, label %inexact
-inexact:
-  call void @sc_failed(ptr %page, i64 {ScFailure.ADDRESS_MISMATCH})
-  ret i1 true
+  br i1 %exact, label %try, label %fail
 """
     return f"""
-define i1 @tracked_sc_{bits}({_PLACE}, i{bits} %value, i64 %none) noinline {{
+{how[0]} i1 @tracked_sc_{bits}({_PLACE}, i{bits} %value, i64 %none, ptr %support) {how[1]} {{
 {_locate(exp)}
 {_word("r.p", Hart.RESERVATION)}
 {_word("v.p", Hart.RESERVATION_VERSION)}
@@ -324,27 +335,38 @@ nothing:
   %known = icmp ne i64 %lost, 0
   %lost.cause = sub i64 %lost, 1
   %cause0 = select i1 %known, i64 %lost.cause, i64 %none
-  call void @sc_failed(ptr %page, i64 %cause0)
-  ret i1 true
+  br label %fail
 reserved:
   %here = icmp eq i64 %r, %held
-  br i1 %here, label %{"check" if exact else "try"}, label %elsewhere
-elsewhere:
-  call void @sc_failed(ptr %page, i64 {ScFailure.GRANULE_MISMATCH})
-  ret i1 true
+  br i1 %here, label %{"check" if exact else "try"}, label %fail
 {"check:" + exactly if exact else ""}
 try:
   %v = load i64, ptr %v.p
   store volatile i64 %held, ptr %held.p
-  %locked = or i64 %v, {LOCK}
-  %pair = cmpxchg volatile ptr %word, i64 %v, i64 %locked seq_cst seq_cst
+  br label %lock
+lock:
+  %from = phi i64 [ %v, %try ], [ %waited, %changed ]
+  %locked = or i64 %from, {LOCK}
+  %pair = cmpxchg volatile ptr %word, i64 %from, i64 %locked seq_cst seq_cst
   %got = extractvalue {{i64, i1}} %pair, 1
-  br i1 %got, label %write, label %broken
+  br i1 %got, label %write, label %changed
+changed:
+  %waited = extractvalue {{i64, i1}} %pair, 0
+  %bare = and i64 %waited, {~WAITERS}
+  %unbroken = icmp eq i64 %bare, %v
+  br i1 %unbroken, label %lock, label %broken
 broken:
   store volatile i64 0, ptr %held.p
   %who = load atomic volatile i64, ptr %last monotonic, align 8
-  %cause = and i64 %who, 255
-  call void @sc_failed(ptr %page, i64 %cause)
+  %cause1 = and i64 %who, 255
+  br label %fail
+fail:
+  %cause = phi i64 [ %cause0, %nothing ], [ {ScFailure.GRANULE_MISMATCH}, %reserved ], [ %cause1, %broken ]{
+        f", [ {ScFailure.ADDRESS_MISMATCH}, %check ]" if exact else ""
+    }
+  %sc_failed.p = getelementptr ptr, ptr %support, i64 {SUPPORT.index("sc_failed")}
+  %sc_failed = load ptr, ptr %sc_failed.p
+  call void %sc_failed(ptr %page, i64 %cause, i64 %g)
   ret i1 true
 write:
   %p = getelementptr i8, ptr %ram, i64 %offset
@@ -354,8 +376,48 @@ write:
   store atomic volatile i64 %me, ptr %last monotonic, align 8
   store atomic volatile i{bits} %value, ptr %p release, align {size}
   %release = atomicrmw volatile add ptr %word, i64 {VERSION - LOCK} seq_cst
+  %changed.p = getelementptr ptr, ptr %support, i64 {SUPPORT.index("changed")}
+  {_wake_if_waiting("%release", "%changed.p")}
   store volatile i64 0, ptr %held.p
   ret i1 false
+}}
+"""
+
+
+def spin(exp: int) -> str:
+    """`i1 @spin(place)`: a hart spins on these bytes of a tracked page; whether it shall leave native code.
+
+    First it notes the word and lets the hart look at its bytes again; if it comes back and the word is still the same,
+    what it looks for was not there after the note was made, and it parks.
+    """
+    return f"""
+define i1 @spin({_PLACE}) cold noinline {{
+{_locate(exp)}
+{_word("on.p", Hart.SPUN_ON)}
+{_word("seen.p", Hart.SPUN_SEEN)}
+{_word("bell.p", Hart.DOORBELL)}
+  %w = load atomic volatile i64, ptr %word seq_cst, align 8
+  %now = and i64 %w, {~WAITERS}
+  %on = load i64, ptr %on.p
+  %seen = load i64, ptr %seen.p
+  %here = icmp eq i64 %on, %held
+  %same = icmp eq i64 %seen, %now
+  %again = and i1 %here, %same
+  br i1 %again, label %sleep, label %note
+note:
+  store i64 %held, ptr %on.p
+  store i64 %now, ptr %seen.p
+  %bell = load atomic volatile i64, ptr %bell.p monotonic, align 8
+  %rang = icmp ne i64 %bell, 0
+  ret i1 %rang
+sleep:
+  %until = call i64 @deadline(i64 {PATIENCE_NS})
+  %left = call i64 @park(ptr %page, ptr %word, i64 %held, i64 %seen, i64 %until, i64 {SPINNING})
+  %after = load atomic volatile i64, ptr %word seq_cst, align 8
+  %bare = and i64 %after, {~WAITERS}
+  store i64 %bare, ptr %seen.p
+  %called = icmp ne i64 %left, 0
+  ret i1 %called
 }}
 """
 
@@ -367,6 +429,9 @@ SUPPORT: tuple[str, ...] = (
     *(f"tracked_lr_{8 * size}" for size in (4, 8)),
     *(f"tracked_sc_{8 * size}" for size in (4, 8)),
     "sc_failed",
+    "heat",
+    "spin",
+    "changed",
 )
 """The functions, in the order of the table."""
 
@@ -376,12 +441,27 @@ def support_ir(exp: int, *, own_store_breaks: bool, exact: bool) -> str:
     plain, reservable = (1, 2, 4, 8), (4, 8)
     return "\n".join(
         [
+            PARKING_IR,
             enter(own_store_breaks),
-            sc_failed(),
+            FAILURES_IR,
+            HEAT_IR,
+            spin(exp),
             *(tracked_store(size, exp) for size in plain),
             *(tracked_amo(op, size, exp) for op in AmoOp for size in plain),
             *(tracked_cas(size, exp) for size in (*plain, 16)),
-            *(tracked_lr(size, exp) for size in reservable),
+            *(tracked_lr(size, exp, exact) for size in reservable),
             *(tracked_sc(size, exp, exact) for size in reservable),
+        ]
+    )
+
+
+@cache
+def reservation_ir(exp: int, *, exact: bool) -> str:
+    """LR and SC for the module of code that has them in its hot path."""
+    return "\n".join(
+        [
+            _DECLARE_PAUSE,
+            *(tracked_lr(size, exp, exact, INLINED) for size in (4, 8)),
+            *(tracked_sc(size, exp, exact, INLINED) for size in (4, 8)),
         ]
     )

@@ -1,4 +1,4 @@
-"""Which addresses atomics use most: counts by address, hart and kind, in bounded memory.
+"""Which addresses are used most: counts by address, hart and kind, in bounded memory.
 
 Owns the counts. Decides nothing with them: they are for people.
 """
@@ -13,21 +13,21 @@ _KIND_BITS = 3
 
 
 class Heat:
-    """Counts of atomics."""
+    """Counts of atomics, or of coherence traffic."""
 
     def __init__(self, harts: int) -> None:
         """Nothing counted yet."""
         self._rows: list[dict[int, int]] = [{} for _ in range(harts)]
 
-    def count(self, hart: int, kind: int, address: int) -> None:
-        """One more atomic of `kind` (an AtomicKind) by `hart` at `address`."""
+    def count(self, hart: int, kind: int, address: int, times: int = 1) -> None:
+        """`times` more of `kind` (an AtomicKind or Traffic, below 8) by `hart` at `address`."""
         rows = self._rows[hart]
         key = address << _KIND_BITS | kind
         seen = rows.get(key)
         if seen is not None:
-            rows[key] = seen + 1
+            rows[key] = seen + times
             return
-        rows[key] = 1
+        rows[key] = times
         if len(rows) > ROWS_PER_HART:
             self._rows[hart] = dict(Counter(rows).most_common(ROWS_PER_HART // 2))
 

@@ -13,6 +13,8 @@ class FunctionText:
         """No line yet."""
         self._lines: list[str] = []
         self._counter = 0
+        self.included: dict[str, None] = {}
+        """What the module needs besides this function, in order."""
 
     def name(self) -> str:
         """A new value's name."""
@@ -24,6 +26,10 @@ class FunctionText:
         name = self.name()
         self._lines.append(f"  {name} = {text}")
         return name
+
+    def pointer(self, offset: str | int) -> str:
+        """Host pointer to RAM at an offset."""
+        return self.value(f"getelementptr i8, ptr %ram, i64 {offset}")
 
     def line(self, text: str) -> None:
         """Emit an instruction without result."""
@@ -37,3 +43,7 @@ class FunctionText:
     def begin(self, label: str) -> None:
         """Begin that block."""
         self._lines.append(f"{label}:")
+
+    def include(self, text: str) -> None:
+        """Have `text` in the module, once."""
+        self.included[text] = None

@@ -2,7 +2,8 @@
 
 Owns offsets and meanings. Never opens a segment. All words are unsigned 64-bit, aligned, native byte order.
 
-    header | hart pages | page map | granule table | writer table | guest RAM | rings | lines | event rings
+    header | hart pages | page map | granule table | writer table | guest RAM | rings | ownership table | lines |
+    event rings
 
 Every area starts on a 4 KiB boundary.
 """
@@ -10,9 +11,10 @@ Every area starts on a 4 KiB boundary.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum, IntFlag
+from enum import IntEnum, IntFlag, unique
 
 from bus.access import AtomicKind, ScFailure
+from bus.traffic import Traffic
 
 MAGIC = 0x6D726F7473747268  # "hrtstorm"
 VERSION = 2
@@ -24,6 +26,9 @@ LINE_EXP = 6
 """log2 of the bytes of a line: the unit in which recorded writes are numbered."""
 
 RAM_BASE = 0x8000_0000
+MAX_WATCHPOINTS = 16
+TIMER_FREQUENCY_HZ = 10_000_000
+"""Unless the maker of the segment sets another."""
 
 
 class Header(IntEnum):
@@ -51,13 +56,15 @@ class Header(IntEnum):
     """Added to mtime (written through the CLINT), modulo 2**64."""
     QUIESCE_EPOCH = 12
     """Written by the bus: number of the latest quiescence it asked for; see `bus.quiescence`."""
+    OWNED = 13
+    """1 if there is an ownership table."""
     CODE_GENERATION = 14
     """Written by the compile service: how many regions it has made ready."""
     REGIONS_COMPILED = 15
     """Written by the compile service: regions compiled for this VM."""
     REGIONS_CACHED = 16
     """Written by the compile service: regions found in the cache."""
-    EVENT_BYTES = 17
+    EVENT_BYTES = 23
     """Bytes of memory-event ring per hart; 0 if memory is not recorded."""
     RECORD_FROM = 18
     """Offset in RAM of the first byte whose accesses are recorded."""
@@ -69,8 +76,17 @@ class Header(IntEnum):
     """Written by the bus: writes from outside that it has let through."""
     RECORD_ENDS = 20
     """Written by the coordinator: 1 once no hart runs any more, so that the recording can be completed."""
+    TIMER_FREQUENCY_HZ = 17
+    """Ticks of mtime per second; written once, before a hart starts."""
+    WATCH_GENERATION = 24
+    """Written by the coordinator: goes up when watchpoints change, while no hart runs."""
+    WATCHPOINTS = 25
+    """How many there are."""
+    WATCHPOINT = 32
+    """Address, bytes and `hart.watch.Access` of each."""
 
 
+@unique
 class Hart(IntEnum):
     """Word indices in a hart page; the hart writes it unless the comment says otherwise."""
 
@@ -145,16 +161,88 @@ class Hart(IntEnum):
     """Likewise a second one: AMOCAS.Q with 8-byte granules touches two."""
     RESERVATION_VERSION = 99
     """Under `inline`: the granule word that the LR saw."""
-    EVENTS_LOST = 100
+    EVENTS_LOST = 181
     """Memory events for which there was no space, where losing them is allowed."""
-    LINES_TAKEN = 101
+    LINES_TAKEN = 182
     """Lines that this hart took from a dead one, whose last write there may not have been recorded."""
-    END = 512
+    STEPS = 100
+    """Written by the coordinator: how many instructions the paused hart shall execute; 0 calls a step off."""
+    STEPPED = 101
+    """How many steps the hart has done; it stands, registers in the page, once this has gone up."""
+    HIT = 102
+    """A `hart.watch.Access`: the hart stands behind an access that a watchpoint is for. The coordinator writes 0 and
+    rings to let it go on."""
+    HIT_PC = 103
+    HIT_ADDRESS = 104
+    HIT_SIZE = 105
+    HIT_READ = 106
+    """What it read, two words."""
+    HIT_WRITTEN = 108
+    """What it wrote, two words."""
+    RESERVATION_VALUE = 110
+    """Under `cas`: the value that the LR read, zero-extended."""
+    PARKED = 111
+    """1 + the granule on whose word the hart sleeps or is about to, or 0; see `bus.parking`."""
+    SPUN_ON = 112
+    """Under `inline`: 1 + the granule that the hart spins on, or 0, and in the next word what its word was."""
+    SPUN_SEEN = 113
+    SC_PC = 114
+    """Address of the SC at hand; for `bus.failures`, as the next five."""
+    SC_LAST_FAILED = 115
+    """Which SC of the hart failed last."""
+    SC_FAILED_IN_A_ROW = 116
+    """How many had failed in a row by then."""
+    SC_MOST_IN_A_ROW = 117
+    SC_WORST_PC = 118
+    """Where most had failed in a row."""
+    SC_FAILED_ELSEWHERE = 119
+    """Failures for which SC_SITES had no room."""
+    HEAT_NEXT = 120
+    """By AtomicKind: the number of the atomic that is sampled next; see `bus.native_heat`."""
+    COHERENCE = 160
+    """Under `directory`, written by the bus: counts by Traffic."""
+    RECALLS = 176
+    """Under `directory`, written by the bus: how many recalls the hart has been sent."""
+    RECALLS_DONE = 177
+    """Under `directory`, written by the bus: every recall up to this number has been done."""
+    ANSWERED = 178
+    """Written by the bus: id of the last request that it answered without a value; see `bus.server`."""
+    BELL_NS = 140
+    """Host CLOCK_MONOTONIC when the hart last took its doorbell."""
+    BELL_PROCESSOR_NS = 141
+    """Processor time that it used from its look before, which found no bell, to the one that did; where TIMED."""
+    TIMED = 142
+    """Written by the coordinator: 1 to have that measured."""
+    MVENDORID = 400
+    """What the CSR of that name reads; written by the coordinator, as the next two, before the hart starts."""
+    MARCHID = 401
+    MIMPID = 402
+    SUPERVISOR = 404
+    """CSRs of a hart that stands or has not started, as `hart.supervisor_view` orders and shows them."""
+    SC_SITES = 512
+    """FAILURE_SITES times pc, granule << 8 | ScFailure, count; see `bus.failures`."""
+    HEAT = 896
+    """HEAT_ROWS times key, count; see `bus.native_heat`."""
+    POSTED = 179
+    """Under `serial`: 1 while AMOs of the hart may not have been executed yet that it does not wait for."""
+    POSTED_DONE = 180
+    """Written by the bus: id of the last of those that it has executed; counts while TXN_PHASE is EMPTY, too."""
+    END = 1024
 
 
+FAILURE_SITES = 128
+SITE_WORDS = 3
+HEAT_ROWS = 64
+HART_BYTES = Hart.END * WORD
+
+assert Header.WATCHPOINT + 3 * MAX_WATCHPOINTS <= PAGE // WORD
+assert Hart.COHERENCE + len(Traffic) <= Hart.RECALLS
 assert Hart.ATOMICS + len(AtomicKind) <= Hart.SC_FAILURES
 assert Hart.SC_FAILURES + len(ScFailure) <= Hart.NUMBER
-assert Hart.END * WORD == PAGE
+assert Hart.HEAT_NEXT + len(AtomicKind) <= 128
+assert Hart.SC_SITES + FAILURE_SITES * SITE_WORDS <= Hart.HEAT
+assert Hart.HEAT + 2 * HEAT_ROWS <= Hart.END
+assert HART_BYTES % PAGE == 0
 
 
 class HartStatus(IntEnum):
@@ -194,11 +282,13 @@ class Doorbell(IntFlag):
     STOP = 1
     """End, with the registers in the page."""
     PAUSE = 2
-    """PAUSE in the page changed."""
+    """PAUSE, STEPS or HIT in the page changed."""
     QUIESCE = 4
     """Acknowledge QUIESCE_EPOCH to the bus."""
     INTERRUPT = 8
     """MSIP, MTIMECMP or the time changed."""
+    RECALL = 16
+    """Under `directory`: other harts want granules of this one."""
 
 
 class TransactionPhase(IntEnum):
@@ -221,7 +311,8 @@ class PageState(IntFlag):
     FROZEN = 4
     """Under `inline`: a hart died on this page; nobody touches its granule words until the bus says so."""
     WATCHED = 0x80
-    """The environment wants to see each store: only the interpreter makes them."""
+    """The environment wants to see each store, or a watchpoint lies here: only the interpreter stores and makes atomic
+    accesses (`hart.watch`)."""
 
 
 class GranuleState(IntEnum):
@@ -235,6 +326,16 @@ class GranuleState(IntEnum):
     """Only the bus writes it."""
 
 
+class Ownership(IntEnum):
+    """What a hart may do with a granule under `directory`: a byte of the ownership table, the I, S, M of MSI."""
+
+    NONE = 0
+    SHARED = 1
+    """Load; nobody else may do more."""
+    MODIFIED = 2
+    """Load and store; nobody else may do either."""
+
+
 @dataclass(frozen=True, slots=True)
 class Geometry:
     """Sizes that fix a segment's layout.
@@ -246,6 +347,7 @@ class Geometry:
         granule_exp: log2 of the granule size, 3 to 12.
         ring_bytes: console ring bytes per hart, a multiple of 4096; 0 for none.
         event_bytes: memory-event ring bytes per hart, a multiple of 4096; 0 if memory is not recorded.
+        owned: whether there is an ownership table: a byte per hart and granule.
 
     Raises:
         ValueError: a value out of range; names it.
@@ -258,6 +360,7 @@ class Geometry:
     granule_exp: int = 6
     ring_bytes: int = 0
     event_bytes: int = 0
+    owned: bool = False
 
     def __post_init__(self) -> None:
         if self.harts < 1:
@@ -278,7 +381,7 @@ class Geometry:
     @property
     def page_map_offset(self) -> int:
         """Byte offset of the page map: one byte per 4 KiB of RAM."""
-        return self.hart_offset + self.harts * PAGE
+        return self.hart_offset + self.harts * HART_BYTES
 
     @property
     def granule_offset(self) -> int:
@@ -303,12 +406,22 @@ class Geometry:
     @property
     def line_offset(self) -> int:
         """Byte offset of the line table: one word per line of RAM, if memory is recorded; see `bus.recorder`."""
-        return self.ring_offset + self.harts * self.ring_bytes
+        return self.ownership_offset + self.harts * self.ownership_bytes
 
     @property
     def event_offset(self) -> int:
         """Byte offset of hart 0's memory-event ring."""
         return self.line_offset + (_round_up((self.ram_bytes >> LINE_EXP) * WORD) if self.event_bytes else 0)
+
+    @property
+    def ownership_offset(self) -> int:
+        """Byte offset of hart 0's part of the ownership table."""
+        return self.ring_offset + self.harts * self.ring_bytes
+
+    @property
+    def ownership_bytes(self) -> int:
+        """Size of each hart's part: a byte per granule of RAM; 0 if there is no such table."""
+        return _round_up(self.ram_bytes >> self.granule_exp) if self.owned else 0
 
     @property
     def total_bytes(self) -> int:

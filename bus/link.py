@@ -61,6 +61,8 @@ class BusLink:
         self._receive = self._socket.recv
         self._unpack = msgpack.unpackb
         self._id = 0
+        self._begun: bytes | None = None
+        """A request that `begin` sent and that has not been answered."""
 
     def close(self, linger_ms: int = 0) -> None:
         """Disconnect, giving what was posted up to `linger_ms` to leave."""
@@ -79,9 +81,14 @@ class BusLink:
             BusLost: abandoned while waiting.
 
         """
+        if self._begun is not None:
+            self.finish()
         self._id += 1
         request = encode_request(kind, self._id, *fields)
         self._send(request)
+        return self._answer(request)
+
+    def _answer(self, request: bytes) -> list[int]:
         while True:
             try:
                 answer = self._unpack(self._receive())
@@ -95,12 +102,27 @@ class BusLink:
                 values: list[int] = answer[2:]
                 return values
 
+    def begin(self, kind: int, ids: int, *fields: int) -> None:
+        """Send a request that takes so many ids and go on; `finish`, or any other request, waits for its answer."""
+        self.finish()
+        self._id += ids
+        self._begun = encode_request(kind, self._id, *fields)
+        self._send(self._begun)
+
+    def finish(self, patiently: bool = True) -> bool:
+        """Whether what was begun has been answered; wait for that, unless told not to. Raises as `call` does."""
+        if self._begun is not None and (patiently or self._socket.poll(0)):
+            self._answer(self._begun)
+            self._begun = None
+        return self._begun is None
+
     def wait(self, hart: int, seconds: float | None, reservation: bool) -> None:
         """Block until someone wakes this hart, for at most `seconds`; see `Kind.WAIT`.
 
         A wait that runs out is ended by waking oneself, never by walking away: while its WAIT is unanswered the
         bus takes the hart for quiescent.
         """
+        self.finish()
         self._id += 1
         request = encode_request(Kind.WAIT, self._id, int(reservation))
         deadline = None if seconds is None else time.monotonic() + seconds

@@ -5,24 +5,30 @@ lowering; the lowering emits LLVM IR text for it, or leaves the access to the in
 
 What an emitter offers besides emitting lines:
 
-- `%support`: table of the policy's own functions, as its port gives it (`MemoryPort.support`).
 - `%record`: the recorder's table (`bus.recorder`), where memory is recorded.
+- `%support`: what the policy's port gives (`MemoryPort.support`), a table of its own functions for example.
 - `%ram`, `%page_map`, `%granules`, `%lasts`, `%page`: host pointers to guest RAM, the page map, the granule and the
   writer table, the hart's page; RAM offsets are values of type i64.
 - metadata `!0` and `!2`: branch weights for a condition that is likely, or unlikely, true.
-- bounds and alignment have been checked: an offset names `size` bytes of RAM and is a multiple of `size`.
+- bounds and alignment have been checked: an offset names `size` bytes of RAM and is a multiple of `size`. Where the
+  guest may make misaligned plain accesses and the host is TSO, those without order may also name bytes that are not
+  aligned; a store's lie in one page then.
 - every line is placed at the access's point in program order.
 
 Order
 =====
-Accesses are `volatile atomic`. LLVM neither drops, repeats nor reorders volatile operations among each other (LangRef,
+Accesses are `volatile`. LLVM neither drops, repeats nor reorders volatile operations among each other (LangRef,
 "Volatile Memory Accesses"), nor moves them across fences and atomic read-modify-writes; its code generator chains
-them likewise (`MachineInstr::hasOrderedMemoryRef`). `atomic` forbids tearing; aligned ones of up to 8 bytes are one
-host instruction. So host accesses are issued in guest program order, and only the host can reorder them.
+them likewise (`MachineInstr::hasOrderedMemoryRef`). So host accesses are issued in guest program order, and only the
+host can reorder them. `atomic` forbids tearing. Plain accesses on x86-64 do without: a volatile access of up to 8 bytes
+is one instruction there (LangRef: platforms may rely on that for natively supported widths; clang compiles C's
+`volatile` that way), which reads or writes aligned bytes at once, and a volatile access that races has no undefined
+result. They are the stronger thing in effect, monotonic or better, but may be part of the instruction that uses the
+value (`movsxd`, `add` from memory), and need not be aligned, which `atomic` ones must be.
 
   | guest                       | LLVM                                    | x86-64           | AArch64                 |
   |-----------------------------|-----------------------------------------|------------------|-------------------------|
-  | load, store                 | volatile monotonic (AArch64: acq/rel)   | mov              | ldapr or ldar, stlr     |
+  | load, store                 | volatile (AArch64: atomic acq/rel too)  | mov              | ldapr or ldar, stlr     |
   | load.aq / store.rl (RCsc)   | volatile seq_cst                        | mov / xchg       | ldar / stlr             |
   | AMO, AMOCAS without aq      | volatile seq_cst read-modify-write      | lock-prefixed    | LSE al forms            |
   | AMO, AMOCAS with aq         | the same; AArch64: then fence seq_cst   | lock-prefixed    | LSE al forms; dmb ish   |
@@ -46,12 +52,23 @@ from __future__ import annotations
 import platform
 from typing import Protocol
 
-from bus.access import AmoOp, AtomicKind, Order
+from bus.access import AmoOp, AtomicKind, Order, ScFailure
 from bus.layout import Hart
 
 TSO_HOST = platform.machine() in ("x86_64", "AMD64")
-PLAIN_LOAD = "monotonic" if TSO_HOST else "acquire"
-PLAIN_STORE = "monotonic" if TSO_HOST else "release"
+
+AMO_INSTRUCTION = {
+    AmoOp.SWAP: "xchg",
+    AmoOp.ADD: "add",
+    AmoOp.XOR: "xor",
+    AmoOp.AND: "and",
+    AmoOp.OR: "or",
+    AmoOp.MIN: "min",
+    AmoOp.MAX: "max",
+    AmoOp.MINU: "umin",
+    AmoOp.MAXU: "umax",
+}
+"""The operations as LLVM's `atomicrmw` names them."""
 
 Value = str | int
 """An LLVM i64: a name such as `%7`, or a constant."""
@@ -62,6 +79,9 @@ class AccessEmitter(Protocol):
 
     def value(self, text: str) -> str:
         """Emit `%n = text` and return `%n`."""
+
+    def pointer(self, offset: Value) -> str:
+        """Host pointer to RAM at an offset that was given."""
 
     def line(self, text: str) -> None:
         """Emit an instruction without result."""
@@ -78,11 +98,21 @@ class AccessEmitter(Protocol):
     def unless(self, condition: str) -> None:
         """Go on if the i1 `condition` is false; else leave the instruction to the interpreter. Expected false."""
 
+    def counter(self, word: int) -> str:
+        """Pointer to that word of the hart's page, which nobody else writes, nor reads while the code runs: it may be
+        kept in a register until the code is left."""
+
+    def here(self) -> None:
+        """Note the instruction's address in the hart's page, as SC_PC."""
+
     def slot(self, name: str, bits: int) -> str:
         """Pointer to a variable of the function that holds an integer of `bits`."""
 
     def pc(self) -> Value:
         """Guest address of the instruction that makes the access."""
+
+    def include(self, text: str) -> None:
+        """Have module text once beside the function: internal functions that it calls, which LLVM then can inline."""
 
 
 class Lowering(Protocol):
@@ -115,6 +145,18 @@ class Lowering(Protocol):
     ) -> str | None:
         """An i1: whether it failed. `fused` names the pair if only that LR leads here."""
 
+    def fence(self, e: AccessEmitter, full: bool) -> None:
+        """Order all accesses before against all after; earlier stores against later loads only if `full`."""
+
+    def spin(self, e: AccessEmitter, offset: Value) -> str | None:
+        """The hart has spun for a while on what is at `offset`: wait in its place. An i1: whether it shall leave native
+        code for `MemoryPort.spin`; None if it always shall."""
+
+
+def host_fence(e: AccessEmitter, full: bool) -> None:
+    """The host's fence: see the table."""
+    e.line("fence seq_cst" if full else "fence acq_rel")
+
 
 def full_fence(e: AccessEmitter) -> None:
     """Order everything before against everything after."""
@@ -123,29 +165,81 @@ def full_fence(e: AccessEmitter) -> None:
 
 def count(e: AccessEmitter, kind: AtomicKind) -> None:
     """Count an atomic in the hart's page."""
-    pointer = e.value(f"getelementptr i64, ptr %page, i64 {Hart.ATOMICS + kind}")
+    pointer = atomics_counter(e, kind)
     old = e.value(f"load i64, ptr {pointer}")
     e.line(f"store i64 {e.value(f'add i64 {old}, 1')}, ptr {pointer}")
+
+
+def atomics_counter(e: AccessEmitter, kind: AtomicKind) -> str:
+    """Pointer to a count of atomics. That of SCs lies in memory, where the account of failed ones reads it."""
+    word = Hart.ATOMICS + kind
+    return hart_word(e, word) if kind is AtomicKind.SC else e.counter(word)
+
+
+def count_failure(e: AccessEmitter, function: str, cause: ScFailure, offset: Value, exp: int) -> None:
+    """Count a failed SC, by `function`, which is `sc_failed` of `bus.failures`; granules have 2**exp bytes."""
+    e.here()
+    granule = e.value(f"lshr i64 {offset}, {exp}")
+    e.line(f"call void {function}(ptr %page, i64 {int(cause)}, i64 {granule})")
+
+
+def support(e: AccessEmitter, slot: int) -> str:
+    """A function of the policy's own, by its place in the table."""
+    return e.value(f"load ptr, ptr {e.value(f'getelementptr ptr, ptr %support, i64 {slot}')}")
+
+
+def hart_word(e: AccessEmitter, word: int) -> str:
+    """Pointer to a word of the hart's page."""
+    return e.value(f"getelementptr i64, ptr %page, i64 {int(word)}")
 
 
 def plain_load(e: AccessEmitter, offset: Value, size: int, order: Order) -> str:
     """A load of RAM that no policy takes part in."""
     if order & Order.RL:
         full_fence(e)  # a release orders earlier stores before this load; TSO alone does not
-    pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
-    ordering = "seq_cst" if order else PLAIN_LOAD
+    pointer = e.pointer(offset)
+    if TSO_HOST and not order:
+        return e.value(f"load volatile i{8 * size}, ptr {pointer}, align 1")
+    ordering = "seq_cst" if order else "acquire"
     return e.value(f"load atomic volatile i{8 * size}, ptr {pointer} {ordering}, align {size}")
 
 
 def plain_store(e: AccessEmitter, offset: Value, size: int, value: str, order: Order) -> None:
     """A store to RAM that no policy takes part in."""
-    pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
-    ordering = "seq_cst" if order else PLAIN_STORE
+    pointer = e.pointer(offset)
+    if TSO_HOST and not order:
+        e.line(f"store volatile i{8 * size} {value}, ptr {pointer}, align 1")
+        return
+    ordering = "seq_cst" if order else "release"
     e.line(f"store atomic volatile i{8 * size} {value}, ptr {pointer} {ordering}, align {size}")
+
+
+def plain_amo(e: AccessEmitter, op: AmoOp, offset: Value, size: int, operand: str) -> str:
+    """One host atomic; the old value."""
+    pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
+    return e.value(
+        f"atomicrmw volatile {AMO_INSTRUCTION[op]} ptr {pointer}, i{8 * size} {operand} seq_cst, align {size}"
+    )
+
+
+def plain_swap(e: AccessEmitter, offset: Value, size: int, expected: str, desired: str) -> str:
+    """One host compare-and-swap: the pair of old value and success, of type `{iN, i1}`."""
+    bits = 8 * size
+    pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
+    return e.value(
+        f"cmpxchg volatile ptr {pointer}, i{bits} {expected}, i{bits} {desired} seq_cst seq_cst, align {size}"
+    )
+
+
+def unless_misaligned(e: AccessEmitter, offset: Value, size: int) -> None:
+    """Leave a misaligned access to the interpreter, where a granule's word counts: it may touch two granules."""
+    if size > 1:
+        low = e.value(f"and i64 {offset}, {size - 1}")
+        e.unless(e.value(f"icmp ne i64 {low}, 0"))
 
 
 def page_byte(e: AccessEmitter, offset: Value) -> str:
     """The page-map byte for an offset, i8."""
     page = offset >> 12 if isinstance(offset, int) else e.value(f"lshr i64 {offset}, 12")
     pointer = e.value(f"getelementptr i8, ptr %page_map, i64 {page}")
-    return e.value(f"load atomic volatile i8, ptr {pointer} monotonic, align 1")
+    return e.value(f"load volatile i8, ptr {pointer}, align 1")

@@ -15,7 +15,7 @@ from enum import IntEnum
 import msgpack
 
 VERSION = 1
-MAX_BYTES = 128
+MAX_BYTES = 512
 """No valid request is longer."""
 MAX_TEXT = 200
 """Characters of an error's text at most."""
@@ -40,6 +40,14 @@ class Kind(IntEnum):
     PING = 14
     EXTERNAL_WRITE = 15
     TRACK = 16
+    OBTAIN = 17
+    GIVE_UP = 18
+    WATCH = 19
+    POST = 20
+
+
+MOST_POSTED = 16
+"""AMOs in a POST at most."""
 
 
 class Status(IntEnum):
@@ -67,6 +75,8 @@ class Message:
     sender: Sender
     answer: tuple[str, ...]
     meaning: str
+    repeated: bool = False
+    """Whether the fields come once or more often."""
 
 
 CATALOGUE: dict[int, Message] = {
@@ -133,9 +143,42 @@ CATALOGUE: dict[int, Message] = {
             (),
             "under `inline`: answered when the page of that address is tracked, and not frozen",
         ),
+        Message(
+            Kind.OBTAIN,
+            ("address", "claim"),
+            Sender.HART,
+            (),
+            "under `directory`: answered when the hart owns the granule of that address as the Claim asks, or, for an "
+            "SC, has lost it",
+        ),
+        Message(
+            Kind.GIVE_UP,
+            ("recalls",),
+            Sender.HART,
+            (),
+            "under `directory`: the hart gives up what it was asked for by its first so many recalls",
+        ),
+        Message(
+            Kind.WATCH,
+            ("address", "watched"),
+            Sender.COORDINATOR,
+            (),
+            "set (1) or clear (0) WATCHED for the page of that address, while no hart runs: once there is a bus "
+            "process, it alone writes the page map",
+        ),
+        Message(
+            Kind.POST,
+            ("op", "address", "size", "operand", "order"),
+            Sender.HART,
+            (),
+            "under `serial`: AMOs on tracked granules whose old values nobody wants, executed in this "
+            "order; each has an id of its own, the last one the request's",
+            repeated=True,
+        ),
     )
 }
 _LENGTHS = {kind: 2 + len(row.fields) for kind, row in CATALOGUE.items()}
+_REPEATED = {kind: len(row.fields) for kind, row in CATALOGUE.items() if row.repeated}
 _INTEGERS = {int}
 _unpack = msgpack.unpackb
 _pack = msgpack.Packer().pack
@@ -169,13 +212,18 @@ def decode_request(data: bytes) -> list[int]:
     if (
         type(message) is not list
         or set(map(type, message)) != _INTEGERS
-        or _LENGTHS.get(message[0]) != len(message)
+        or (_LENGTHS.get(message[0]) != len(message) and not _is_repeated(message))
         or min(message) < 0
         or len(data) > MAX_BYTES
     ):
         raise _malformed(message, len(data))
     checked: list[int] = message
     return checked
+
+
+def _is_repeated(message: list[int]) -> bool:
+    fields = _REPEATED.get(message[0])
+    return fields is not None and len(message) > 2 and not (len(message) - 2) % fields
 
 
 def _malformed(message: object, size: int) -> MalformedMessage:

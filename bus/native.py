@@ -14,8 +14,11 @@ import ctypes
 import platform
 from collections.abc import Callable
 from functools import cache
+from typing import TYPE_CHECKING
 
-import llvmlite.binding as llvm
+if TYPE_CHECKING:
+    import llvmlite.binding as llvm
+
 
 _IR = """
 define void @fence() {
@@ -57,6 +60,8 @@ define void @store_pair(i64 %address, i64 %low, i64 %high) {
 
 def compile_module(ir: str, optimize: int = 2) -> llvm.ExecutionEngine:
     """Compile a module for this process; its functions live as long as the engine that is returned."""
+    import llvmlite.binding as llvm  # here, because not every process that may compile does, and it loads LLVM
+
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     module = llvm.parse_assembly(ir)

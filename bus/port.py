@@ -23,7 +23,7 @@ class MemoryPort(Protocol):
     where the access does not allow one (all but plain `load` and `store`). Any may raise NotNow.
 
     Attributes:
-        support: host address of a table of functions for compiled code of the policy, or 0.
+        support: host address of what compiled code of the policy needs, a table of functions for example, or 0.
 
     """
 
@@ -47,6 +47,12 @@ class MemoryPort(Protocol):
     def amo(self, op: AmoOp, address: int, size: int, operand: int, order: Order) -> int:
         """Replace memory by `combine(op, old, operand, size)` in one step; returns old, zero-extended."""
 
+    def post_amo(self, op: AmoOp, address: int, size: int, operand: int, order: Order) -> None:
+        """An AMO whose old value nobody wants: it may be performed later, in the order that RVWMO asks for."""
+
+    def settle(self, patiently: bool = True) -> None:
+        """Perform what has been posted; `patiently`: before returning, else soon. Called at each safepoint."""
+
     def compare_and_swap(self, address: int, size: int, expected: int, desired: int, order: Order) -> int:
         """AMOCAS of `size` (1, 2, 4, 8, 16) bytes: returns old, zero-extended; wrote if old equals `expected`.
 
@@ -65,8 +71,20 @@ class MemoryPort(Protocol):
         Returns at once without a valid reservation. May return early for any reason.
         """
 
+    def spin(self, address: int, again: bool) -> None:
+        """The hart repeats a loop that does nothing until other harts have written at `address`: let them run.
+
+        `again`: it has done nothing else since the last call.
+        """
+
     def forget_fused(self) -> None:
         """Native code is about to run: accesses that the port does not see."""
 
     def end_reservation(self, trap: bool) -> None:
         """The hart took a trap (`trap`) or asks otherwise to drop its reservation, as the configuration says."""
+
+    def answer_recalls(self, instret: int) -> int:
+        """Called at a safepoint after the doorbell rang RECALL, with the instructions retired so far.
+
+        Returns 0, or after how many more instructions it wants to be called again.
+        """

@@ -24,7 +24,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bus.layout import Doorbell, Hart, Header
+from bus.doorbell import ring
+from bus.layout import Doorbell, Header
 from bus.native import host_atomics
 from bus.segment import Segment
 
@@ -41,6 +42,7 @@ class Quiescence:
 
     Attributes:
         pending: whether somebody waits for quiescence: then each request must be `heard`.
+        rested: called with a hart when it rests.
 
     """
 
@@ -48,10 +50,14 @@ class Quiescence:
         """No hart runs yet."""
         self._segment = segment
         self._fence = host_atomics().fence
-        self._ring = host_atomics().fetch_or
         self._running: set[int] = set()
         self._waiting: list[_Pending] = []
         self.pending = False
+        self.rested: Callable[[int], None] = lambda hart: None
+
+    def is_running(self, hart: int) -> bool:
+        """Whether the hart may be accessing memory."""
+        return hart in self._running
 
     def begin(self, then: Callable[[], None]) -> None:
         """Call `then` once every hart is quiescent; at once if none runs."""
@@ -65,7 +71,7 @@ class Quiescence:
         self._waiting.append(_Pending(epoch, set(self._running), then))
         self.pending = True
         for hart in self._running:
-            self._ring(self._segment.harts[hart].address(Hart.DOORBELL), Doorbell.QUIESCE)
+            ring(self._segment, hart, Doorbell.QUIESCE)
 
     def runs(self, hart: int) -> None:
         """The hart may access memory from now on: call it before an answer that it waited for is sent."""
@@ -75,6 +81,7 @@ class Quiescence:
         """The hart has a request open that is answered later, or makes no accesses any more."""
         self._running.discard(hart)
         self.heard(hart)
+        self.rested(hart)
 
     def heard(self, hart: int) -> None:
         """A request of the hart has arrived."""

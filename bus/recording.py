@@ -43,6 +43,7 @@ class RecordingPort:
         self.wait_on_reservation = port.wait_on_reservation
         self.forget_fused = port.forget_fused
         self.end_reservation = port.end_reservation
+        self.settle, self.spin, self.answer_recalls = port.settle, port.spin, port.answer_recalls
 
     def set_pc(self, pc: Callable[[], int]) -> None:
         """Where the port learns which instruction makes an access."""
@@ -156,6 +157,10 @@ class RecordingPort:
         self._settle(self._table, place(offset, op), kind, value, operand, old, 1)
         return value
 
+    def post_amo(self, op: AmoOp, address: int, size: int, operand: int, order: Order) -> None:
+        """See `MemoryPort.post_amo`: nothing is put off, for what is noted has happened."""
+        self.amo(op, address, size, operand, order)
+
     def compare_and_swap(self, address: int, size: int, expected: int, desired: int, order: Order) -> int:
         """See `MemoryPort.compare_and_swap`."""
         offset = address - self._base
@@ -204,6 +209,7 @@ class _Guarded:
         """Label of the code that gives the line back, if anything goes there."""
         self.value, self.line, self.label = e.value, e.line, e.label
         self.begin, self.slot, self.pc = e.begin, e.slot, e.pc
+        self.pointer, self.counter, self.here, self.include = e.pointer, e.counter, e.here, e.include
 
     def interpret(self) -> str:
         """See `AccessEmitter.interpret`."""
@@ -298,8 +304,16 @@ class RecordingLowering:
             self._settle(e, EventKind.SC, offset, size, order, 0, self._wide(e, value, size), old, did)
         return failed
 
-    def fence(self, e: AccessEmitter, predecessor: int, successor: int) -> None:
-        """Note a fence; the caller emits it."""
+    def fence(self, e: AccessEmitter, full: bool) -> None:
+        """See `Lowering.fence`; `note_fence` notes it."""
+        self._lowering.fence(e, full)
+
+    def spin(self, e: AccessEmitter, offset: Value) -> str | None:
+        """See `Lowering.spin`."""
+        return self._lowering.spin(e, offset)
+
+    def note_fence(self, e: AccessEmitter, predecessor: int, successor: int) -> None:
+        """Note a fence; before it is emitted."""
         full = self._call(e, "i64", "room", "")
         e.unless(e.value(f"icmp ne i64 {full}, 0"))
         kind = self._what(e, EventKind.FENCE, 1, Order.NONE)

@@ -16,8 +16,9 @@ import time
 from multiprocessing import resource_tracker
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
+from typing import ClassVar
 
-from bus.layout import MAGIC, PAGE, VERSION, WORD, Geometry, Hart, Header
+from bus.layout import HART_BYTES, MAGIC, PAGE, TIMER_FREQUENCY_HZ, VERSION, WORD, Geometry, Hart, Header
 from bus.memory import GuestMemory
 
 NAME_PREFIX = "hartstorm-"
@@ -77,8 +78,24 @@ class Words:
         return self._base + index * WORD
 
 
+class _Mmap:
+    """mmap(2) and munmap(2), which place a mapping where Python's `mmap` cannot."""
+
+    PROT_READ_WRITE = 3
+    MAP_SHARED = 1
+    MAP_FIXED_NOREPLACE = 0x100000
+
+    def __init__(self) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        self.map = libc.mmap
+        self.map.restype = ctypes.c_size_t
+        self.map.argtypes = [ctypes.c_size_t, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+        self.unmap = libc.munmap
+        self.unmap.argtypes = [ctypes.c_size_t, ctypes.c_size_t]
+
+
 class Segment:
-    """An open segment: `header`, `harts[i]`, `page_map`, `granules`, `memory`.
+    """An open segment: `header`, `harts[i]`, `page_map`, `granules`, `memory`, `ownership[i]` where there is any.
 
     Close it in every process; unlink it once. The name is unguessable and the mode 0600, so no other user can
     open it.
@@ -95,12 +112,13 @@ class Segment:
         """Host address of the segment's first byte."""
         g = geometry
         self.header = self._words(0, PAGE // WORD)
-        self.harts = tuple(self._words(g.hart_offset + i * PAGE, Hart.END) for i in range(g.harts))
+        self.harts = tuple(self._words(g.hart_offset + i * HART_BYTES, Hart.END) for i in range(g.harts))
         self.page_map = self._buffer[g.page_map_offset : g.page_map_offset + g.ram_bytes // PAGE]
         self.granules = self._words(g.granule_offset, g.ram_bytes >> g.granule_exp)
         self.writers = self._words(g.writer_offset, g.ram_bytes >> g.granule_exp)
         self._ram = self._buffer[g.ram_offset : g.ram_offset + g.ram_bytes]
         self.memory = GuestMemory(self._ram, g.ram_base)
+        self.ownership = tuple(self._owned_by(i) for i in range(g.harts if g.owned else 0))
 
     @classmethod
     def create(cls, geometry: Geometry, name: str | None = None) -> Segment:
@@ -126,7 +144,9 @@ class Segment:
         h[Header.RING_BYTES] = geometry.ring_bytes
         h[Header.EVENT_BYTES] = geometry.event_bytes
         h[Header.RECORD_BYTES] = geometry.ram_bytes
+        h[Header.OWNED] = geometry.owned
         h[Header.TIME_ORIGIN_NS] = time.monotonic_ns()
+        h[Header.TIMER_FREQUENCY_HZ] = TIMER_FREQUENCY_HZ
         for number, hart in enumerate(segment.harts):
             hart[Hart.NUMBER] = number
             hart[Hart.MTIMECMP] = (1 << 64) - 1
@@ -167,11 +187,54 @@ class Segment:
         with self._buffer[start : start + count * WORD].cast("Q") as words:
             return words.tolist()
 
+    def _owned_by(self, hart: int) -> memoryview:
+        g = self.geometry
+        start = g.ownership_offset + hart * g.ownership_bytes
+        return self._buffer[start : start + g.ownership_bytes]
+
+    def ownership_address(self, hart: int) -> int:
+        """Host address of `ownership[hart]`."""
+        return self.address + self.geometry.ownership_offset + hart * self.geometry.ownership_bytes
+
+    _shown: ClassVar[Segment | None] = None
+    """The segment whose RAM this process has at its guest addresses."""
+
+    def show_ram(self) -> None:
+        """Map guest RAM a second time, where host addresses are its guest addresses; at most one segment's at a time.
+
+        Raises:
+            OSError: something else is there.
+
+        """
+        if Segment._shown is self:
+            return
+        if Segment._shown is not None:
+            Segment._shown._hide_ram()
+        start, size, calls = self.geometry.ram_base, self.geometry.ram_bytes, _Mmap()
+        flags = calls.MAP_SHARED | calls.MAP_FIXED_NOREPLACE
+        descriptor = self._shm._fd  # type: ignore[attr-defined]
+        at = calls.map(start, size, calls.PROT_READ_WRITE, flags, descriptor, self.geometry.ram_offset)
+        if at != start:
+            error = ctypes.get_errno()
+            if at != ctypes.c_size_t(-1).value:  # a kernel that takes the address for a hint
+                calls.unmap(at, size)
+                error = errno.EEXIST
+            raise OSError(error, f"guest RAM cannot be mapped at {start:#x}: {os.strerror(error)}")
+        Segment._shown = self
+
+    def _hide_ram(self) -> None:
+        _Mmap().unmap(self.geometry.ram_base, self.geometry.ram_bytes)
+        Segment._shown = None
+
     def close(self) -> None:
         """Unmap; views taken from this segment must not be used again."""
+        if Segment._shown is self:
+            self._hide_ram()
         self.memory.release()
         for words in (self.header, *self.harts, self.granules, self.writers):
             words.view.release()
+        for owned in self.ownership:
+            owned.release()
         self.page_map.release()
         self._ram.release()
         self._buffer.release()
@@ -218,6 +281,7 @@ def _geometry(shm: SharedMemory) -> Geometry:
             granule_exp=words[Header.GRANULE_EXP],
             ring_bytes=words[Header.RING_BYTES],
             event_bytes=words[Header.EVENT_BYTES],
+            owned=bool(words[Header.OWNED]),
         )
     except ValueError as error:
         raise SegmentError(f"{name!r} has a damaged header: {error}") from None

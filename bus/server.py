@@ -6,7 +6,11 @@ Nobody can stop it with a message: a request that is malformed, unknown or not i
 an error answer. A message from a routing id that is no token of this VM is answered with an error too, and reaches
 nothing else.
 
-It may be killed at any time and need not be asked to end: all that outlives it lies in the segment.
+It may be killed at any time and need not be asked to end: all that outlives it lies in the segment. One thing is kept
+there for its successor's sake alone: the id of the last request of each hart that was answered without a value. The
+hart may repeat such a request to the successor and only then find the answer, which was on its way; so the successor
+answers it once more and does nothing else, above all not take the hart for one that waits. (Answers with values are
+transactions' of `serial`, which has a journal.)
 """
 
 from __future__ import annotations
@@ -17,7 +21,10 @@ from pathlib import Path
 
 import zmq
 
-from bus.layout import Hart, Header
+from bus.access import MemoryFault
+from bus.handover import DEFAULT as DEFAULT_HANDOVER
+from bus.handover import Handover
+from bus.layout import PAGE_EXP, Hart, Header, PageState
 from bus.messages import (
     CATALOGUE,
     VERSION,
@@ -49,6 +56,7 @@ class BusSpec:
         policy: name of the coherence policy.
         reservations: its settings.
         order_log: file for the total order, or None.
+        handover: how harts pass granules on, where they own any.
 
     """
 
@@ -59,6 +67,7 @@ class BusSpec:
     policy: str
     reservations: Reservations
     order_log: str | None = None
+    handover: Handover = DEFAULT_HANDOVER
 
 
 class BusServer:
@@ -79,6 +88,8 @@ class BusServer:
         self._senders = dict(zip(self._tokens, numbers, strict=True))
         self._last = [0] * len(self._tokens)
         """Id of the last request taken from each sender."""
+        self._answered = [page[Hart.ANSWERED] for page in self._pages]
+        """By hart, the last request that an earlier bus process answered without a value."""
         self._joined = {i for i, page in enumerate(self._pages) if page[Hart.JOINED]}
         self._left: set[int] = set()
         self._waits: dict[int, tuple[int, bool]] = {}
@@ -96,6 +107,7 @@ class BusServer:
                 refuse=self._refuse,
                 reservation_lost=self._reservation_lost,
                 log=self._log,
+                handover=spec.handover,
             )
         )
         self._execute = self._arbiter.handle
@@ -109,6 +121,7 @@ class BusServer:
             Kind.STATISTICS: self._statistics,
             Kind.PING: lambda sender, request: self._answer(sender, request[1], VERSION),
             Kind.EXTERNAL_WRITE: self._external_write,
+            Kind.WATCH: self._watch,
         }
         for hart in self._joined:
             # An earlier bus process knew where they are; each may run until its repeated request shows otherwise.
@@ -156,8 +169,12 @@ class BusServer:
                     self._refuse(sender, request_id, f"request {request_id} comes after request {last}")
                 return
             self._last[sender] = request_id
-            if self._quiescence.pending and sender >= 0:
-                self._quiescence.heard(sender)
+            if sender >= 0:
+                if request_id == self._answered[sender]:
+                    self._answer(sender, request_id)
+                    return
+                if self._quiescence.pending and kind != Kind.POST:  # whose sender did not stop at that point
+                    self._quiescence.heard(sender)
         handler = self._handlers.get(kind)
         if handler is None:  # a transaction
             if sender in self._joined and request_id:
@@ -180,6 +197,8 @@ class BusServer:
 
     def _answer(self, sender: int, request_id: int, *values: int) -> None:
         if request_id:
+            if not values and sender >= 0:
+                self._pages[sender][Hart.ANSWERED] = request_id
             self._send(self._tokens[sender], encode_answer(request_id, *values))
 
     def _refuse(self, sender: int, request_id: int, text: str) -> None:
@@ -247,12 +266,21 @@ class BusServer:
         self._answer(hart, request[1])
 
     def _external_write(self, sender: int, request: list[int]) -> None:
+        _, request_id, address, size, value = request
         try:
-            self._arbiter.external_write(*request[2:])
+            self._arbiter.external_write(address, size, value, lambda: self._answer(sender, request_id))
+            self._segment.header[Header.EXTERNAL_WRITES] += 1
         except Refused as refused:
-            self._refuse(sender, request[1], str(refused))
+            self._refuse(sender, request_id, str(refused))
+
+    def _watch(self, sender: int, request: list[int]) -> None:
+        try:
+            page = self._segment.memory.offset(request[2], 1) >> PAGE_EXP
+        except MemoryFault as fault:
+            self._refuse(sender, request[1], str(fault))
             return
-        self._segment.header[Header.EXTERNAL_WRITES] += 1
+        others = self._segment.page_map[page] & ~PageState.WATCHED
+        self._segment.page_map[page] = others | (PageState.WATCHED if request[3] else 0)
         self._answer(sender, request[1])
 
     def _statistics(self, sender: int, request: list[int]) -> None:

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bus.access import AmoOp, Order
 from bus.ir_text import FunctionText
-from bus.lowering import Lowering, Value
+from bus.lowering import Lowering, Value, hart_word
 from bus.native import compile_module
+from bus.segment import Segment
 
 CONTEXT = ("page", "page_map", "granules", "lasts", "ram", "support")
 RESULT = len(CONTEXT)
@@ -43,18 +44,35 @@ class StandaloneFunctions:
 
     def __init__(self, lowering: Lowering, support_ir: str, support: Sequence[str]) -> None:
         """`support_ir` defines the functions named in `support`, which the lowering calls through the table."""
-        functions = dict(_functions(lowering))
-        # Quick to compile counts more than quick to run: a call from Python costs more than either.
-        self._engine = compile_module("\n".join([support_ir, *functions.values(), _WEIGHTS]), optimize=0)
-        address = self._engine.get_function_address
-        self._table = (ctypes.c_uint64 * len(support))(*map(address, support))
+        functions: dict[str, str] = {}
+        included: dict[str, None] = {}
+        for e in _functions(lowering):
+            functions[e.function] = e.text
+            included |= e.included
+        # Native guest code calls these; the others are called from Python, which costs more than they do.
+        self._support = compile_module(support_ir, optimize=2)
+        self._table = (ctypes.c_uint64 * len(support))(*map(self._support.get_function_address, support))
         self.support = ctypes.addressof(self._table)
+        self._engine = compile_module("\n".join([*included, *functions.values(), _WEIGHTS]), optimize=0)
+        address = self._engine.get_function_address
         prototype = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 7)
         self.by_name: dict[str, Function] = {name: prototype(address(name)) for name in functions}
 
+    def context(self, segment: Segment, hart: int) -> ctypes.Array[ctypes.c_uint64]:
+        """A hart's context: what CONTEXT says, and room for the result."""
+        geometry = segment.geometry
+        return (ctypes.c_uint64 * (RESULT + 2))(
+            segment.harts[hart].address(0),
+            segment.address + geometry.page_map_offset,
+            segment.address + geometry.granule_offset,
+            segment.address + geometry.writer_offset,
+            segment.address + geometry.ram_offset,
+            self.support,
+        )
 
-def _functions(lowering: Lowering) -> Iterator[tuple[str, str]]:
-    """Name and text of each function."""
+
+def _functions(lowering: Lowering) -> Iterator[_Access]:
+    """Each function, finished."""
     none = Order.NONE  # the port adds what an order asks for
     for size in (1, 2, 4, 8):
         bits = 8 * size
@@ -86,7 +104,8 @@ class _Access(FunctionText):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        self._function = name
+        self.function = name
+        self.text = ""
         self._slots: dict[str, int] = {}
 
     def interpret(self) -> str:
@@ -98,6 +117,13 @@ class _Access(FunctionText):
         go = self.label()
         self.line(f"br i1 {condition}, label %bail, label %{go}")
         self.begin(go)
+
+    def counter(self, word: int) -> str:
+        """See `AccessEmitter.counter`."""
+        return hart_word(self, word)
+
+    def here(self) -> None:
+        """See `AccessEmitter.here`: the interpreter has."""
 
     def slot(self, name: str, bits: int) -> str:
         """See `AccessEmitter.slot`."""
@@ -117,16 +143,16 @@ class _Access(FunctionText):
         parts = [self.value(f"zext i64 {p} to i128") for p in (low, high)]
         return self.value(f"or i128 {parts[0]}, {self.value(f'shl i128 {parts[1]}, 64')}")
 
-    def finished(self, result: str | None = None, bits: int = 0) -> tuple[str, str]:
-        """Name and text, with `result` of `bits` put into the context; nothing may be emitted after."""
+    def finished(self, result: str | None = None, bits: int = 0) -> _Access:
+        """Itself, with its text, which puts `result` of `bits` into the context; nothing may be emitted after."""
         if bits == 128:
             self._give(self.value(f"trunc i128 {result} to i64"), RESULT)
             self._give(self.value(f"trunc i128 {self.value(f'lshr i128 {result}, 64')} to i64"), RESULT + 1)
         elif bits:
-            assert result is not None, f"{self._function}: the lowering leaves it to the interpreter"
+            assert result is not None, f"{self.function}: the lowering leaves it to the interpreter"
             self._give(result if bits == 64 else self.value(f"zext i{bits} {result} to i64"), RESULT)
         head = [
-            f"define i64 @{self._function}(ptr %context, i64 %offset, i64 %a, i64 %b, i64 %c, i64 %d) {{",
+            f"define i64 @{self.function}(ptr %context, i64 %offset, i64 %a, i64 %b, i64 %c, i64 %d) {{",
             "entry:",
         ]
         for index, pointer in enumerate(CONTEXT):
@@ -134,7 +160,8 @@ class _Access(FunctionText):
             head.append(f"  %{pointer} = load ptr, ptr %{pointer}.p")
         head += [f"  {name} = alloca i{bits}" for name, bits in self._slots.items()]
         tail = ["  ret i64 0", "bail:", "  ret i64 1", "}", ""]
-        return self._function, "\n".join([*head, *self._lines, *tail])
+        self.text = "\n".join([*head, *self._lines, *tail])
+        return self
 
     def _give(self, value: str, word: int) -> None:
         self.line(f"store i64 {value}, ptr {self.value(f'getelementptr i64, ptr %context, i64 {word}')}")

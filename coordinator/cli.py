@@ -14,7 +14,12 @@ import typer
 
 from coordinator.commands import (
     asm,
+    batch,
     bench,
+    bench_aba,
+    bench_batch,
+    bench_coherence,
+    bench_control,
     bench_engine,
     cache,
     check,
@@ -23,8 +28,10 @@ from coordinator.commands import (
     dt,
     fuzz,
     isa,
+    litmus,
     model,
     reg,
+    results,
     run,
     serve,
     vm,
@@ -40,17 +47,24 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run.run)
+app.command("batch")(batch.batch)
 app.command("asm")(asm.asm)
 app.command("disasm")(disasm.disasm)
+app.add_typer(results.app, name="results")
 app.add_typer(configs.app, name="configs")
 app.add_typer(cache.app, name="cache")
+bench.app.command("control")(bench_control.control)
 bench.app.command("engine")(bench_engine.engine)
+bench.app.command("batch")(bench_batch.batch)
+bench.app.command("coherence")(bench_coherence.coherence)
+bench.app.command("aba")(bench_aba.aba)
 app.add_typer(bench.app, name="bench")
 app.add_typer(isa.app, name="isa")
 app.command("dt")(dt.dt)
 app.command("model")(model.model)
 app.command("check")(check.check)
 app.add_typer(fuzz.app, name="fuzz")
+app.command("litmus")(litmus.litmus)
 app.add_typer(serve.app, name="serve")
 app.add_typer(vm.app, name="vm")
 app.add_typer(reg.app, name="reg")

@@ -6,22 +6,18 @@ Pure functions over the result, a reader of guest memory and the image's symbols
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bus.access import ScFailure
-from coordinator import expression
+from coordinator import expression, measure
 from coordinator.config.model import Expect, Vm
+from coordinator.measure import Finding, ReadMemory
 from coordinator.result import HartResult, TrapReport, VmResult
 from hart.causes import cause_name
 from hart.image import Image
 from hart.isa.registers import NUMBERS as REGISTERS
 from hart.spelling import nearest
-
-ReadMemory = Callable[[int, int], bytes]
-"""(guest address, size in bytes) -> bytes. Raises ValueError outside guest RAM."""
-
-_SCALAR_SIZES = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +57,12 @@ def judge(vm: Vm, result: VmResult, image: Image, read: ReadMemory) -> Verdict:
     return Verdict(tuple(_Judge(vm, result, image, read).checks()))
 
 
-Finding = tuple[tuple[str | int, ...], str]
-"""A key of `[vm]`, as a path, and what is wrong with it."""
-
-
 def unknown_names(vm: Vm, image: Image) -> list[Finding]:
-    """Expectations that can never be judged, because `image` lacks a symbol or its size.
+    """Expectations and measurements that can never have a value, because `image` lacks a symbol or its size.
 
     Found before the run, so that a typing error does not look like a failed run.
     """
-    found: list[Finding] = []
-    constants = {*vm.guest.defines, *_RUN_CONSTANTS}
+    found = measure.unknown_names(vm, image)
     for key, place in _places(vm.expect):
         try:
             resolve(place, image)
@@ -79,24 +70,8 @@ def unknown_names(vm: Vm, image: Image) -> list[Finding]:
             found.append((("expect", *key), str(error.args[0])))
     for symbol, value in vm.expect.symbols.items():
         if value.size is None:
-            found += _size_problem(("expect", "symbols", symbol), symbol, image)
-    for number, text in enumerate(vm.expect.invariants):
-        parsed = expression.parse(text)
-        at: tuple[str | int, ...] = ("expect", "invariants", number)
-        for used in sorted(parsed.names - constants):
-            if used not in image.symbols:
-                hint = nearest(used, [*constants, *image.symbols])
-                found.append((at, f"no symbol or constant {used!r}{hint}"))
-            elif used in parsed.bare_names:
-                found += _size_problem(at, used, image)
+            found += measure.size_problem(("expect", "symbols", symbol), symbol, image)
     return found
-
-
-_RUN_CONSTANTS: dict[str, Callable[[VmResult], int]] = {
-    "harts": lambda result: len(result.harts),
-    "instret": lambda result: sum(h.instret for h in result.harts),
-}
-"""Names in invariants that the run gives a value."""
 
 
 def _places(expect: Expect) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -110,14 +85,6 @@ def _places(expect: Expect) -> Iterator[tuple[tuple[str, ...], str]]:
             yield ("trap", "pc"), expect.trap.pc
         if expect.trap.tval is not None:
             yield ("trap", "tval"), expect.trap.tval
-
-
-def _size_problem(key: tuple[str | int, ...], symbol: str, image: Image) -> list[Finding]:
-    known = image.symbols.get(symbol)
-    if known is None or known.size in _SCALAR_SIZES:
-        return []
-    has = f"is {known.size} bytes" if known.size else "has no size"
-    return [(key, f"{symbol} {has}, so say how to read it: u8, u16, u32 or u64")]
 
 
 def resolve(place: str, image: Image) -> int:
@@ -238,20 +205,14 @@ class _Judge:
 
     def _invariant(self, text: str) -> Check:
         parsed = expression.parse(text)
-        constants = dict(self.vm.guest.defines)
-        constants |= {name: value(self.result) for name, value in _RUN_CONSTANTS.items()}
+        constants = measure.constants(self.vm, sum(h.instret for h in self.result.harts))
+        symbols = measure.symbols(self.image, self.read)
         try:
-            ok = bool(parsed.evaluate(constants, self._symbol))
-            seen = parsed.sides(constants, self._symbol)
+            ok = bool(parsed.evaluate(constants, symbols))
+            seen = parsed.sides(constants, symbols)
         except (expression.ExpressionError, ValueError) as error:
             ok, seen = False, str(error)
         return Check("invariant", text, seen, ok)
-
-    def _symbol(self, name: str, reader: expression.Reader | None, index: int) -> int:
-        symbol = self.image.symbols[name]
-        size = reader.size if reader else symbol.size
-        raw = self.read(symbol.address + index * size, size)
-        return int.from_bytes(raw, "little", signed=reader is not None and reader.signed)
 
     def _console(self) -> Iterator[Check]:
         expected = self.vm.expect.console

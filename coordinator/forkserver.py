@@ -132,7 +132,7 @@ def _become(name: str, work: bytes) -> NoReturn:
     """Be the new process."""
     code = 1
     try:
-        _end_with_parent()
+        end_with_parent(_server_pid)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
@@ -148,10 +148,10 @@ def _become(name: str, work: bytes) -> NoReturn:
         os._exit(code)
 
 
-def _end_with_parent() -> None:
-    """Have the kernel kill this process when the fork server is gone."""
+def end_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when `parent`, whose child it is, is gone; end it if that is so already."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != _server_pid:
+    if os.getppid() != parent:
         os._exit(1)
 
 

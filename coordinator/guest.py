@@ -16,8 +16,8 @@ from coordinator import paths
 from coordinator.config.errors import ConfigError, Problem
 from coordinator.config.load import Config
 from coordinator.config.model import Guest, Vm
-from coordinator.expect import Finding, resolve, unknown_names
-from hart.asm import AssemblyError, assemble
+from coordinator.expect import resolve, unknown_names
+from coordinator.measure import Finding
 from hart.image import Image
 from hart.isa.isa_string import canonical
 from hart.jit.cache import default_directory
@@ -63,11 +63,26 @@ def build_all(config: Config) -> dict[str, Image]:
                 raise ConfigError("", [Problem("", error.message)]) from error
             problems.append(config.problem(name, error.key, error.message))
             continue
-        found = [*_outside_memory(vm, images[name]), *unknown_names(vm, images[name])]
-        problems += [config.problem(name, key, message) for key, message in found]
+        problems += [config.problem(name, key, text) for key, text in misfits(vm, images[name])]
     if problems:
         raise ConfigError(config.source, problems)
     return images
+
+
+def misfits(vm: Vm, image: Image) -> list[Finding]:
+    """Where `vm` and its program do not go together: its memory is too small, an expectation names no symbol."""
+    return [*_outside_memory(vm, image), *unknown_names(vm, image)]
+
+
+def recipe(vm: Vm, directory: Path) -> tuple[object, ...]:
+    """What the image of `vm`'s guest depends on besides the files: VMs with the same recipe have the same image."""
+    guest = vm.guest
+    common = (str(directory), guest.entry)
+    if guest.c is not None:
+        return (*common, *compiler_arguments(vm, [directory / name for name in guest.c]))
+    if guest.source is not None:
+        return (*common, *guest.source, vm.extensions, tuple(guest.defines.items()))
+    return (*common, guest.elf, guest.raw, guest.address)
 
 
 def build(vm: Vm, directory: Path) -> Image:
@@ -115,6 +130,8 @@ def _existing(key: str, names: list[str], directory: Path) -> list[Path]:
 
 
 def _assemble(vm: Vm, sources: list[Path]) -> Image:
+    from hart.asm import AssemblyError, assemble  # most runs need no assembler, and it takes its time to load
+
     try:
         return assemble(
             sources,

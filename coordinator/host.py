@@ -68,7 +68,7 @@ class HostModel:
 
 
 def not_simulated(host: HostModel, reservation_set_size_exp: int) -> list[str]:
-    """Why hartstorm cannot be this host: each extension it lacks, each broken rule; empty if it can."""
+    """Why hartstorm cannot be this host: each extension or feature it lacks, each broken rule; empty if it can."""
     offered = host.offers(reservation_set_size_exp)
     unknown = sorted(offered - REGISTRY.keys())
     if unknown:
@@ -76,4 +76,20 @@ def not_simulated(host: HostModel, reservation_set_size_exp: int) -> list[str]:
     can = implemented(reservation_set_size_exp)
     missing = [f"hartstorm does not implement {name}" for name in sorted(offered - can)]
     missing += [f"hartstorm does not implement SBI extension {name}" for name in sorted(host.sbi_extensions)]
+    missing += [
+        f"{name} = {getattr(host, name)}: {why}; it must be 0"
+        for name, why in _ZERO.items()
+        if getattr(host, name)
+    ]
     return missing + unmet(offered)
+
+
+_ZERO = {
+    "satp_mode": "harts do not translate addresses",
+    "zicbom_block_size": "hartstorm does not implement Zicbom",
+    "zicbop_block_size": "hartstorm does not implement Zicbop",
+    "zicboz_block_size": "hartstorm does not implement Zicboz",
+    "hardware_ad_updates": "harts do not translate addresses",
+    "misaligned_delegation": "there is no SBI",
+}
+"""Facts about hosts that hartstorm cannot be: their ONE_REG rules are there, what they stand for is not."""

@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from coordinator.refusal import Refusal
-from coordinator.registers import find as find_register
 from coordinator.spec import VmSpec
 from coordinator.vcpu import MASK_64, Vcpu
-from hart.isa.extensions import REGISTRY, effective
+from hart.isa.extensions import REGISTRY, Extension, effective
 
 SYSCALL = 258
 WHICH_CPUS = 1
@@ -70,9 +69,9 @@ def cpu_of(vcpu: Vcpu) -> Cpu:
     cpu = cpu_of_spec(vcpu.machine.spec, vcpu.enabled)
     return replace(
         cpu,
-        mvendorid=vcpu.recall(find_register("config.mvendorid"), cpu.mvendorid),
-        marchid=vcpu.recall(find_register("config.marchid"), cpu.marchid),
-        mimpid=vcpu.recall(find_register("config.mimpid"), cpu.mimpid),
+        mvendorid=vcpu.machine.get_machine_id(vcpu.hart, "mvendorid"),
+        marchid=vcpu.machine.get_machine_id(vcpu.hart, "marchid"),
+        mimpid=vcpu.machine.get_machine_id(vcpu.hart, "mimpid"),
     )
 
 
@@ -91,6 +90,12 @@ def _extension_bits(key: str) -> Callable[[Cpu], int]:
         row.name: 1 << row.hwprobe[1] for row in REGISTRY.values() if row.hwprobe and row.hwprobe[0] == key
     }
     return lambda cpu: sum(bit for name, bit in bits.items() if name in cpu.extensions)
+
+
+def bits_of(key: str, value: int) -> list[Extension]:
+    """The extensions whose bits are set in the value of the key with this name."""
+    rows = [row for row in REGISTRY.values() if row.hwprobe and row.hwprobe[0] == key]
+    return [row for row in rows if row.hwprobe and value >> row.hwprobe[1] & 1]
 
 
 def _base_behavior(cpu: Cpu) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from coordinator.control.client import ControlClient
 from coordinator.control.server import ControlServer
 from coordinator.machine import Machine
+from coordinator.runtime import base
 from coordinator.spec import VmSpec
 from coordinator.vm import VirtualMachine
 
@@ -22,7 +23,7 @@ PATIENCE_S = 120.0
 @contextmanager
 def local_coordinator(create: Callable[[VmSpec], Machine] = VirtualMachine) -> Iterator[ControlClient]:
     """Gives a client of a coordinator that nobody else can reach; at the end its VMs are destroyed."""
-    directory = Path(tempfile.mkdtemp(prefix="hartstorm-"))
+    directory = Path(tempfile.mkdtemp(prefix="hartstorm-", dir=base("hartstorm-12345678/control.events")))
     try:
         endpoint = f"ipc://{directory / 'control'}"
         with ControlServer(create, endpoint) as server:

@@ -13,11 +13,12 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from bus.doorbell import Ringer
+from bus.handover import Handover
 from bus.layout import Doorbell, Hart, HartEnding, HartStatus, Header
 from bus.link import BusError, BusLink, BusLost
 from bus.messages import Kind
@@ -28,7 +29,8 @@ from bus.ring import RingReader
 from bus.segment import Segment
 from bus.server import BusSpec
 from bus.server import run as run_bus
-from coordinator.account import hart_ending, hart_result, hot_addresses
+from coordinator.account import busy_granules, hart_ending, hart_result, hot_addresses
+from coordinator.contention import failed_scs, stuck_loops
 from coordinator.launch import LaunchError, Process, launch, wait
 from coordinator.result import Ending, VmResult
 from coordinator.spec import TierName, VmSpec
@@ -38,8 +40,10 @@ from hart.jit.cache import default_directory
 from hart.jit.codegen import Tier
 from hart.jit.service import ServiceSpec
 from hart.jit.service import run as run_service
-from hart.process import HartSpec
+from hart.process import HartSpec, profile_path
 from hart.process import run as run_hart
+from hart.profile import CodeTime
+from hart.profile import read as read_profile
 
 S = TypeVar("S")
 
@@ -70,10 +74,19 @@ class Monitor:
         spec: VmSpec,
         segment: Segment,
         directory: Path,
-        decoder_extensions: frozenset[str],
+        extensions: Sequence[frozenset[str]],
         image: Image,
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
-        """Start every process; `directory` is the VM's own, for sockets.
+        """Start every process.
+
+        Args:
+            spec: what the VM shall be.
+            segment: its memory.
+            directory: its own, for sockets.
+            extensions: what each hart's decoder knows.
+            image: its program.
+            ended: called when the run is over, from the thread that watches it.
 
         Raises:
             LaunchError: the fork server was killed meanwhile.
@@ -81,8 +94,11 @@ class Monitor:
         """
         self._spec = spec
         self._segment = segment
+        self._directory = str(directory)
         self._image = image
-        self._decoder_extensions = decoder_extensions
+        self._ended = ended
+        self._extensions = extensions
+        self._extension_sets = tuple(dict.fromkeys(extensions))
         self.finished = threading.Event()
         self.result: VmResult | None = None
         """Once it is finished."""
@@ -90,7 +106,7 @@ class Monitor:
         self._lock = threading.Lock()
         self._start = time.monotonic()
         self._console = bytearray()
-        self._rings = [(area, RingReader(area)) for area in map(segment.ring, range(spec.harts))]
+        self._rings: list[tuple[memoryview, RingReader]] = []
         # ZeroMQ reserves routing ids that begin with a zero byte.
         tokens = tuple(b"t" + secrets.token_bytes(16) for _ in range(spec.harts + 2))
         self._bus_spec = BusSpec(
@@ -101,6 +117,7 @@ class Monitor:
             policy=spec.policy,
             reservations=_reservations(spec),
             order_log=spec.record_order,
+            handover=Handover(spec.hold_instructions, spec.handover_order, spec.seed),
         )
         self._untold: set[int] = set()
         """Harts that have ended and of which the bus has not been told."""
@@ -114,12 +131,14 @@ class Monitor:
                 service = ServiceSpec(
                     segment=segment.name,
                     directory=str(directory),
-                    extensions=decoder_extensions,
+                    extension_sets=self._extension_sets,
                     policy=spec.policy,
                     reservations=self._bus_spec.reservations,
                     cache=self._cache,
                 )
                 self._launch(run_service, service, "compiler")
+            # Loads LLVM: while the processes start.
+            self._rings = [(area, RingReader(area)) for area in map(segment.ring, range(spec.harts))]
             for process in self._processes:
                 process.started()
         except LaunchError:
@@ -151,10 +170,14 @@ class Monitor:
         self._deadline = time.monotonic() + PATIENCE_S
         return self._link.call(kind, *fields)
 
+    def ring(self, hart: int, bits: Doorbell) -> None:
+        """Ring a hart's doorbell."""
+        self._ringer.ring(hart, bits)
+
     def ring_all(self, bits: Doorbell) -> None:
         """Ring every hart's doorbell."""
         for hart in range(self._spec.harts):
-            self._ringer.ring(hart, bits)
+            self.ring(hart, bits)
 
     def end(self, ending: Ending, hart: int | None, detail: str) -> None:
         """End the run for this reason, unless it has ended for another; any thread."""
@@ -208,15 +231,18 @@ class Monitor:
                 directory=str(directory),
                 token=token,
                 hart=hart,
-                extensions=self._decoder_extensions,
+                extensions=self._extensions[hart],
+                extension_set=self._extension_sets.index(self._extensions[hart]),
                 policy=spec.policy,
                 reservations=self._bus_spec.reservations,
                 environment=spec.environment,
                 symbols=anchors,
                 max_instructions=spec.max_instructions,
+                profile=spec.profile,
                 trace=_trace_file(spec, hart),
                 tiers=self._tiers,
                 cache=self._cache,
+                handover=self._bus_spec.handover,
             )
 
     def _record(self) -> Process | None:
@@ -231,7 +257,7 @@ class Monitor:
             ram_bytes=spec.ram_bytes,
             policy=spec.policy,
             tier=spec.tier,
-            extensions=tuple(sorted(self._decoder_extensions)),
+            extensions=tuple(sorted(frozenset().union(*self._extensions))),
             symbols={name: symbol.address for name, symbol in self._image.symbols.items()},
         )
         try:
@@ -257,6 +283,7 @@ class Monitor:
             self._own_link.close()
             self.result = self._account(rows)
             self.finished.set()
+            self._ended()
 
     def _watch_until_end(self) -> None:
         spec = self._spec
@@ -410,12 +437,18 @@ class Monitor:
             ring.release()
             area.release()
 
+    def _profile(self, hart: int) -> list[CodeTime]:
+        return read_profile(profile_path(self._directory, hart)) if self._spec.profile else []
+
     def _account(self, rows: list[list[int]]) -> VmResult:
         assert self._first is not None
         ending, hart, detail = self._first
         code = (
             self._segment.harts[hart][Hart.EXIT_CODE] if ending is Ending.EXIT and hart is not None else None
         )
+        stuck = stuck_loops(self._segment, self._image, self._extensions)
+        if ending in (Ending.WATCHDOG, Ending.LIMIT):
+            detail = "; ".join([detail, *map(str, stuck)])
         return VmResult(
             name=self._spec.name,
             ending=ending,
@@ -423,11 +456,16 @@ class Monitor:
             hart=hart,
             detail=detail,
             harts=tuple(
-                hart_result(self._segment, i, self._image, self._decoder_extensions) for i in self._harts
+                hart_result(self._segment, i, self._image, self._extensions[i], self._profile(i))
+                for i in self._harts
             ),
             hot=hot_addresses(rows, self._image),
+            granules=busy_granules(rows, self._image),
             console=bytes(self._console),
             wall_s=time.monotonic() - self._start,
+            failed_scs=failed_scs(self._segment, self._image),
+            stuck=stuck,
+            transactions=self._segment.header[Header.BUS_TRANSACTIONS],
         )
 
 

@@ -11,6 +11,15 @@ GUEST_LIBRARY = CONFIGS / "guests" / "lib"
 """Start code, linker script and header for C guests."""
 
 
+BATCHES = CONFIGS / "batches"
+"""The batch files that come with hartstorm."""
+
+
 def shipped_configs() -> dict[str, Path]:
     """The run configurations that come with hartstorm, by name."""
-    return {file.stem: file for file in sorted(CONFIGS.rglob("*.toml"))}
+    return {file.stem: file for file in sorted(CONFIGS.rglob("*.toml")) if BATCHES not in file.parents}
+
+
+def shipped_batches() -> dict[str, Path]:
+    """The batch files that come with hartstorm, by name."""
+    return {file.stem: file for file in sorted(BATCHES.glob("*.toml"))}

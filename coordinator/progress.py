@@ -6,12 +6,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
+from typing import TYPE_CHECKING
 
 from coordinator.runner import Progress
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 LIVE_EVERY_S = 0.1
 LINE_EVERY_S = 5.0
@@ -23,9 +23,12 @@ Report = Callable[[Sequence[Progress]], None]
 @contextmanager
 def show_progress(name: str) -> Iterator[Report]:
     """Gives the function to call with each VM's progress; what it shows live is gone at the end."""
-    console = Console(stderr=True)
-    if console.is_terminal:
-        with Live(console=console, transient=True, auto_refresh=False) as live:
+    # rich takes its time to load, which a run that shows nothing need not wait for.
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.live import Live
+
+        with Live(console=Console(stderr=True), transient=True, auto_refresh=False) as live:
             yield _every(LIVE_EVERY_S, lambda vms: live.update(live_table(name, vms), refresh=True))
     else:
         yield _every(LINE_EVERY_S, lambda vms: print(progress_line(name, vms), file=sys.stderr, flush=True))
@@ -33,6 +36,8 @@ def show_progress(name: str) -> Iterator[Report]:
 
 def live_table(name: str, vms: Sequence[Progress]) -> Table:
     """One row a VM: harts, instructions so far, rate, time."""
+    from rich.table import Table
+
     table = Table("VM", "state", box=None, title=f"running {name}", title_justify="left")
     for column in ("harts", "instructions", "MIPS", "s"):
         table.add_column(column, justify="right")

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cache
+from functools import cache, lru_cache
 
 from hart.isa.extensions import BY_KVM_ID
 from hart.spelling import nearest
@@ -162,6 +162,7 @@ class UnknownRegister(ValueError):
     """A name that no register has; the message offers the nearest."""
 
 
+@lru_cache(maxsize=1024)
 def decode(number: int) -> RegisterId:
     """Take an id apart as the kernel does. The architecture byte is not looked at; every number decodes."""
     kind = number >> _CLASS_SHIFT & 0xFF

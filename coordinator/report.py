@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich import box
 from rich.console import Console, RenderableType
@@ -11,12 +11,20 @@ from rich.text import Text
 
 from bus.access import AtomicKind, ScFailure
 from bus.policies import policy
+from bus.traffic import Traffic
+from coordinator.measure import Measurements
 from coordinator.outcome import Outcome
-from coordinator.result import HartResult, HotAddress
+from coordinator.profile import shares
+from coordinator.result import FailedScs, HartResult, HotAddress, VmResult
+from coordinator.results.histogram import as_outcome, counted
 
 PLAIN_WIDTH = 160
 """Columns of output that goes to no terminal."""
 
+MOST_SITES = 10
+"""Rows of the table of places where SCs failed."""
+MOST_PROFILE_ROWS = 20
+"""The rest are summed up."""
 MOST_HART_COLUMNS = 8
 """With more harts, a table has no column for each."""
 
@@ -28,6 +36,7 @@ KIND_NAMES = {
     AtomicKind.LOAD_ACQUIRE: "load-acquire",
     AtomicKind.STORE_RELEASE: "store-release",
 }
+TRAFFIC_NAMES = {event: event.name.lower().replace("_", " ") for event in Traffic}
 FAILURE_NAMES = {cause: cause.name.lower().replace("_", " ") for cause in ScFailure}
 
 
@@ -48,17 +57,41 @@ def print_report(console: Console, name: str, outcomes: Sequence[Outcome]) -> No
         )
 
 
+def print_outcomes(console: Console, repetitions: Sequence[Sequence[Outcome]]) -> None:
+    """How often each outcome that `[vm.outcome]` tells apart was seen, for each VM that has some."""
+    for of_vm in zip(*repetitions, strict=True):
+        counts = counted(as_outcome(o.measured.outcome) for o in of_vm if o.measured.outcome)
+        if counts:
+            console.print(Text(f"outcomes of {of_vm[0].name} in {sum(counts.values())} runs", "bold"))
+            for line in histogram_lines(counts):
+                console.print(Text(line))
+
+
+def histogram_lines(counts: Mapping[tuple[tuple[str, int], ...], int]) -> Iterator[str]:
+    """A histogram as litmus tools print it: `  412 :> 0:a0=1; x=0;`."""
+    width = len(str(max(counts.values(), default=0)))
+    for outcome, count in counts.items():
+        yield f"  {count:>{width}} :> {' '.join(f'{name}={value};' for name, value in outcome)}"
+
+
 def _vm(outcome: Outcome, name: str, *, several: bool, plain: bool) -> Iterator[RenderableType]:
     vm, result = outcome.vm, outcome.result
     title = f"{name}: {outcome.name}" if several else name
     harts = "1 hart" if vm.harts == 1 else f"{vm.harts} harts"
     chosen = policy(vm.policy)
-    wrong = "" if chosen.correct else f" (WRONG on purpose: {chosen.summary})"
-    yield Text(f"{title}: {harts}, policy {vm.policy}{wrong}, tier {vm.tier}, seed {vm.seed}", "bold")
+    yield Text(f"{title}: {harts}, policy {chosen.label}, tier {vm.tier}, seed {vm.seed}", "bold")
+    if not chosen.correct:
+        yield Text(f"{chosen.label} on purpose: {chosen.summary}", "bold red")
     yield Text(outcome.isa, "dim")
     yield from _harts(result.harts, plain)
     yield from _sc_failures(result.harts, plain)
+    yield from _failed_scs(result.failed_scs, plain)
+    for loop in result.stuck:
+        yield Text(str(loop), "bold red")
     yield from _hot(result.hot, plain)
+    yield from _profile(result.harts, plain)
+    yield from _traffic(result, plain)
+    yield from _measured(outcome.measured, plain)
     if result.console:
         yield Text("console", "bold")
         for line in result.console.decode(errors="replace").splitlines():
@@ -120,6 +153,23 @@ def _sc_failures(harts: Sequence[HartResult], plain: bool) -> Iterator[Table]:
     yield table
 
 
+def _failed_scs(sites: Sequence[FailedScs], plain: bool) -> Iterator[Table]:
+    if not sites:
+        return
+    columns = ["SC", "granule", "cause", "failed", "harts"]
+    table = _table("failed SCs by place", columns, plain, ["SC", "granule", "cause"])
+    for site in sites[:MOST_SITES]:
+        counts = site.by_hart
+        table.add_row(
+            f"{site.symbol} ({site.pc:#x})",
+            f"{site.place} ({site.granule:#x})",
+            FAILURE_NAMES[site.cause],
+            f"{sum(counts.values()):,}",
+            str(len(counts)),
+        )
+    yield table
+
+
 def _hot(hot: Sequence[HotAddress], plain: bool) -> Iterator[Table]:
     if not hot:
         return
@@ -141,6 +191,71 @@ def _hot(hot: Sequence[HotAddress], plain: bool) -> Iterator[Table]:
             ", ".join(f"{KIND_NAMES[kind]} {count:,}" for kind, count in by_kind.items() if count),
         )
     yield table
+
+
+def _profile(harts: Sequence[HartResult], plain: bool) -> Iterator[Table]:
+    if not any(hart.profile for hart in harts):
+        return
+    columns = ["function", "code", "tier", "instructions", "seconds", "time"]
+    table = _table("profile, all harts together", columns, plain, ["function", "code", "tier"])
+    ranked = shares(harts)
+    for row in ranked[:MOST_PROFILE_ROWS]:
+        code = row.code
+        place = f"{code.start:#x}-{code.end:#x}" if code.end else ""
+        table.add_row(
+            code.function,
+            place,
+            code.tier,
+            f"{code.instructions:,}",
+            f"{code.seconds:.4f}",
+            f"{row.share:.1%}",
+        )
+    if rest := ranked[MOST_PROFILE_ROWS:]:
+        instructions, seconds = (sum(r.code.instructions for r in rest), sum(r.code.seconds for r in rest))
+        table.add_row(
+            f"{len(rest)} more",
+            "",
+            "",
+            f"{instructions:,}",
+            f"{seconds:.4f}",
+            f"{sum(r.share for r in rest):.1%}",
+        )
+    yield table
+
+
+def _traffic(result: VmResult, plain: bool) -> Iterator[Table]:
+    events = [event for event in Traffic if any(hart.traffic.get(event) for hart in result.harts)]
+    if not events:
+        return
+    columns = [TRAFFIC_NAMES[event] for event in events]
+    table = _table("coherence traffic by hart", ["hart", *columns, "messages per atomic"], plain)
+    for hart in result.harts:
+        atomics = sum(hart.atomics.values())
+        share = f"{hart.traffic.get(Traffic.MESSAGE, 0) / atomics:.4f}" if atomics else ""
+        table.add_row(str(hart.hart), *(f"{hart.traffic.get(event, 0):,}" for event in events), share)
+    yield table
+    table = _table("coherence traffic by granule", ["place", "address", "harts", *columns], plain, ["place"])
+    for granule in result.granules:
+        sums = (sum(counts.get(event, 0) for counts in granule.by_hart.values()) for event in events)
+        table.add_row(
+            granule.symbol, f"{granule.address:#x}", str(len(granule.by_hart)), *(f"{n:,}" for n in sums)
+        )
+    if result.granules:
+        yield table
+
+
+def _measured(measured: Measurements, plain: bool) -> Iterator[Table]:
+    for title, values in (("metrics", measured.metrics), ("outcome", measured.outcome)):
+        if values:
+            table = _table(title, list(values), plain)
+            table.add_row(*(f"{value:,}" for value in values.values()))
+            yield table
+    if any(measured.by_hart.values()):
+        names = list(dict.fromkeys(name for values in measured.by_hart.values() for name in values))
+        table = _table("metrics by hart", ["hart", *names], plain)
+        for hart, values in measured.by_hart.items():
+            table.add_row(str(hart), *(f"{values[n]:,}" if n in values else "" for n in names))
+        yield table
 
 
 def _verdict(outcome: Outcome, plain: bool) -> Iterator[Table]:

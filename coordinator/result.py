@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from bus.access import AtomicKind, ScFailure
+from bus.traffic import Traffic
 
 
 class Ending(Enum):
@@ -47,8 +48,30 @@ class TrapReport:
 
 
 @dataclass(frozen=True, slots=True)
+class CodeProfile:
+    """What a piece of guest code took on one hart.
+
+    Attributes:
+        function: symbol that covers its start, or the bare address; for no code, what it was, in brackets.
+        start: guest address of its first instruction; 0 for no code.
+        end: guest address after its last.
+        tier: `interpreter`, `t1` or `t2`; `-` for no code.
+        instructions: how many it retired.
+        seconds: how long it ran.
+
+    """
+
+    function: str
+    start: int
+    end: int
+    tier: str
+    instructions: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class HartResult:
-    """One hart at the end of a run; counts since its start. `x` holds x0-x31."""
+    """One hart at the end of a run; counts since its start. `x` holds x0-x31, `profile` is empty unless asked for."""
 
     hart: int
     ending: Ending
@@ -60,6 +83,10 @@ class HartResult:
     traps_taken: int = 0
     atomics: dict[AtomicKind, int] = field(default_factory=dict)
     sc_failures: dict[ScFailure, int] = field(default_factory=dict)
+    sc_failures_in_a_row: int = 0
+    """The longest run of SCs that failed one after the other."""
+    traffic: dict[Traffic, int] = field(default_factory=dict)
+    profile: tuple[CodeProfile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +99,73 @@ class HotAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedScs:
+    """SCs at `pc` to one granule that failed for one cause: by hart, how many.
+
+    `symbol` names pc, `place` the granule, which begins at `granule`.
+    """
+
+    pc: int
+    symbol: str
+    granule: int
+    place: str
+    cause: ScFailure
+    by_hart: dict[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class StuckLoop:
+    """An LR/SC loop in which harts were stuck when the run ended; see `coordinator.contention`.
+
+    Attributes:
+        verdict: "livelock" if no hart went on, "starvation" if others did.
+        harts: who was stuck in it.
+        in_a_row: how many SCs had failed in a row, by each of them at least.
+        start: address of the LR, or of the SC if it has none; `symbol` names it.
+        sc: address of the SC.
+        unconstrained: why this is no constrained loop, which is promised success; empty if it is one.
+        causes: why the SC failed there, since the harts' start.
+
+    """
+
+    verdict: str
+    harts: tuple[int, ...]
+    in_a_row: int
+    start: int
+    sc: int
+    symbol: str
+    unconstrained: str
+    causes: dict[ScFailure, int]
+
+    def __str__(self) -> str:
+        """One line for people."""
+        who = ", ".join(map(str, self.harts))
+        kind = f"not constrained: {self.unconstrained}" if self.unconstrained else "constrained"
+        causes = ", ".join(
+            f"{cause.name.lower().replace('_', ' ')} {count:,}"
+            for cause, count in sorted(self.causes.items(), key=lambda item: -item[1])
+        )
+        return (
+            f"{self.verdict}: hart{'s' if len(self.harts) > 1 else ''} {who} in the LR/SC loop at {self.symbol} "
+            f"({self.start:#x}, SC at {self.sc:#x}; {kind}): {self.in_a_row:,} SCs failed in a row ({causes})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BusyGranule:
+    """A granule that harts passed to and fro: by hart, what that cost. `address` is its first byte's."""
+
+    address: int
+    symbol: str
+    by_hart: dict[int, dict[Traffic, int]]
+
+
+@dataclass(frozen=True, slots=True)
 class VmResult:
     """One VM at the end of a run.
 
     `exit_code` is the HTIF code where the ending is EXIT, else None. `hart` is the hart that brought the ending
-    about, where one did.
+    about, where one did. `transactions` is how many the bus executed.
     """
 
     name: str
@@ -88,3 +177,7 @@ class VmResult:
     hot: tuple[HotAddress, ...]
     console: bytes
     wall_s: float
+    granules: tuple[BusyGranule, ...] = ()
+    transactions: int = 0
+    failed_scs: tuple[FailedScs, ...] = ()
+    stuck: tuple[StuckLoop, ...] = ()

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from coordinator.config.model import Run, Vm
 from coordinator.control.client import ControlClient, RefusedByServer, RemoteVm
-from coordinator.expect import judge
+from coordinator.expect import Check, Verdict, judge
 from coordinator.host import HostModel
+from coordinator.measure import ReadMemory, measure, operations
 from coordinator.outcome import Outcome
-from coordinator.result import VmResult
+from coordinator.result import Ending, VmResult
 from coordinator.spec import VmSpec, WatchSettings
 from coordinator.vcpu import host_for
 from hart.image import Image
@@ -33,6 +34,14 @@ class Progress:
     result: VmResult | None
 
 
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a run may take: seconds, or operations as `vm.metrics.operations` counts them. None for no limit."""
+
+    time_s: float | None = None
+    operations: int | None = None
+
+
 def vm_spec(name: str, vm: Vm, file_suffix: str = "") -> VmSpec:
     """What the configuration asks of VM `name`; `file_suffix` is put into the names of recorded files."""
     return VmSpec(
@@ -45,6 +54,8 @@ def vm_spec(name: str, vm: Vm, file_suffix: str = "") -> VmSpec:
         invalidate_on_same_hart_store=vm.reservation.invalidate_on_same_hart_store,
         invalidate_on_trap=vm.reservation.invalidate_on_trap,
         spurious_sc_failure=vm.reservation.spurious_sc_failure,
+        hold_instructions=vm.directory.hold_instructions,
+        handover_order=vm.directory.handover_order,
         seed=vm.seed,
         max_instructions=vm.limits.max_instructions,
         timeout_s=vm.limits.timeout_s,
@@ -52,6 +63,7 @@ def vm_spec(name: str, vm: Vm, file_suffix: str = "") -> VmSpec:
         trace=_recorded(vm.record.trace, file_suffix),
         record_memory=_recorded(vm.record.memory, file_suffix),
         events_when_full=vm.record.when_full,
+        profile=vm.record.profile,
         tier=vm.tier,
         environment=vm.environment,
         on_hart_death=vm.on_hart_death,
@@ -98,10 +110,12 @@ def run(
     images: Mapping[str, Image],
     client: ControlClient,
     report: Callable[[Sequence[Progress]], None] = lambda progress: None,
+    budget: Budget = Budget(),
 ) -> list[Outcome]:
     """Run every VM of `config` to its end; `images` holds each one's program by VM name.
 
-    `report` is called about every `POLL_S` with where each VM is. However this ends, no VM is left behind.
+    `report` is called about every `POLL_S` with where each VM is. When the VMs together reach the budget they are
+    stopped, and what was stopped is measured but not judged. However this ends, no VM is left behind.
 
     Raises:
         RefusedByServer: the coordinator cannot give what the configuration asks for.
@@ -111,9 +125,9 @@ def run(
     try:
         for loaded in vms.values():
             loaded.run()
-        results = _wait(config, vms, report)
+        results, over = _wait(config, images, vms, report, budget)
         return [
-            Outcome(name, vm, results[name], judge(vm, results[name], images[name], _reader(vms[name])))
+            _outcome(name, vm, results[name], images[name], _reader(vms[name]), over)
             for name, vm in config.vms.items()
         ]
     finally:
@@ -121,11 +135,25 @@ def run(
             created.destroy()
 
 
+def _outcome(name: str, vm: Vm, result: VmResult, image: Image, read: ReadMemory, over: str) -> Outcome:
+    measured = measure(vm, result, image, read)
+    if over and result.ending is Ending.STOPPED:
+        return Outcome(name, vm, result, Verdict(()), measured, over)
+    valueless = tuple(Check(key, text, why, ok=False) for key, text, why in measured.problems)
+    return Outcome(name, vm, result, Verdict((*judge(vm, result, image, read).checks, *valueless)), measured)
+
+
 def _wait(
-    config: Run, vms: Mapping[str, RemoteVm], report: Callable[[Sequence[Progress]], None]
-) -> dict[str, VmResult]:
+    config: Run,
+    images: Mapping[str, Image],
+    vms: Mapping[str, RemoteVm],
+    report: Callable[[Sequence[Progress]], None],
+    budget: Budget,
+) -> tuple[dict[str, VmResult], str]:
+    """The results by VM, and which budget was reached, if any."""
     begin = time.monotonic()
     results: dict[str, VmResult] = {}
+    over = ""
     while len(results) < len(vms):
         seen = []
         for name, vm in vms.items():
@@ -133,7 +161,31 @@ def _wait(
                 results[name] = result
             seen.append(_progress(name, config.vms[name], vm, results.get(name), time.monotonic() - begin))
         report(seen)
-    return results
+        over = over or _reached(budget, config, images, vms, seen, time.monotonic() - begin)
+        if over:
+            for name in vms.keys() - results.keys():
+                vms[name].stop()
+    return results, over
+
+
+def _reached(
+    budget: Budget,
+    config: Run,
+    images: Mapping[str, Image],
+    vms: Mapping[str, RemoteVm],
+    seen: Sequence[Progress],
+    elapsed_s: float,
+) -> str:
+    """Which budget is reached, for people; empty while none is."""
+    if budget.time_s is not None and elapsed_s >= budget.time_s:
+        return f"budget of {budget.time_s:g} s"
+    if budget.operations is not None:
+        done = sum(
+            operations(config.vms[at.vm], at.instret, images[at.vm], _reader(vms[at.vm])) for at in seen
+        )
+        if done >= budget.operations:
+            return f"budget of {budget.operations} operations"
+    return ""
 
 
 def _progress(name: str, vm: Vm, running: RemoteVm, result: VmResult | None, elapsed_s: float) -> Progress:
@@ -142,7 +194,7 @@ def _progress(name: str, vm: Vm, running: RemoteVm, result: VmResult | None, ela
     return Progress(name, vm.harts, sum(running.get_stats().instret), elapsed_s, None)
 
 
-def _reader(vm: RemoteVm) -> Callable[[int, int], bytes]:
+def _reader(vm: RemoteVm) -> ReadMemory:
     def read(address: int, size: int) -> bytes:
         try:
             return vm.get_memory(address, size)

@@ -18,23 +18,40 @@ _OWNER = "owner"
 
 
 _NAME_BYTES = len(NAME_PREFIX) + 12
-_LONGEST_BASE = 107 - _NAME_BYTES - len("//compile")  # unix(7): a socket's path has at most 107 bytes
+_LONGEST_PATH = 107
+"""Bytes of a socket's path: unix(7)."""
 
 
-def _base() -> Path:
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    usable = runtime and len(os.fsencode(runtime)) <= _LONGEST_BASE and os.access(runtime, os.W_OK)
-    return Path(runtime if runtime and usable else tempfile.gettempdir())
+def base(longest: str) -> Path:
+    """The directory to make sockets under: the user's own, or the first in which a path that goes on so fits."""
+    candidates = [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"]
+    for candidate in filter(None, candidates):
+        if len(os.fsencode(f"{candidate}/{longest}")) <= _LONGEST_PATH and os.access(candidate, os.W_OK):
+            return Path(candidate)
+    return Path(tempfile.gettempdir())
+
+
+def _vm_base() -> Path:
+    return base(f"{'x' * _NAME_BYTES}/compile")
 
 
 def new_path(segment: str) -> Path:
     """Where the directory of the VM with that segment shall be."""
-    return _base() / segment[:_NAME_BYTES]
+    return _vm_base() / segment[:_NAME_BYTES]
 
 
 def control_endpoint() -> str:
     """Where `hartstorm serve` serves this user unless told otherwise."""
-    return f"ipc://{_base() / f'{NAME_PREFIX}control-{os.getuid()}' / 'control'}"
+    path = f"{NAME_PREFIX}control-{os.getuid()}/control"
+    return f"ipc://{base(f'{path}.events') / path}"
+
+
+def check_endpoint(endpoint: str) -> None:
+    """Raises ValueError if the path of an `ipc://` endpoint is longer than a socket's can be."""
+    path = endpoint.removeprefix("ipc://")
+    size = len(os.fsencode(path))
+    if path != endpoint and size > _LONGEST_PATH:
+        raise ValueError(f"{path}: the path of a socket has at most {_LONGEST_PATH} bytes, this has {size}")
 
 
 class RuntimeDirectory:
@@ -58,7 +75,7 @@ class RuntimeDirectory:
 
 def sweep() -> None:
     """Remove this user's directories and segments whose coordinator was killed together with its fork server."""
-    for owner in _base().glob(f"{NAME_PREFIX}*/{_OWNER}"):
+    for owner in _vm_base().glob(f"{NAME_PREFIX}*/{_OWNER}"):
         with contextlib.suppress(OSError), owner.open() as file:
             if owner.stat().st_uid != os.getuid():
                 continue

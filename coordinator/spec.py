@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from bus import policies
+from bus.handover import LONGEST_CONSTRAINED_LOOP
 from coordinator.host import U64, HostModel, Rules
 from hart import environments
 from hart.spelling import nearest
@@ -19,6 +20,12 @@ MAX_HARTS = 1024
 
 TierName = Literal["auto", "interpreter", "t1", "t2"]
 """How hot code is run: by the interpreter, by native code of one tier, or (`auto`) by all that the policy allows."""
+
+OrderName = Literal["fifo", "lifo", "nearest", "random"]
+"""The keys of `bus.handover.ORDERS`."""
+
+
+PROFILE_OR_TRACE = "a traced VM cannot be profiled: writing the trace is what would take its time"
 
 
 def tier_problem(tier: TierName, policy: str) -> str | None:
@@ -33,7 +40,9 @@ def order_problem(policy: str) -> str | None:
     if policies.policy(policy).total_order:
         return None
     allowed = ", ".join(name for name in policies.NAMES if policies.policy(name).total_order)
-    return f"policy {policy!r} has no total order to record; policies that have one: {allowed}"
+    return (
+        f"policy {policies.label(policy)!r} has no total order to record; policies that have one: {allowed}"
+    )
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -67,6 +76,8 @@ class VmSpec:
         invalidate_on_same_hart_store: a hart's own store or AMO to the granule ends its reservation.
         invalidate_on_trap: a trap ends the reservation.
         spurious_sc_failure: probability with which an SC that could succeed fails.
+        hold_instructions: under `directory`, a hart keeps a granule that others want for so many instructions more.
+        handover_order: under `directory`, which waiting hart gets a granule next, a key of `bus.handover.ORDERS`.
         seed: of every random choice in the VM.
         max_instructions: per hart; None for no limit.
         timeout_s: wall-clock limit of a run in seconds; None for no limit.
@@ -76,6 +87,7 @@ class VmSpec:
         memory_events: whether harts note their memory events without a file: whoever makes the VM reads the rings.
         recorded_bytes: offset in RAM and size of what is recorded; None for all of RAM.
         events_when_full: what a hart does while its ring of memory events is full: wait for space, or lose and count.
+        profile: measure what each piece of guest code takes; not together with a trace.
         tier: which execution tiers to use; a traced VM is interpreted whatever it says.
         cache: directory of the object cache; None for the user's.
         environment: guest environment, a module under `hart/environments/`.
@@ -98,6 +110,8 @@ class VmSpec:
     invalidate_on_same_hart_store: bool = False
     invalidate_on_trap: bool = False
     spurious_sc_failure: Annotated[float, Field(ge=0, le=1)] = 0.0
+    hold_instructions: Annotated[int, Field(strict=True, ge=0, le=1 << 32)] = LONGEST_CONSTRAINED_LOOP
+    handover_order: OrderName = "fifo"
     seed: U64 = 0
     max_instructions: Annotated[int, Field(strict=True, ge=1)] | None = None
     timeout_s: Annotated[float, Field(gt=0)] | None = None
@@ -107,6 +121,7 @@ class VmSpec:
     memory_events: bool = False
     recorded_bytes: tuple[int, int] | None = None
     events_when_full: Literal["wait", "lose"] = "wait"
+    profile: bool = False
     tier: TierName = "auto"
     cache: str | None = None
     environment: Annotated[str, Field(max_length=64)] = "bare"
@@ -118,12 +133,18 @@ class VmSpec:
 
     @model_validator(mode="after")
     def _names_exist(self) -> VmSpec:
-        for key, names in (("policy", policies.NAMES), ("environment", environments.NAMES)):
+        for key, names, label in (
+            ("policy", policies.NAMES, policies.label),
+            ("environment", environments.NAMES, str),
+        ):
             name = getattr(self, key)
             if name not in names:
-                raise ValueError(f"{key} = {name!r}{nearest(name, names)}; there are {', '.join(names)}")
+                there_are = ", ".join(map(label, names))
+                raise ValueError(f"{key} = {name!r}{nearest(name, names)}; there are {there_are}")
         if problem := tier_problem(self.tier, self.policy):
             raise ValueError(f"tier = {self.tier!r}: {problem}")
+        if self.profile and self.trace is not None:
+            raise ValueError(f"profile = True: {PROFILE_OR_TRACE}")
         if self.record_order is not None and (problem := order_problem(self.policy)):
             raise ValueError(f"record_order = {self.record_order!r}: {problem}")
         return self

@@ -9,6 +9,8 @@ Two sets of rules. `kvm` is the kernel's. `simulator`, the default, departs from
 |--------------------------------------|--------------------------|--------------------------------------|
 | switch off an implemented extension  | as in the kernel's isa.c | allowed: harts trap what is off      |
 | dependencies (Zacas needs Zaamo ...) | never looked at          | a switch that breaks one is EINVAL   |
+| SET timer.state to ON                | deadline 1: at once      | the deadline is timer.compare        |
+| SET core.mode to other than S (1)    | stored                   | EINVAL: harts have no such mode      |
 
 Extensions without a KVM id cannot be switched. Each is on while all it needs and brings is on, and, where the
 VM was given the bundle that brings it, while that bundle is on: Zmmul goes with M, B with Zba, Zbb and Zbs.
@@ -17,7 +19,6 @@ VM was given the bundle that brings it, while that bundle is on: Zmmul goes with
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -31,33 +32,12 @@ MASK_64 = (1 << 64) - 1
 
 
 @dataclass
-class VmClock:
-    """The VM's time CSR: the host's clock at the timer's frequency, moved by a delta that all vCPUs share."""
-
-    frequency_hz: int
-    seconds: Callable[[], float]
-    delta: int = 0
-
-    def read(self) -> int:
-        """The time CSR."""
-        return self._host() + self.delta & MASK_64
-
-    def write(self, value: int) -> None:
-        """Make the time CSR continue from `value`, for every vCPU."""
-        self.delta = value - self._host()
-
-    def _host(self) -> int:
-        return int(self.seconds() * self.frequency_hz)
-
-
-@dataclass
 class Vcpu:
     """One vCPU.
 
     Attributes:
         machine: the VM.
         hart: which of its harts.
-        clock: the VM's clock.
         stored: registers that nothing but ONE_REG reads, by (class, subtype, index); absent ones have
             defaults.
         sbi: SBI extensions switched on, by KVM name.
@@ -66,7 +46,6 @@ class Vcpu:
 
     machine: Machine
     hart: int
-    clock: VmClock
     stored: dict[tuple[int, int | None, int], int] = field(default_factory=dict)
     sbi: set[str] = field(default_factory=set)
 

@@ -7,10 +7,12 @@ and reads no config.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 
 from bus.events import ring_area
-from bus.layout import LINE_EXP, Doorbell, Geometry, Hart, HartStatus, Header
+from bus.layout import LINE_EXP, PAGE_EXP, Doorbell, Geometry, Hart, HartStatus, Header, PageState
 from bus.messages import Kind
+from bus.policies import policy
 from bus.recorder import VERSION_SHIFT
 from bus.ring import RingReader
 from bus.segment import Segment, Words, new_name, unlink
@@ -20,9 +22,12 @@ from coordinator.monitor import Monitor
 from coordinator.result import Ending, VmResult
 from coordinator.runtime import RuntimeDirectory, new_path
 from coordinator.spec import VmSpec
+from hart.clint import read_mtime, write_mtime
 from hart.environments import environment
 from hart.image import Image
 from hart.isa.extensions import effective
+from hart.supervisor_view import WORDS
+from hart.watch import Hit, Watchpoint, store_watchpoints, stored_hit
 
 RING_BYTES = 1 << 16
 EVENT_BYTES = 4 << 20
@@ -47,6 +52,7 @@ class VirtualMachine:
             granule_exp=spec.reservation_set_size_exp,
             ring_bytes=RING_BYTES,
             event_bytes=EVENT_BYTES if spec.record_memory is not None or spec.memory_events else 0,
+            owned=policy(spec.policy).owned,
         )
         name = new_name()
         self._held = (name, str(new_path(name)))
@@ -62,14 +68,22 @@ class VirtualMachine:
             unlink(name)
             drop(*self._held)
             raise
+        self._segment.header[Header.TIMER_FREQUENCY_HZ] = spec.host.timer_frequency_hz
+        for page in self._segment.harts:
+            page[Hart.MVENDORID] = spec.host.mvendorid
+            page[Hart.MARCHID] = spec.host.marchid
+            page[Hart.MIMPID] = spec.host.mimpid
         self._environment = environment(spec.environment)
-        self._extensions = spec.host.offers(spec.reservation_set_size_exp)
+        self._extensions = [spec.host.offers(spec.reservation_set_size_exp)] * spec.harts
         self._image = Image("no program", spec.ram_base, ())
         self._state = MachineState.CREATED
         self._monitor: Monitor | None = None
         self._pauses = 0
+        self._watched_pages: set[int] = set()
+        """Guest addresses of pages that are watched for watchpoints alone."""
         self._destroyed = False
         self._events: list[RingReader] = []
+        self._ended: Callable[[], None] = lambda: None
 
     @property
     def state(self) -> MachineState:
@@ -85,12 +99,12 @@ class VirtualMachine:
         return self._state is not MachineState.CREATED
 
     def get_extensions(self, hart: int) -> frozenset[str]:
-        """The extensions switched on; all harts of a VM have the same."""
-        return self._extensions
+        """The extensions switched on."""
+        return self._extensions[hart]
 
     def set_extensions(self, hart: int, extensions: frozenset[str]) -> None:
         """Replace them; before the VM is started."""
-        self._extensions = extensions
+        self._extensions[hart] = extensions
 
     def get_pc(self, hart: int) -> int:
         """Address of the hart's next instruction."""
@@ -108,10 +122,77 @@ class VirtualMachine:
         """Set integer register 1 to 31."""
         self._segment.harts[hart][Hart.X + register] = value
 
+    def get_csr(self, hart: int, name: str) -> int:
+        """A trap register, by its S-mode name."""
+        return self._segment.harts[hart][WORDS[name]]
+
+    def set_csr(self, hart: int, name: str, value: int) -> None:
+        """Set a trap register; the hart takes it when it goes on."""
+        self._segment.harts[hart][WORDS[name]] = value
+
+    def get_machine_id(self, hart: int, name: str) -> int:
+        """What the CSR `mvendorid`, `marchid` or `mimpid` reads."""
+        return self._segment.harts[hart][Hart[name.upper()]]
+
+    def set_machine_id(self, hart: int, name: str, value: int) -> None:
+        """Set it, before the VM is started."""
+        self._segment.harts[hart][Hart[name.upper()]] = value
+
+    def get_time(self) -> int:
+        """Mtime."""
+        return read_mtime(self._segment.header)
+
+    def set_time(self, value: int) -> None:
+        """Let mtime go on from `value`."""
+        write_mtime(self._segment.header, value)
+        self._timer_changed()
+
+    def get_deadline(self, hart: int) -> int:
+        """The hart's mtimecmp."""
+        return self._segment.harts[hart][Hart.MTIMECMP]
+
+    def set_deadline(self, hart: int, value: int) -> None:
+        """Set the hart's mtimecmp."""
+        self._segment.harts[hart][Hart.MTIMECMP] = value
+        self._timer_changed()
+
+    def _timer_changed(self) -> None:
+        if self._monitor is not None and self.state is not MachineState.ENDED:
+            self._monitor.ring_all(Doorbell.INTERRUPT)
+
     def load(self, image: Image) -> None:
         """Place a program and set the start registers; raises `hart.environments.LoadError`."""
+        watched = set(self._watched_pages)
+        self._watch_pages(set())
         self._environment.load(self._segment, image)
         self._image = image
+        self._watch_pages(watched)
+
+    def set_watchpoints(self, points: Sequence[Watchpoint]) -> None:
+        """See `Machine.set_watchpoints`."""
+        if self.state not in (MachineState.CREATED, MachineState.PAUSED):
+            raise ValueError(f"VM {self.spec.name} is {self.state.value}; to watch memory it must be paused")
+        for point in points:
+            if not self.spec.holds(point.address, point.size):
+                raise ValueError(f"watchpoint: {point.size} bytes at {point.address:#x} do not lie in RAM")
+        store_watchpoints(self._segment, points)
+        self._watch_pages({page for point in points for page in point.pages()})
+
+    def hits(self) -> tuple[Hit, ...]:
+        """See `Machine.hits`."""
+        return tuple(hit for page in self._segment.harts if (hit := stored_hit(page)) is not None)
+
+    def _watch_pages(self, wanted: set[int]) -> None:
+        """Have harts see accesses to these pages, and to no others but those that the environment watches."""
+        for address in sorted(wanted ^ self._watched_pages):
+            page = (address - self.spec.ram_base) >> PAGE_EXP
+            if address in wanted and self._segment.page_map[page] & PageState.WATCHED:
+                continue  # the environment's
+            if self._monitor is not None:
+                self._monitor.call(Kind.WATCH, address, int(address in wanted))
+            else:
+                self._segment.page_map[page] ^= PageState.WATCHED
+            self._watched_pages ^= {address}
 
     def read_memory(self, address: int, size: int) -> bytes:
         """Bytes of RAM; raises MemoryFault outside RAM."""
@@ -134,8 +215,8 @@ class VirtualMachine:
 
     @property
     def decoder_extensions(self) -> frozenset[str]:
-        """What the harts' decoders know."""
-        return effective(self._extensions)
+        """What the harts' decoders know, all together."""
+        return effective(frozenset().union(*self._extensions))
 
     def write_paused(self, address: int, data: bytes) -> None:
         """Write to RAM while no hart runs, past the policy: no reservation ends, nothing is noted.
@@ -165,6 +246,10 @@ class VirtualMachine:
         lines = self._segment.lines(offset >> LINE_EXP, -(-size >> LINE_EXP))
         return tuple(word >> VERSION_SHIFT for word in lines)
 
+    def hart_page(self, hart: int) -> Words:
+        """What a hart says of itself (`bus.layout.Hart`), for measurements."""
+        return self._segment.harts[hart]
+
     # Running
 
     def start(self) -> None:
@@ -175,7 +260,12 @@ class VirtualMachine:
 
         """
         self._monitor = Monitor(
-            self.spec, self._segment, self._runtime.path, effective(self._extensions), self._image
+            self.spec,
+            self._segment,
+            self._runtime.path,
+            list(map(effective, self._extensions)),
+            self._image,
+            self._ended,
         )
         self._state = MachineState.RUNNING
 
@@ -190,23 +280,69 @@ class VirtualMachine:
             return
         self._pauses += 1
         self._set_pause(self._pauses)
-        deadline = time.monotonic() + self.spec.watch.silence_s
-        while late := [i for i, page in enumerate(self._segment.harts) if not self._stands(page)]:
-            if self._monitor.finished.wait(0.001):
-                return
-            if time.monotonic() > deadline:
-                self._set_pause(0)
-                raise TimeoutError(f"harts {late} reached no safepoint within {self.spec.watch.silence_s} s")
-        self._state = MachineState.PAUSED
+        if not self._await(lambda: all(map(self._stands, self._segment.harts))):
+            late = [i for i, page in enumerate(self._segment.harts) if not self._stands(page)]
+            self._set_pause(0)
+            raise TimeoutError(f"harts {late} reached no safepoint within {self.spec.watch.silence_s} s")
+        if not self._monitor.finished.is_set():
+            self._state = MachineState.PAUSED
 
     def _stands(self, page: Words) -> bool:
         return page[Hart.PAUSED] == self._pauses or page[Hart.STATUS] == HartStatus.ENDED
 
     def resume(self) -> None:
-        """Go on after a pause."""
-        if self.state is MachineState.PAUSED:
+        """Go on after a pause, and behind watchpoints that were hit."""
+        if self.state in (MachineState.PAUSED, MachineState.RUNNING):
+            for page in self._segment.harts:
+                page[Hart.HIT] = 0
             self._set_pause(0)
             self._state = MachineState.RUNNING
+
+    def step(self, hart: int, count: int) -> int:
+        """See `Machine.step`; too long is longer than `WatchSettings.silence_s`.
+
+        Raises:
+            TimeoutError: the step took too long, or the hart does not answer at all.
+            ValueError: the VM is not paused, or there is no such hart or no such number of instructions.
+
+        """
+        if self._monitor is None or self.state is not MachineState.PAUSED:
+            raise ValueError(f"VM {self.spec.name} is {self.state.value}; to step a hart it must be paused")
+        if not 0 <= hart < self.spec.harts or not 0 <= count < 1 << 64:
+            raise ValueError(f"hart {hart}, {count} instructions: harts are 0 to {self.spec.harts - 1}")
+        page = self._segment.harts[hart]
+        if not count or page[Hart.STATUS] == HartStatus.ENDED:
+            return 0
+        retired, steps = page[Hart.INSTRET], page[Hart.STEPPED]
+
+        def done() -> bool:
+            return page[Hart.STEPPED] != steps or page[Hart.STATUS] == HartStatus.ENDED
+
+        page[Hart.HIT] = 0
+        page[Hart.STEPS] = count
+        self._monitor.ring(hart, Doorbell.PAUSE)
+        if not self._await(done):
+            page[Hart.STEPS] = 0
+            patience = f"within {self.spec.watch.silence_s} s"
+            if not self._await(done):
+                raise TimeoutError(f"hart {hart} reached no safepoint {patience}")
+            raise TimeoutError(
+                f"hart {hart} executed {page[Hart.INSTRET] - retired} of {count} instructions {patience}"
+            )
+        return page[Hart.INSTRET] - retired
+
+    def _await(self, reached: Callable[[], bool]) -> bool:
+        """Wait until that is so or the run is over; false if neither comes within the patience of the spec."""
+        assert self._monitor is not None
+        deadline = time.monotonic() + self.spec.watch.silence_s
+        pause_s = 20e-6
+        while not reached():
+            if self._monitor.finished.wait(pause_s):
+                return True
+            if time.monotonic() > deadline:
+                return False
+            pause_s = min(2 * pause_s, 1e-3)
+        return True
 
     def stop(self) -> None:
         """End the run and wait for its end."""
@@ -219,6 +355,10 @@ class VirtualMachine:
         if self._monitor is None or not self._monitor.finished.wait(timeout_s):
             return None
         return self._monitor.result
+
+    def notify(self, call: Callable[[], None]) -> None:
+        """Have `call` called when the run ends, from the thread that watches it; before `start`."""
+        self._ended = call
 
     def progress(self) -> tuple[int, ...]:
         """Instructions retired so far, per hart, some milliseconds old."""

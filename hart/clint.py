@@ -12,15 +12,26 @@ import time
 from bus.access import Fault, MemoryFault
 from bus.doorbell import Ringer
 from bus.layout import Doorbell, Hart, Header
-from bus.segment import Segment
+from bus.segment import Segment, Words
 
 BASE = 0x200_0000
 SIZE = 0x1_0000
 MTIMECMP = 0x4000
 MTIME = 0xBFF8
-FREQUENCY_HZ = 10_000_000
-_NS_PER_TICK = 1_000_000_000 // FREQUENCY_HZ
+_NS_PER_S = 1_000_000_000
 _MASK = (1 << 64) - 1
+
+
+def read_mtime(header: Words) -> int:
+    """Mtime of the VM with this header: it runs from the making of the VM on, paused or not."""
+    elapsed = time.monotonic_ns() - header[Header.TIME_ORIGIN_NS]
+    ticks = elapsed * header[Header.TIMER_FREQUENCY_HZ] // _NS_PER_S
+    return ticks + header[Header.TIME_OFFSET] & _MASK
+
+
+def write_mtime(header: Words, value: int) -> None:
+    """Let mtime go on from `value`, for every hart; whoever does so rings them."""
+    header[Header.TIME_OFFSET] = header[Header.TIME_OFFSET] + value - read_mtime(header) & _MASK
 
 
 class Clint:
@@ -30,17 +41,15 @@ class Clint:
         """`ringer` wakes harts whose registers change."""
         self._header = segment.header
         self._harts = segment.harts
-        self._origin = self._header[Header.TIME_ORIGIN_NS]
         self._ringer = ringer
 
     def now(self) -> int:
-        """Mtime in ticks of 1 / FREQUENCY_HZ."""
-        ticks = (time.monotonic_ns() - self._origin) // _NS_PER_TICK
-        return ticks + self._header[Header.TIME_OFFSET] & _MASK
+        """Mtime in ticks of the VM's timer frequency."""
+        return read_mtime(self._header)
 
     def seconds_until(self, tick: int) -> float:
         """Seconds from now until mtime reaches `tick`; 0 if it has."""
-        return max(0, tick - self.now()) / FREQUENCY_HZ
+        return max(0, tick - self.now()) / self._header[Header.TIMER_FREQUENCY_HZ]
 
     def load(self, address: int, size: int) -> int:
         """Read a register of 4 bytes, or 4 or 8 bytes of one of 8; MemoryFault(ACCESS) where there is none."""
@@ -73,9 +82,7 @@ class Clint:
                 self._ringer.ring(hart, Doorbell.INTERRUPT)
                 return
             if offset & ~7 == MTIME:
-                wanted = _merge(self.now(), offset, size, value)
-                shift = self._header[Header.TIME_OFFSET] + wanted - self.now()
-                self._header[Header.TIME_OFFSET] = shift & _MASK
+                write_mtime(self._header, _merge(self.now(), offset, size, value))
                 for hart in range(len(self._harts)):
                     self._ringer.ring(hart, Doorbell.INTERRUPT)
                 return

@@ -58,6 +58,7 @@ class CsrFile:
         self.mscratch = 0
         self.mcycle_offset = 0
         self.minstret_offset = 0
+        self.mvendorid = self.marchid = self.mimpid = 0
         self.mhartid = hart
         self.misa = misa(extensions)
         self.epc_mask = _ALL & ~(1 if "Zca" in extensions else 3)
@@ -133,9 +134,9 @@ def _instret(csr: CsrFile) -> int:
 
 
 _TABLE: dict[str, _Register] = {
-    "mvendorid": _Register(_zero, _ignore),
-    "marchid": _Register(_zero, _ignore),
-    "mimpid": _Register(_zero, _ignore),
+    "mvendorid": _Register(lambda csr: csr.mvendorid, _ignore),
+    "marchid": _Register(lambda csr: csr.marchid, _ignore),
+    "mimpid": _Register(lambda csr: csr.mimpid, _ignore),
     "mconfigptr": _Register(_zero, _ignore),
     "mhartid": _Register(lambda csr: csr.mhartid, _ignore),
     "misa": _Register(lambda csr: csr.misa, _ignore),

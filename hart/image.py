@@ -46,15 +46,19 @@ class Image:
 
     def symbolize(self, address: int) -> str:
         """`name`, `name+0x10`, or the bare address where no symbol covers it."""
+        symbol = self.covering(address)
+        if symbol is None:
+            return f"{address:#x}"
+        offset = address - symbol.address
+        return f"{symbol.name}+{offset:#x}" if offset else symbol.name
+
+    def covering(self, address: int) -> Symbol | None:
+        """The symbol that `address` belongs to: the nearest below it, unless that has a size and ends before."""
         order, addresses = self._sorted
         at = bisect_right(addresses, address) - 1
-        if at < 0:
-            return f"{address:#x}"
-        symbol = order[at]
-        offset = address - symbol.address
-        if symbol.size and offset >= symbol.size:
-            return f"{address:#x}"
-        return f"{symbol.name}+{offset:#x}" if offset else symbol.name
+        if at < 0 or (order[at].size and address >= order[at].address + order[at].size):
+            return None
+        return order[at]
 
     @property
     def _sorted(self) -> tuple[list[Symbol], list[int]]:

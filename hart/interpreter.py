@@ -26,12 +26,15 @@ from hart.csr import (
     CsrFile,
     NoSuchCsr,
 )
-from hart.isa.decoder import Decoder
+from hart.isa.decoder import Decoded, Decoder
+from hart.isa.effects import MemoryEffect, effects
 from hart.isa.instruction import Instruction, instruction_at
 from hart.isa.integers import IntegerArithmetic
 from hart.isa.window import fused_sc
+from hart.watch import Watched, WatchingPort, Watchpoint
 
 _MASK = (1 << 64) - 1
+_AMOS = frozenset({"Zaamo", "Zabha"})
 Entry = tuple[Callable[[], None], int]
 """A decoded instruction: what it does, bound to the machine and its operands, and the address that follows it."""
 
@@ -89,6 +92,15 @@ class GuestExit(HostEvent):
         self.code = code
 
 
+class WatchpointHit(HostEvent):
+    """An access that a watchpoint is for has been made, by the instruction at `pc`."""
+
+    def __init__(self, pc: int, access: Watched) -> None:
+        super().__init__(pc, access)
+        self.pc = pc
+        self.access = access
+
+
 class Interpreter(IntegerArithmetic):
     """One hart's state, and the state half of the algebra on it.
 
@@ -113,15 +125,19 @@ class Interpreter(IntegerArithmetic):
         self.tohost = -1
         self.slice = 64
         self.port = port
+        self._own_port = port
+        self._watching: WatchingPort | None = None
         self.clint = clint
         self._page = page
         self._decoder = Decoder(extensions)
         self._decoded: dict[int, Entry] = {}
-        self._windows: dict[int, bool] = {}
-        """Whether the LR at an address can be fused."""
+        self._windows: dict[int, range] = {}
+        """By LR's address: the addresses behind it up to its SC, if the two can be fused, or none."""
         self._alignment = 2 if "Zca" in extensions else 4
         self._misaligned_traps = "Zicclsm" not in extensions
         self.csrs = CsrFile(hart, extensions, self)
+        self._discarding = False
+        """Whether the current instruction has no use for what it reads."""
         self._here = 0
         self._following = 0
 
@@ -133,6 +149,12 @@ class Interpreter(IntegerArithmetic):
 
     def on_trap(self, handler: int) -> None:
         """Called when a trap or an interrupt is taken; a recorder overrides it."""
+
+    def watch(self, points: tuple[Watchpoint, ...]) -> None:
+        """Raise WatchpointHit at accesses that one of `points` is for, from now on."""
+        self._watching = WatchingPort(self._own_port, points) if points else None
+        self.port = self._watching or self._own_port
+        self._decoded.clear()
 
     # The loop
 
@@ -183,9 +205,28 @@ class Interpreter(IntegerArithmetic):
         decoded = self._decoder.decode(bits)
         if decoded is None:
             raise Trap(Cause.ILLEGAL_INSTRUCTION, bits)
-        entry = (partial(decoded.row.meaning, self, *decoded.arguments), pc + decoded.length & _MASK)
+        execute = partial(decoded.row.meaning, self, *decoded.arguments)
+        if _discards(decoded):
+            execute = partial(self._execute_discarding, execute)
+        if self._watching is not None:
+            execute = partial(self._execute_watched, self._watching, execute)
+        entry = (execute, pc + decoded.length & _MASK)
         self._decoded[pc] = entry
         return entry
+
+    def _execute_discarding(self, execute: Callable[[], None]) -> None:
+        """An AMO with rd = x0."""
+        self._discarding = True
+        try:
+            execute()
+        finally:
+            self._discarding = False
+
+    def _execute_watched(self, port: WatchingPort, execute: Callable[[], None]) -> None:
+        port.seen = None
+        execute()
+        if port.seen is not None:
+            raise WatchpointHit(self._here, port.seen)
 
     # Traps
 
@@ -291,16 +332,17 @@ class Interpreter(IntegerArithmetic):
     def load_reserved(self, address: int, size: int, order: Order) -> int:
         """See `Algebra.load_reserved`."""
         try:
-            return self.port.load_reserved(address, size, order, self._fusable())
+            return self.port.load_reserved(address, size, order, bool(self._window()))
         except MemoryFault as fault:
             raise _load_trap(fault) from None
 
-    def _fusable(self) -> bool:
-        """Whether the current LR reaches its SC by register arithmetic alone."""
+    def _window(self) -> range:
+        """Where the current LR reaches its SC by register arithmetic alone; see `_windows`."""
         known = self._windows.get(self._here)
         if known is None:
             lr = self._instruction(self._here)
-            known = self._windows[self._here] = lr is not None and fused_sc(self._instruction, lr) is not None
+            sc = None if lr is None else fused_sc(self._instruction, lr)
+            known = self._windows[self._here] = range(self._here + 1, (sc or 0) + 1)
         return known
 
     def _instruction(self, pc: int) -> Instruction | None:
@@ -314,6 +356,7 @@ class Interpreter(IntegerArithmetic):
 
     def store_conditional(self, address: int, size: int, value: int, order: Order) -> int:
         """See `Algebra.store_conditional`."""
+        self._page[Hart.SC_PC] = self._here
         try:
             return 0 if self.port.store_conditional(address, size, value, order) else 1
         except MemoryFault as fault:
@@ -322,6 +365,9 @@ class Interpreter(IntegerArithmetic):
     def amo(self, op: AmoOp, address: int, size: int, operand: int, order: Order) -> int:
         """See `Algebra.amo`."""
         try:
+            if self._discarding:
+                self.port.post_amo(op, address, size, operand, order)
+                return 0
             return self.port.amo(op, address, size, operand, order)
         except MemoryFault as fault:
             raise _store_trap(fault) from None
@@ -352,6 +398,7 @@ class Interpreter(IntegerArithmetic):
 
     def fence_i(self) -> None:
         """See `Algebra.fence_i`."""
+        self.port.fence(0xF, 0xF)  # stores that were put off may be to code
         self._decoded.clear()
         self._windows.clear()
 
@@ -426,6 +473,14 @@ class Interpreter(IntegerArithmetic):
             self.csrs.write(number, value)
         except NoSuchCsr:
             self.illegal()
+
+
+def _discards(decoded: Decoded) -> bool:
+    """Whether it is an AMO that writes no register."""
+    if _AMOS.isdisjoint(decoded.row.extensions):
+        return False
+    found = effects(decoded)
+    return found.memory is MemoryEffect.AMO and not found.writes
 
 
 def _is_clint(address: int) -> bool:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from bus.doorbell import Ringer, wait_unless_rung
+from bus.handover import DEFAULT as DEFAULT_HANDOVER
+from bus.handover import Handover
 from bus.layout import Doorbell, Hart, HartEnding, HartStatus, Header
 from bus.link import BusLink, BusLost
 from bus.messages import Kind
@@ -23,21 +26,27 @@ from bus.recorder import Recorder
 from bus.recording import RecordingPort
 from bus.ring import RingWriter
 from bus.segment import Segment
+from hart import profile
 from hart.clint import Clint
 from hart.environments import environment
 from hart.interpreter import (
     GuestExit,
+    HostEvent,
     Interpreter,
     Spinning,
     UnhandledTrap,
     Waiting,
     WaitingOnReservation,
+    WatchpointHit,
 )
 from hart.jit.codegen import Tier
 from hart.jit.context import Word
 from hart.jit.service import SharedCompiler
+from hart.profile import ProfiledInterpreter, ProfiledTieredInterpreter
+from hart.supervisor_view import SupervisorView
 from hart.tiers import TieredInterpreter
 from hart.trace import TracedInterpreter
+from hart.watch import Hit, store_hit, stored_watchpoints
 
 _MASK = (1 << 64) - 1
 HEARTBEAT_NS = 20_000_000
@@ -58,9 +67,12 @@ class HartSpec:
         policy: name of the coherence policy, with `reservations`.
         environment: name of the guest environment, with the image's `symbols` that it asked for.
         max_instructions: end after so many, or None.
+        profile: store a profile in `directory` at the end (`profile_path`); not while tracing.
         trace: file to write this hart's trace to, or None; tracing is the interpreter's.
+        extension_set: which set of the compile service's that is, where `tiers` are used.
         tiers: tiers of native code to use, lowest first; empty for the interpreter alone.
         cache: directory of the object cache, where `tiers` are used.
+        handover: how harts pass granules on, where the policy lets them own any.
 
     """
 
@@ -75,9 +87,17 @@ class HartSpec:
     environment: str
     symbols: dict[str, int]
     max_instructions: int | None = None
+    profile: bool = False
     trace: str | None = None
+    extension_set: int = 0
     tiers: tuple[Tier, ...] = ()
     cache: str = ""
+    handover: Handover = DEFAULT_HANDOVER
+
+
+def profile_path(directory: str, hart: int) -> Path:
+    """Where a hart's profile is at its end."""
+    return Path(directory) / f"profile-{hart}"
 
 
 class _Stopped(Exception):
@@ -100,7 +120,8 @@ class HartRunner:
         self._exchange = host_atomics().exchange
         self._compare_exchange = host_atomics().compare_exchange
         clint = Clint(segment, Ringer(segment, link))
-        port = policy(spec.policy).port(PortContext(segment, spec.hart, link, spec.reservations))
+        context = PortContext(segment, spec.hart, link, spec.reservations, spec.handover)
+        port = policy(spec.policy).port(context)
         recording: RecordingPort | None = None
         if segment.geometry.event_bytes:
             recorder = Recorder(segment, spec.hart)
@@ -110,15 +131,16 @@ class HartRunner:
             file = stack.enter_context(Path(spec.trace).open("w"))  # noqa: SIM115 - the stack closes it
             self.machine = TracedInterpreter(spec.hart, spec.extensions, port, self._page, clint, file)
         elif spec.tiers:
-            compiler = SharedCompiler(segment, spec.directory, spec.cache)
+            compiler = SharedCompiler(segment, spec.directory, spec.cache, spec.extension_set)
             stack.callback(compiler.close)
-            self.machine = tiered = TieredInterpreter(
-                spec.hart, spec.extensions, port, segment, clint, compiler, spec.tiers
-            )
+            kind = ProfiledTieredInterpreter if spec.profile else TieredInterpreter
+            tiered = kind(spec.hart, spec.extensions, port, segment, clint, compiler, spec.tiers)
             if recording is not None:
                 tiered.engine.context[Word.RECORD] = recorder.table
+            self.machine = tiered
         else:
-            self.machine = Interpreter(spec.hart, spec.extensions, port, self._page, clint)
+            plain = ProfiledInterpreter if spec.profile else Interpreter
+            self.machine = plain(spec.hart, spec.extensions, port, self._page, clint)
         self._clint = clint
         self._console: RingWriter | None = None
         if segment.geometry.ring_bytes:
@@ -132,8 +154,17 @@ class HartRunner:
             self.machine.on_jump = recording.jump  # type: ignore[method-assign]
             self.machine.on_trap = recording.trap  # type: ignore[method-assign]
             self.machine.on_tohost = recording.in_place(self.machine.on_tohost)  # type: ignore[method-assign]
+        csrs = self.machine.csrs
+        csrs.mvendorid, csrs.marchid, csrs.mimpid = (
+            self._page[word] for word in (Hart.MVENDORID, Hart.MARCHID, Hart.MIMPID)
+        )
+        self._view = SupervisorView(csrs, self._page)
+        self._segment = segment
+        self._watch_generation = 0
         self._load_registers()
         self._parked = False
+        self._recalled = False
+        """Whether the port may have recalls to answer."""
 
     def run(self) -> HartEnding:
         """Run until the hart ends; its page then says how and where."""
@@ -154,16 +185,21 @@ class HartRunner:
             ending = self._when_stopped()
         self._save()
         page[Hart.WALL_NS] = time.monotonic_ns() - start
+        if isinstance(self.machine, ProfiledInterpreter):
+            profile.write(profile_path(self._spec.directory, self._spec.hart), self.machine.profile())
         page[Hart.ENDING] = ending
         page[Hart.STATUS] = HartStatus.ENDED
         return ending
 
     def _loop(self) -> None:
         machine = self.machine
-        limit = self._spec.max_instructions
         bell = self._page.view
-        beat = 0
+        beat = looked = 0
         while True:
+            if bell[Hart.TIMED]:
+                before, looked = looked, time.thread_time_ns()
+                if bell[Hart.DOORBELL]:
+                    bell[Hart.BELL_PROCESSOR_NS] = time.thread_time_ns() - before
             if bell[Hart.DOORBELL]:
                 self._answer_bell()
             machine.take_interrupt()
@@ -171,29 +207,68 @@ class HartRunner:
             if now - beat > HEARTBEAT_NS:
                 beat = now
                 self._heartbeat(now)
-            steps = machine.slice
-            if limit is not None:
-                steps = min(steps, limit - machine.instret)
-                if steps <= 0:
-                    raise _Stopped(HartEnding.LIMIT)
+            machine.port.settle(patiently=False)
+            steps = self._allowed(machine.slice)
+            if self._recalled:
+                hold = machine.port.answer_recalls(machine.instret)
+                self._recalled = hold > 0
+                steps = min(steps, hold or steps)
             try:
                 machine.run(steps)
             except Waiting:
                 self._wait_for_interrupt()
             except WaitingOnReservation as wait:
+                self._page[Hart.STATUS] = HartStatus.WAITING
                 machine.port.wait_on_reservation(STO_TIMEOUT_S if wait.bounded else self._until_timer())
-            except (Spinning, NotNow):
+                self._page[Hart.STATUS] = HartStatus.RUNNING
+            except Spinning:
                 os.sched_yield()
+            except NotNow:
+                self._make_way()
+            except WatchpointHit as hit:
+                self._note(hit)
+                self._pause()
             except GuestExit as end:
-                self._page[Hart.EXIT_CODE] = end.code & _MASK
-                self._compare_exchange(self._header.address(Header.EXIT_TICKET), 0, 1 + self._spec.hart)
-                raise _Stopped(HartEnding.EXIT) from None
+                self._exit(end.code)
+
+    def _make_way(self) -> None:
+        """Let others go on whom this hart may wait for: give up what they want, however short it was held."""
+        instret = self.machine.instret
+        while hold := self.machine.port.answer_recalls(instret):
+            instret += hold
+        os.sched_yield()
+
+    def _note(self, hit: WatchpointHit) -> None:
+        access = hit.access
+        number = self._spec.hart
+        store_hit(
+            self._page,
+            Hit(number, hit.pc, access.address, access.size, access.access, access.read, access.written),
+        )
+
+    def _allowed(self, steps: int) -> int:
+        """How many of `steps` instructions the limit leaves, at least 1; raises _Stopped if none."""
+        limit = self._spec.max_instructions
+        if limit is None:
+            return steps
+        if limit <= self.machine.instret:
+            raise _Stopped(HartEnding.LIMIT)
+        return min(steps, limit - self.machine.instret)
+
+    def _exit(self, code: int) -> NoReturn:
+        """The guest has asked to end the VM."""
+        self._page[Hart.EXIT_CODE] = code & _MASK
+        self._compare_exchange(self._header.address(Header.EXIT_TICKET), 0, 1 + self._spec.hart)
+        raise _Stopped(HartEnding.EXIT) from None
 
     def _answer_bell(self) -> bool:
         """Do what the doorbell asks for; true if the hart was paused."""
         bits = self._exchange(self._bell, 0)
+        self._page[Hart.BELL_NS] = time.monotonic_ns()
         if bits & Doorbell.QUIESCE:
             self._link.post(Kind.QUIESCENT, self._header[Header.QUIESCE_EPOCH])
+        if bits & Doorbell.RECALL:
+            self._recalled = True
         if bits & Doorbell.STOP:
             raise _Stopped(self._when_stopped())
         if not self._page[Hart.PAUSE] or self._page[Hart.STATUS] == HartStatus.PAUSED:
@@ -210,26 +285,67 @@ class HartRunner:
         self._save()
         page[Hart.STATUS] = HartStatus.PAUSED
         try:
-            while number := page[Hart.PAUSE]:
+            while (number := page[Hart.PAUSE]) or page[Hart.HIT]:
                 page[Hart.PAUSED] = number
+                if page[Hart.STEPS]:
+                    self._step(page[Hart.STEPS])
+                    page[Hart.STEPS] = 0
+                    page[Hart.STEPPED] += 1
                 wait_unless_rung(page, self._spec.hart, self._link, None, reservation=False)
                 self._answer_bell()
         finally:
             self._load_registers()
             page[Hart.STATUS] = HartStatus.RUNNING
 
+    def _step(self, count: int) -> None:
+        """Execute exactly `count` instructions, from the page and back to it; fewer if a watchpoint is hit or the step
+        is called off.
+
+        As the debug specification has it (dcsr.step): an instruction that traps counts, its handler is entered and not
+        begun; instructions that would stall do not. An interrupt that is due is taken first and does not count.
+        """
+        page, machine = self._page, self.machine
+        self._load_registers()
+        try:
+            while count > 0 and page[Hart.STEPS]:
+                if page[Hart.DOORBELL]:
+                    self._answer_bell()
+                machine.take_interrupt()
+                before = machine.instret + machine.traps
+                try:
+                    machine.run(self._allowed(min(count, machine.slice)))
+                except WatchpointHit as hit:
+                    self._note(hit)
+                    return
+                except GuestExit as end:
+                    self._exit(end.code)
+                except HostEvent:
+                    pass
+                count -= machine.instret + machine.traps - before
+        finally:
+            self._save()
+
     def _load_registers(self) -> None:
+        """Take up what was set while the hart did not run: registers, watchpoints."""
+        generation = self._header[Header.WATCH_GENERATION]
+        if generation != self._watch_generation:
+            self._watch_generation = generation
+            self.machine.watch(stored_watchpoints(self._segment))
         self.machine.at = self._page[Hart.PC]
         for i in range(1, 32):
             self.machine.x[i] = self._page[Hart.X + i]
+        self._view.take()
 
     def _save(self) -> None:
         page, machine = self._page, self.machine
+        with suppress(BusLost):  # when the run was stopped, and the bus as well
+            machine.port.settle()
         page[Hart.PC] = machine.at
         page[Hart.INSTRET] = machine.instret
         page[Hart.TRAP_COUNT] = machine.traps
         for i, value in enumerate(machine.x):
             page[Hart.X + i] = value
+        self._view.show()
 
     def _heartbeat(self, now: int) -> None:
         self._page[Hart.HEARTBEAT_NS] = now

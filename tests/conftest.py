@@ -5,7 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# No test is about speed: on a busy machine any example may take long.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -15,6 +20,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=Path,
         metavar="DIR",
         help="a checkout of github.com/riscv-software-src/riscv-tests with its submodule env",
+    )
+    group.addoption(
+        "--tier",
+        action="append",
+        choices=("interpreter", "t1", "t2", "auto"),
+        help="run riscv-tests in this tier only; may be given several times",
     )
     group.addoption(
         "--spike",

@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 _FENCE = re.compile(r"^```(?P<language>\w+)(?: file=(?P<file>\S+))?$")
 _SHIMS = {
-    "hartstorm": [sys.executable, "-c", "from coordinator.cli import main; main()"],
+    "hartstorm": [sys.executable, "-m", "coordinator"],
     "pytest": [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist"],
     "python": [sys.executable],
     "cat": ["cat"],

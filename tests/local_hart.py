@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from bus.doorbell import Ringer
 from bus.layout import Geometry, Hart, HartEnding
@@ -24,6 +25,7 @@ from hart.image import Image
 from hart.interpreter import Interpreter
 from hart.isa.extensions import effective, implemented
 from hart.jit.codegen import Tier
+from hart.jit.instruments import Instrument
 from hart.jit.service import region_compiler
 from hart.process import HartRunner, HartSpec
 from hart.tiers import LocalCompiler, TieredInterpreter
@@ -47,9 +49,15 @@ class DirectLink:
 
     def __init__(self, segment: Segment, reservations: Reservations, policy_name: str = "serial") -> None:
         """Make the arbiter."""
+        self._make = partial(self._arbiter_over, segment, reservations, policy_name)
         self._answer: list[int] = []
         self._id = 0
-        self._arbiter: Arbiter | None = policy(policy_name).arbiter(
+        self._arbiter: Arbiter | None = self._make()
+        self.hart = 0
+        """Whose requests the next calls are."""
+
+    def _arbiter_over(self, segment: Segment, reservations: Reservations, policy_name: str) -> Arbiter:
+        return policy(policy_name).arbiter(
             ArbiterContext(
                 segment=segment,
                 reservations=reservations,
@@ -60,8 +68,16 @@ class DirectLink:
                 log=None,
             )
         )
-        self.hart = 0
-        """Whose requests the next calls are."""
+
+    @property
+    def arbiter(self) -> Arbiter:
+        """The bus's half of the policy."""
+        assert self._arbiter is not None
+        return self._arbiter
+
+    def restart(self) -> None:
+        """A new arbiter over the segment as it is."""
+        self._arbiter = self._make()
 
     def close(self) -> None:
         """Let the arbiter, and with it its views of the segment, go."""
@@ -69,10 +85,18 @@ class DirectLink:
 
     def call(self, kind: Kind, *fields: int) -> list[int]:
         """See `BusLink.call`."""
-        assert self._arbiter is not None
         self._id += 1
-        self._arbiter.handle(self.hart, [kind, self._id, *fields])
+        self.arbiter.handle(self.hart, [kind, self._id, *fields])
         return self._answer
+
+    def begin(self, kind: Kind, ids: int, *fields: int) -> None:
+        """See `BusLink.begin`: answered at once."""
+        self._id += ids - 1
+        self.call(kind, *fields)
+
+    def finish(self, patiently: bool = True) -> bool:
+        """See `BusLink.finish`."""
+        return True
 
     def post(self, kind: Kind, *fields: int) -> None:
         """See `BusLink.post`: nobody waits."""
@@ -90,9 +114,19 @@ class DirectLink:
 
 
 @contextmanager
-def segment_with(image: Image | None, harts: int = 1, ram_bytes: int = 1 << 20) -> Iterator[Segment]:
+def segment_with(
+    image: Image | None,
+    harts: int = 1,
+    ram_bytes: int = 1 << 20,
+    owned: bool = False,
+    granule_exp: int = 6,
+) -> Iterator[Segment]:
     """A segment with the image placed by `bare`; unlinked from the start."""
-    segment = Segment.create(Geometry(harts=harts, ram_bytes=ram_bytes, ring_bytes=RING_BYTES))
+    segment = Segment.create(
+        Geometry(
+            harts=harts, ram_bytes=ram_bytes, granule_exp=granule_exp, ring_bytes=RING_BYTES, owned=owned
+        )
+    )
     segment.unlink()
     try:
         if image is not None:
@@ -187,7 +221,9 @@ def machine(
 ) -> Iterator[Machine]:
     """A machine at the image's entry; `bare` is not attached. With `tiers`, regions are compiled at once."""
     reservations = reservations or Reservations()
-    with segment_with(image, harts, ram_bytes) as segment:
+    with segment_with(
+        image, harts, ram_bytes, policy(policy_name).owned, reservations.reservation_set_size_exp
+    ) as segment:
         link = DirectLink(segment, reservations, policy_name)
         context = PortContext(segment, 0, link, reservations)  # type: ignore[arg-type]
         decoded = effective(implemented() if extensions is None else extensions)
@@ -195,7 +231,9 @@ def machine(
         clint = Clint(segment, Ringer(segment, link))  # type: ignore[arg-type]
         if tiers:
             compiler = region_compiler(segment, decoded, policy_name, reservations, None)
-            local = LocalCompiler(lambda entry, tier: compiler.compile(entry, tier, time.monotonic)[1])
+            local = LocalCompiler(
+                lambda entry, tier, i=Instrument.NONE: compiler.compile(entry, tier, time.monotonic, i)[1]
+            )
             hart: Interpreter = TieredInterpreter(0, decoded, port, segment, clint, local, tiers, warm_after)
         else:
             hart = Interpreter(0, decoded, port, segment.harts[0], clint)

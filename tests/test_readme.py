@@ -11,12 +11,13 @@ from typer.testing import CliRunner
 
 from bus import policies
 from coordinator.cli import app
+from coordinator.commands.policy_help import POLICY_HELP
 from hart import environments
 from tests.documents import ROOT, Examples, blocks
 
 README = ROOT / "README.md"
 TEXT = README.read_text(encoding="utf-8")
-NEEDS_ZIG = {"C guests"}
+NEEDS_ZIG = {"C guests", "Measuring"}
 
 
 def headings():
@@ -65,3 +66,8 @@ def test_every_row_of_its_claims_names_a_test():
 @pytest.mark.parametrize("name", [*policies.NAMES, *environments.NAMES])
 def test_it_names_every_policy_and_environment(name):
     assert f"`{name}`" in TEXT
+
+
+@pytest.mark.parametrize("name", policies.NAMES)
+def test_the_policy_option_names_every_policy_and_calls_wrong_what_is_wrong(name):
+    assert policies.label(name) in POLICY_HELP

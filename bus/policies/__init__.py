@@ -11,34 +11,15 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Protocol
 
+from bus.handover import DEFAULT as DEFAULT_HANDOVER
+from bus.handover import Handover
 from bus.link import BusLink
 from bus.lowering import Lowering
 from bus.order_log import OrderLog
 from bus.port import MemoryPort
 from bus.quiescence import Quiescence
+from bus.reservations import Reservations as Reservations
 from bus.segment import Segment
-
-
-@dataclass(frozen=True, slots=True)
-class Reservations:
-    """How reservations behave where the manual leaves it open. Names are sail-riscv's where it has them.
-
-    Attributes:
-        reservation_set_size_exp: log2 of the reservation set (the granule) in bytes, 3 to 12.
-        require_exact_reservation_addr: an SC to another address or size of the reserved granule fails.
-        invalidate_on_same_hart_store: a store of the hart's own to the granule ends its reservation.
-        invalidate_on_trap: taking a trap ends the reservation.
-        spurious_sc_failure: probability, 0 to 1, with which an SC fails that could succeed.
-        seed: decides which.
-
-    """
-
-    reservation_set_size_exp: int = 6
-    require_exact_reservation_addr: bool = False
-    invalidate_on_same_hart_store: bool = False
-    invalidate_on_trap: bool = False
-    spurious_sc_failure: float = 0.0
-    seed: int = 0
 
 
 class Refused(Exception):
@@ -58,14 +39,17 @@ class Arbiter(Protocol):
     def holds_reservation(self, hart: int) -> bool:
         """Whether the hart has a valid reservation."""
 
-    def external_write(self, address: int, size: int, value: int) -> None:
-        """Write for someone who is no hart; raises Refused for a write that cannot be."""
+    def external_write(self, address: int, size: int, value: int, done: Callable[[], None]) -> None:
+        """Write for someone who is no hart and call `done`, now or later; raises Refused for one that cannot be."""
 
     def hart_gone(self, hart: int) -> None:
         """Forget a hart whose process ended or that left."""
 
     def statistics(self, addresses: int) -> list[tuple[int, ...]]:
-        """The `addresses` most used ones: (address, hart, AtomicKind, count), since this bus process started."""
+        """The `addresses` most used ones: (address, hart, kind, count), since this bus process started.
+
+        `kind` is an AtomicKind, or TRAFFIC + a Traffic with the address of a granule.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +71,7 @@ class ArbiterContext:
     refuse: Callable[[int, int, str], None]
     reservation_lost: Callable[[int], None]
     log: OrderLog | None
+    handover: Handover = DEFAULT_HANDOVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +82,7 @@ class PortContext:
     hart: int
     link: BusLink
     reservations: Reservations
+    handover: Handover = DEFAULT_HANDOVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +92,13 @@ class Policy:
     Attributes:
         name: what configs call it.
         summary: one line for people.
-        correct: whether it keeps rules 1 to 7 of the architecture; a policy that does not is labelled wrong
-            wherever it appears.
+        correct: whether it keeps rules 1 to 7 of the architecture; a policy that does not is labelled WRONG
+            wherever it appears (`label`).
         port: makes a hart's memory port.
         arbiter: makes the bus process's half.
         total_order: whether all transactions have one order, which can be recorded.
         lowering: makes its accesses' native form, or None if all code is interpreted.
+        owned: whether harts own granules: the segment then has an ownership table.
 
     """
 
@@ -122,6 +109,12 @@ class Policy:
     arbiter: Callable[[ArbiterContext], Arbiter]
     lowering: Callable[[Reservations], Lowering] | None = None
     total_order: bool = False
+    owned: bool = False
+
+    @property
+    def label(self) -> str:
+        """Its name for people, who must not take a wrong policy for a right one."""
+        return self.name if self.correct else f"{self.name} (WRONG)"
 
 
 NAMES = tuple(sorted(module.name for module in iter_modules(__path__)))
@@ -134,3 +127,8 @@ def policy(name: str) -> Policy:
         raise KeyError(name)
     found: Policy = import_module(f"bus.policies.{name}").POLICY
     return found
+
+
+def label(name: str) -> str:
+    """What people read in place of the name of that policy; raises KeyError for an unknown one."""
+    return policy(name).label

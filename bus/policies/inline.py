@@ -8,7 +8,8 @@ How it works
 byte. An LR/SC pair with nothing but register arithmetic and forward exits between is *fused*: LR is a load that
 remembers its value, SC is one host compare-and-swap from that value.
 
-*Tracked pages*: each granule has a word `version | writers | lock` (`bus.granule`).
+*Tracked pages*: each granule has a word `version | writers | waiters | lock` (`bus.granule`); versions are compared
+without the waiters bit.
 
 - A store, AMO or AMOCAS *enters* as a shared writer: one fetch-and-add that raises version and writers together. If
   it finds the lock it waits for the SC to finish (bounded; else it backs out). It acts, and *leaves*: writers falls.
@@ -20,12 +21,20 @@ remembers its value, SC is one host compare-and-swap from that value.
 A page becomes tracked at the first LR on it that is not fused: the hart asks the bus, which sets TRACKED and PENDING,
 waits for quiescence (`bus.quiescence`) and clears PENDING. While PENDING, stores already use the word, LRs wait.
 
+*Waiting* is done in the kernel, on the granule's word (`bus.parking`, with the argument that no wake-up is lost). WRS
+sleeps until the word is no longer its reservation, the doorbell rings or its time has passed. A retry loop
+(`hart.isa.retry`) spins for a budget of rounds; then the hart gives way some times; then it has the page tracked, so
+that every write passes the word, and sleeps until the next one. The kernel wakes those that spin first come, first
+served, one for each change: that is the fair queue. Measured with an MCS lock, 64 processes on two busy cores:
+`sched_yield` takes 80 to 380 us an operation, futex(2) 8 to 14, and a round trip to the bus, of which its own queue
+would need two, some 60. Where the next owner may be anybody (test-and-set, LR/SC), giving way is better than sleeping,
+for the one that runs goes on without a system call: hence the yields.
+
 Why the rules of the architecture page hold
 ===========================================
 On x86-64 host atomics are full barriers, loads and stores are TSO; on AArch64 read-modify-writes are acquire and
-release, the loads in LR acquire, the stores in SC and in writers release. Not yet done for AArch64: the barrier after
-an AMO or SC with aq that `bus.lowering`'s table asks for; until then these rules are kept on x86-64 alone. Let W be a
-write by another hart.
+release, the loads in LR acquire, the stores in SC and in writers release, and the barrier that `bus.lowering`'s table
+asks for follows those with aq. Let W be a write by another hart.
 
 1. *Tracked.* W enters before it acts, and entering changes the word for good (versions only grow; 48 bits do not wrap
    in practice: a write per nanosecond takes three days, and a wrap must hit within one LR/SC). If W entered before LR's
@@ -50,18 +59,21 @@ write by another hart.
 4. Each write is one host store or atomic to its bytes: the host's coherence order is the order. For tracked granules
    it agrees with the order of versions as far as SCs are concerned.
 5. An SC fails only if some hart entered or took the lock since its LR, or changed the value: a store or another SC
-   got through, or an AMOCAS that matched when it looked. LR, loads and failed SCs change no word. Waiting is
-   bounded everywhere and then yields the host's processor, so with more harts than cores a descheduled holder runs.
+   got through, or an AMOCAS that matched when it looked. LR, loads, failed SCs and waiting change no version. Waiting
+   for a holder is bounded everywhere and then yields the host's processor, so with more harts than cores a descheduled
+   holder runs. A hart that parks gives its processor away, and takes part in nothing until it is woken.
 6. A fused SC and an untracked AMO are one host instruction: done or not. On tracked pages the hart's page names, from
    before it enters until after it leaves, the granule it may hold (HELD). When a hart dies, the bus freezes the
    page: it sets FROZEN and waits for quiescence. No live hart is then inside a word of the page, and none gets in:
    each leaves the access to the interpreter, whose port waits at the bus. So the word's writers and lock are the dead
    hart's: the bus clears them and raises the version, which at worst fails an SC. The one store of the dead hart's
-   write is done or not.
+   write is done or not. Then it wakes all that are parked on the word, for the dead hart may have died before it did;
+   its own place in the kernel's queue is gone.
    Waiting for a lock never blocks this: after its bounded wait a writer backs out and passes a safepoint.
    If the bus dies, its successor finds TRACKED, PENDING and FROZEN in the page map and the dead harts' HELD, and does
    those steps again; they do not depend on how far they got.
-7. A failed SC counts its cause in the hart's page: the writer table says what kind of write came last.
+7. A failed SC counts its cause, with its pc and granule (`bus.failures`): the writer table says what kind of write came
+   last; a fused one knows only that the value has changed.
 
 Published alternatives: comparing values alone (QEMU) breaks rule 1; a table of store tests or last writers, hashed
 (Kristien et al., CGO 2021) costs each store a write; page protection costs a fault and stops the world for each LR.
@@ -75,219 +87,29 @@ import ctypes
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
 from bus.access import AmoOp, AtomicKind, MemoryFault, Order, ScFailure
 from bus.direct import DirectLoads
-from bus.granule import AMO_INSTRUCTION, LOCK, SUPPORT, VERSION, WRITER, WRITERS, support_ir
+from bus.failures import failed
+from bus.granule import LOCK, SUPPORT, VERSION, WRITER, WRITERS, support_ir
+from bus.inline_lowering import InlineLowering
 from bus.layout import PAGE_EXP, Doorbell, Hart, PageState
 from bus.link import BusLost
-from bus.lowering import AccessEmitter, Value, count, full_fence, page_byte, plain_load, plain_store
+from bus.lowering import TSO_HOST
 from bus.messages import Kind
 from bus.native import host_atomics
+from bus.native_heat import compile_sample, sample, samples
+from bus.parking import ON_RESERVATION, WAITERS, parking
 from bus.policies import ArbiterContext, Policy, PortContext, Refused, Reservations
 from bus.standalone import RESULT, StandaloneFunctions
 
-_AWAY = PageState.FROZEN | PageState.WATCHED
-_PLACE = "ptr %page, ptr %granules, ptr %lasts, ptr %ram"
+YIELDS = 8
+"""How often a hart that spins gives way before it has the page tracked and parks."""
 _MASK = (1 << 64) - 1
-
-
-class InlineLowering:
-    """The policy's accesses as IR; the port runs the same code."""
-
-    def __init__(self, reservations: Reservations, *, watching: bool = True) -> None:
-        """Code depends on how reservations behave; `watching` if WATCHED pages are left to the interpreter."""
-        self._rules = reservations
-        self._exp = reservations.reservation_set_size_exp
-        self._ignored = 0 if watching else int(PageState.WATCHED)
-
-    def load(self, e: AccessEmitter, offset: Value, size: int, order: Order) -> str | None:
-        """Loads look at no word."""
-        value = plain_load(e, offset, size, order)
-        if order:
-            count(e, AtomicKind.LOAD_ACQUIRE)
-        return value
-
-    def store(self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order) -> bool:
-        """A plain host store, or a shared writer."""
-        byte = self._byte(e, offset)
-        fast, slow, done = e.label(), e.label(), e.label()
-        self._if_untracked(e, byte, fast, slow)
-        plain_store(e, offset, size, value, order)
-        e.line(f"br label %{done}")
-        self._if_open(e, byte, slow)
-        function = self._support(e, f"tracked_store_{8 * size}")
-        ok = e.value(f"call i1 {function}({_PLACE}, i64 {offset}, i{8 * size} {value})")
-        e.line(f"br i1 {ok}, label %{done}, label %{e.interpret()}")
-        e.begin(done)
-        if order:
-            count(e, AtomicKind.STORE_RELEASE)
-        return True
-
-    def amo(
-        self, e: AccessEmitter, op: AmoOp, offset: Value, size: int, operand: str, order: Order
-    ) -> str | None:
-        """A host atomic, inside the granule where it is tracked."""
-        bits = 8 * size
-        pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
-        old = self._either(
-            e,
-            offset,
-            bits,
-            lambda: e.value(
-                f"atomicrmw volatile {AMO_INSTRUCTION[op]} ptr {pointer}, i{bits} {operand} seq_cst, align {size}"
-            ),
-            f"tracked_{op.name.lower()}_{bits}",
-            f"({_PLACE}, i64 {offset}, i{bits} {operand})",
-        )
-        count(e, AtomicKind.AMO)
-        return old
-
-    def compare_and_swap(
-        self, e: AccessEmitter, offset: Value, size: int, expected: str, desired: str, order: Order
-    ) -> str | None:
-        """A host compare-and-swap, inside the granule where it is tracked."""
-        bits = 8 * size
-        pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
-
-        def swap() -> str:
-            pair = e.value(
-                f"cmpxchg volatile ptr {pointer}, i{bits} {expected}, i{bits} {desired} seq_cst seq_cst, align {size}"
-            )
-            return e.value(f"extractvalue {{i{bits}, i1}} {pair}, 0")
-
-        old = self._either(
-            e,
-            offset,
-            bits,
-            swap,
-            f"tracked_cas_{bits}",
-            f"({_PLACE}, i64 {offset}, i{bits} {expected}, i{bits} {desired})",
-        )
-        count(e, AtomicKind.CAS)
-        return old
-
-    def load_reserved(
-        self, e: AccessEmitter, offset: Value, size: int, order: Order, fused: str | None
-    ) -> str | None:
-        """A remembered load where it is fused and the page untracked; else the word's version."""
-        bits = 8 * size
-        if order & Order.RL:
-            full_fence(e)
-        byte = self._byte(e, offset)
-        name, arguments = f"tracked_lr_{bits}", f"({_PLACE}, i64 {offset})"
-        if fused is None:
-            e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
-            value, _ = self._call(e, bits, name, arguments)
-            count(e, AtomicKind.LR)
-            return value
-        fast, slow, done = e.label(), e.label(), e.label()
-        self._if_untracked(e, byte, fast, slow)
-        pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
-        read = e.value(f"load atomic volatile i{bits}, ptr {pointer} acquire, align {size}")
-        e.line(f"store i{bits} {read}, ptr {e.slot(fused, bits)}")
-        reservation = e.value(f"getelementptr i64, ptr %page, i64 {int(Hart.RESERVATION)}")
-        e.line(f"store i64 0, ptr {reservation}")
-        e.line(f"br label %{done}")
-        e.begin(slow)
-        e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
-        tracked, last = self._call(e, bits, name, arguments)
-        e.line(f"br label %{done}")
-        e.begin(done)
-        value = e.value(f"phi i{bits} [ {read}, %{fast} ], [ {tracked}, %{last} ]")
-        count(e, AtomicKind.LR)
-        return value
-
-    def store_conditional(
-        self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order, fused: str | None
-    ) -> str | None:
-        """One compare-and-swap, of the data or of the word."""
-        if self._rules.spurious_sc_failure:
-            return None
-        bits = 8 * size
-        byte = self._byte(e, offset)
-        name = f"tracked_sc_{bits}"
-        arguments = f"({_PLACE}, i64 {offset}, i{bits} {value}, i64 "
-        if fused is None:
-            e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
-            failed = e.value(f"call i1 {self._support(e, name)}{arguments}{ScFailure.NO_RESERVATION})")
-            count(e, AtomicKind.SC)
-            return failed
-        fast, slow, done, lost = e.label(), e.label(), e.label(), e.label()
-        self._if_untracked(e, byte, fast, slow)
-        expected = e.value(f"load i{bits}, ptr {e.slot(fused, bits)}")
-        pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
-        pair = e.value(
-            f"cmpxchg volatile ptr {pointer}, i{bits} {expected}, i{bits} {value} seq_cst seq_cst, align {size}"
-        )
-        swapped = e.value(f"extractvalue {{i{bits}, i1}} {pair}, 1")
-        e.line(f"br i1 {swapped}, label %{done}, label %{lost}")
-        e.begin(lost)
-        e.line(f"call void {self._support(e, 'sc_failed')}(ptr %page, i64 {ScFailure.VALUE_CHANGED})")
-        e.line(f"br label %{done}")
-        go = self._if_open(e, byte, slow)
-        by_word = e.value(f"call i1 {self._support(e, name)}{arguments}{ScFailure.PAGE_TRANSITION})")
-        e.line(f"br label %{done}")
-        e.begin(done)
-        failed = e.value(f"phi i1 [ false, %{fast} ], [ true, %{lost} ], [ {by_word}, %{go} ]")
-        count(e, AtomicKind.SC)
-        return failed
-
-    def _byte(self, e: AccessEmitter, offset: Value) -> str:
-        byte = page_byte(e, offset)
-        return e.value(f"and i8 {byte}, {~self._ignored & 0xFF}") if self._ignored else byte
-
-    def _support(self, e: AccessEmitter, name: str) -> str:
-        """A function of `bus.granule`, by its place in the table."""
-        slot = e.value(f"getelementptr ptr, ptr %support, i64 {SUPPORT.index(name)}")
-        return e.value(f"load ptr, ptr {slot}")
-
-    def _if_untracked(self, e: AccessEmitter, byte: str, fast: str, slow: str) -> None:
-        untracked = e.value(f"icmp eq i8 {byte}, 0")
-        e.line(f"br i1 {untracked}, label %{fast}, label %{slow}, !prof !0")
-        e.begin(fast)
-
-    def _if_open(self, e: AccessEmitter, byte: str, slow: str) -> str:
-        """Begin `slow`; go on, in the block returned, unless the page is the interpreter's."""
-        e.begin(slow)
-        away = e.value(f"and i8 {byte}, {int(_AWAY)}")
-        go = e.label()
-        e.line(f"br i1 {e.value(f'icmp ne i8 {away}, 0')}, label %{e.interpret()}, label %{go}")
-        e.begin(go)
-        return go
-
-    def _call(self, e: AccessEmitter, bits: int, name: str, arguments: str) -> tuple[str, str]:
-        """The value of a function that may give up, and the block after it."""
-        pair = e.value(f"call {{i{bits}, i1}} {self._support(e, name)}{arguments}")
-        ok = e.value(f"extractvalue {{i{bits}, i1}} {pair}, 1")
-        value = e.value(f"extractvalue {{i{bits}, i1}} {pair}, 0")
-        after = e.label()
-        e.line(f"br i1 {ok}, label %{after}, label %{e.interpret()}")
-        e.begin(after)
-        return value, after
-
-    def _either(
-        self,
-        e: AccessEmitter,
-        offset: Value,
-        bits: int,
-        untracked: Callable[[], str],
-        name: str,
-        arguments: str,
-    ) -> str:
-        byte = self._byte(e, offset)
-        fast, slow, done = e.label(), e.label(), e.label()
-        self._if_untracked(e, byte, fast, slow)
-        direct = untracked()
-        e.line(f"br label %{done}")
-        self._if_open(e, byte, slow)
-        tracked, last = self._call(e, bits, name, arguments)
-        e.line(f"br label %{done}")
-        e.begin(done)
-        return e.value(f"phi i{bits} [ {direct}, %{fast} ], [ {tracked}, %{last} ]")
 
 
 @cache
@@ -305,6 +127,7 @@ def _functions(rules: Reservations) -> StandaloneFunctions:
 def preload() -> None:
     """Compile what ports with default rules need, so that forked harts find it ready."""
     _functions(Reservations())
+    compile_sample()
 
 
 class InlinePort(DirectLoads):
@@ -312,34 +135,36 @@ class InlinePort(DirectLoads):
 
     def __init__(self, context: PortContext) -> None:
         """Attach to the VM's memory; the link must have joined."""
-        segment, geometry = context.segment, context.segment.geometry
+        segment = context.segment
         super().__init__(segment.memory, segment.harts[context.hart].view)
         self._base = segment.memory.base
         self._page_map = segment.page_map
         self._granules = segment.granules
-        self._exp = geometry.granule_exp
+        self._exp = segment.geometry.granule_exp
         self._link = context.link
         self._hart = context.hart
         self._rules = context.reservations
         functions = _functions(replace(context.reservations, seed=0))
         self.support = functions.support
         self._call = functions.by_name
-        self._words = (ctypes.c_uint64 * (RESULT + 2))(
-            segment.harts[context.hart].address(0),
-            segment.address + geometry.page_map_offset,
-            segment.address + geometry.granule_offset,
-            segment.address + geometry.writer_offset,
-            segment.address + geometry.ram_offset,
-            self.support,
-        )
+        self._words = functions.context(segment, context.hart)
         self._at = ctypes.addressof(self._words)
         self._fused: tuple[int, int, int] | None = None
         """Address, size and value of a fused LR whose SC may follow."""
+        self._fruitless = 0
+        """Calls of `spin` in a row."""
+        self._own = segment.harts[context.hart]
+        self._park = parking().park
         self._random = random.Random(f"{context.reservations.seed}/{context.hart}")
 
     def forget_fused(self) -> None:
-        """Instructions have run that this port did not see."""
+        """See `MemoryPort.forget_fused`."""
+        if self._fused is not None:
+            self._lose_fused(ScFailure.TIER_CHANGE)
+
+    def _lose_fused(self, cause: ScFailure) -> None:
         self._fused = None
+        self._page[Hart.RESERVATION_LOST] = 1 + cause
 
     # Accesses
 
@@ -378,7 +203,8 @@ class InlinePort(DirectLoads):
             value = self._memory.load(address, size)
             self._fence()
             self._page[Hart.RESERVATION] = 0
-            self._page[Hart.ATOMICS + AtomicKind.LR] += 1
+            self._page[Hart.RESERVATION_LOST] = 0
+            sample(self._own, AtomicKind.LR, offset)
             self._fused = (address, size, value)
             return value
         if self._page_map[offset >> PAGE_EXP] & ~PageState.WATCHED != PageState.TRACKED:
@@ -393,25 +219,26 @@ class InlinePort(DirectLoads):
         if probability and self._random.random() < probability:
             self._page[Hart.RESERVATION] = 0
             self._page[Hart.ATOMICS + AtomicKind.SC] += 1
-            self._page[Hart.SC_FAILURES + ScFailure.INJECTED] += 1
+            failed(self._own, ScFailure.INJECTED, offset >> self._exp)
             return False
         if fused is not None and fused[:2] == (address, size):
-            return not self._do(offset, f"fused{size}", value & _MASK, fused[2])
+            lost = self._do(offset, f"fused{size}", value & _MASK, fused[2], order=order)
+            return not lost
         if not self._page[Hart.RESERVATION] or not self._page_map[offset >> PAGE_EXP] & PageState.TRACKED:
             self._page[Hart.RESERVATION] = 0
             self._page[Hart.ATOMICS + AtomicKind.SC] += 1
             lost = self._page[Hart.RESERVATION_LOST]
             self._page[Hart.RESERVATION_LOST] = 0
             cause = lost - 1 if lost else ScFailure.GRANULE_MISMATCH if fused else ScFailure.NO_RESERVATION
-            self._page[Hart.SC_FAILURES + cause] += 1
+            failed(self._own, cause, offset >> self._exp)
             return False
-        return not self._do(offset, f"sc{size}", value & _MASK)
+        return not self._do(offset, f"sc{size}", value & _MASK, order=order)
 
     def amo(self, op: AmoOp, address: int, size: int, operand: int, order: Order) -> int:
         """One host atomic."""
         offset = self._memory.aligned_offset(address, size)
         self._fused = None
-        return self._do(offset, f"amo{int(op)}.{size}", operand & _MASK)
+        return self._do(offset, f"amo{int(op)}.{size}", operand & _MASK, order=order)
 
     def compare_and_swap(self, address: int, size: int, expected: int, desired: int, order: Order) -> int:
         """One host compare-and-swap."""
@@ -424,12 +251,14 @@ class InlinePort(DirectLoads):
             expected >> 64 & _MASK,
             desired & _MASK,
             desired >> 64 & _MASK,
+            order=order,
         )
         return low | self._words[RESULT + 1] << 64 if size == 16 else low
 
-    def _do(self, offset: int, name: str, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:
+    def _do(self, offset: int, name: str, *operands: int, order: Order = Order.NONE) -> int:
         """Perform an access, waiting as long as its page is frozen or its word is held."""
         function = self._call[name]
+        a, b, c, d = (*operands, 0, 0, 0, 0)[:4]
         while function(self._at, offset, a, b, c, d):
             if self._page_map[offset >> PAGE_EXP] & PageState.FROZEN:
                 self._link.call(Kind.TRACK, self._base + offset)
@@ -437,6 +266,8 @@ class InlinePort(DirectLoads):
             if self._page[Hart.DOORBELL] & Doorbell.STOP:
                 raise BusLost("stopped while another hart holds the granule")
             os.sched_yield()
+        if order & Order.AQ and not TSO_HOST:
+            self._fence()  # as in `bus.inline_lowering`
         return self._words[RESULT]
 
     # The rest
@@ -447,25 +278,28 @@ class InlinePort(DirectLoads):
         super().fence(predecessor, successor)
 
     def wait_on_reservation(self, timeout_s: float | None) -> None:
-        """Look at the granule's word, ever less often, until it changes or the doorbell rings."""
-        granule = self._page[Hart.RESERVATION] - 1
-        if granule < 0:
+        """Park until the granule's word changes or the doorbell rings."""
+        held = self._page[Hart.RESERVATION]
+        if not held or self._page_map[held - 1 << self._exp >> PAGE_EXP] & PageState.FROZEN:
             return
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        pause = 10e-6
-        while (
-            self._granules[granule] == self._page[Hart.RESERVATION_VERSION]
-            and not self._page[Hart.DOORBELL]
-            and (deadline is None or time.monotonic() < deadline)
-        ):
-            time.sleep(pause)
-            pause = min(2 * pause, 1e-3)
-            if deadline is None and pause == 1e-3:
-                return  # the hart looks at its timer and its interrupts, and stalls again if it likes
+        deadline = 0 if timeout_s is None else time.monotonic_ns() + max(1, int(timeout_s * 1e9))
+        word = self._granules.address(held - 1)
+        self._park(
+            self._own.address(0), word, held, self._page[Hart.RESERVATION_VERSION], deadline, ON_RESERVATION
+        )
+
+    def spin(self, address: int, again: bool) -> None:
+        """Let other harts run; if that does not help, have the page tracked, so that `spin` of `bus.granule` parks."""
+        self._fruitless = self._fruitless + 1 if again else 0
+        page = self._memory.offset(address, 1) >> PAGE_EXP
+        if self._fruitless > YIELDS and self._page_map[page] & ~PageState.WATCHED != PageState.TRACKED:
+            self._link.call(Kind.TRACK, address)
+        os.sched_yield()
 
     def end_reservation(self, trap: bool) -> None:
         """A fused reservation ends with any trap; another one if it is so configured."""
-        self._fused = None
+        if self._fused is not None:
+            self._lose_fused(ScFailure.TRAP)
         if (self._rules.invalidate_on_trap or not trap) and self._page[Hart.RESERVATION]:
             self._page[Hart.RESERVATION] = 0
             self._page[Hart.RESERVATION_LOST] = 1 + ScFailure.TRAP
@@ -482,9 +316,11 @@ class InlineArbiter:
         self._page_map = segment.page_map
         self._granules = segment.granules
         self._writers = segment.writers
+        self._harts = segment.harts
         self._pages = tuple(hart.view for hart in segment.harts)
         self._exp = segment.geometry.granule_exp
         self._fetch_add = host_atomics().fetch_add
+        self._unpark = parking().unpark
         self._waiting: dict[int, dict[int, int]] = {}
         """By page in transition: request id by hart."""
         for page, byte in enumerate(self._page_map):
@@ -552,6 +388,7 @@ class InlineArbiter:
             for granule in granules:
                 word = self._granules[granule]
                 self._granules[granule] = (word & ~(WRITERS | LOCK)) + VERSION
+                self._unpark(self._granules.address(granule))
             words[Hart.HELD] = words[Hart.HELD_TOO] = 0
             if not any(self._holds(other, page) for other in range(len(self._pages))):
                 self._page_map[page] &= ~PageState.FROZEN & 0xFF
@@ -565,39 +402,48 @@ class InlineArbiter:
         held = words[Hart.HELD]
         return bool(held) and not words[Hart.JOINED] and (held - 1) << self._exp >> PAGE_EXP == page
 
-    def external_write(self, address: int, size: int, value: int) -> None:
-        """A write from outside: a shared writer like any other."""
+    def external_write(self, address: int, size: int, value: int, done: Callable[[], None]) -> None:
+        """A write from outside: a shared writer like any other. It lies in one granule, for it is aligned."""
+        if size not in (1, 2, 4, 8):
+            raise Refused(f"size {size} is not one of 1, 2, 4, 8")
         try:
             offset = self._memory.aligned_offset(address, size)
         except MemoryFault as fault:
             raise Refused(str(fault)) from None
-        if size not in (1, 2, 4, 8):
-            raise Refused(f"size {size} is not one of 1, 2, 4, 8")
-        granules = range(offset >> self._exp, (offset + size - 1 >> self._exp) + 1)
-        for granule in granules:
-            word = self._granules.address(granule)
-            # Whoever holds the lock may be dead, and it is this process that frees it: wait for a moment only.
-            for _ in range(1000):
-                if not self._fetch_add(word, VERSION + WRITER) & LOCK:
-                    break
-                self._fetch_add(word, _MASK + 1 - WRITER)
-                os.sched_yield()
-            else:
-                raise Refused(f"{address:#x}: a hart holds the granule")
-            self._writers[granule] = len(self._pages) << 8 | ScFailure.EXTERNAL_WRITE
+        granule = offset >> self._exp
+        word = self._granules.address(granule)
+        # Whoever holds the lock may be dead, and it is this process that frees it: wait for a moment only.
+        for _ in range(1000):
+            if not self._fetch_add(word, VERSION + WRITER) & LOCK:
+                break
+            self._fetch_add(word, _MASK + 1 - WRITER)
+            os.sched_yield()
+        else:
+            raise Refused(f"{address:#x}: a hart holds the granule")
+        self._writers[granule] = len(self._pages) << 8 | ScFailure.EXTERNAL_WRITE
         self._memory.store(address, size, value)
-        for granule in granules:
-            self._fetch_add(self._granules.address(granule), _MASK + 1 - WRITER)
+        if self._fetch_add(word, _MASK + 1 - WRITER) & WAITERS:
+            self._unpark(word)
+        done()
 
     def holds_reservation(self, hart: int) -> bool:
         """Whether the hart has a valid reservation."""
         words = self._pages[hart]
         reserved = words[Hart.RESERVATION]
-        return bool(reserved) and self._granules[reserved - 1] == words[Hart.RESERVATION_VERSION]
+        return bool(reserved) and self._granules[reserved - 1] & ~WAITERS == words[Hart.RESERVATION_VERSION]
 
     def statistics(self, addresses: int) -> list[tuple[int, ...]]:
-        """None: native code counts by hart, not by address."""
-        return []
+        """From the samples in the harts' pages."""
+        rows = [
+            (self._memory.base + offset, hart, int(kind), count)
+            for hart, page in enumerate(self._harts)
+            for offset, kind, count in samples(page)
+        ]
+        totals: Counter[int] = Counter()
+        for address, _, _, count in rows:
+            totals[address] += count
+        place = {address: i for i, (address, _) in enumerate(totals.most_common(addresses))}
+        return sorted((row for row in rows if row[0] in place), key=lambda row: place[row[0]])
 
 
 POLICY = Policy(

@@ -10,6 +10,21 @@ sets PENDING (harts send their stores from now on), waits for quiescence (no dir
 `bus.quiescence`), sets TRACKED and then executes. A granule never goes back. Loads, except LR, read RAM directly
 under every state. With an order log, every granule is tracked from the start, so that the log is complete.
 
+*Posting.* An AMO whose old value nobody wants (rd = x0, no aq), to a granule that is tracked already, is *posted*: put
+into a buffer, sent with up to MOST_POSTED in one request, and not waited for. The hart goes on while one such request
+is open and the next is filled. It *settles* (sends all, waits for the answer) before: a load or fetch from a granule
+with something posted; a fence, FENCE.I, and any access with order but an AMO's rl; every transaction it waits for;
+waiting, pausing, a trap that ends reservations, its end. At each safepoint what is left is sent, if nothing is open.
+Faults are found before posting, so traps are precise. Stores are not posted: they keep the order that they have under
+other policies.
+
+This is allowed: posted AMOs are executed in program order among themselves and before any later transaction. What
+they do let pass are loads from other granules, and stores to granules that are not tracked. Of preserved program order
+(unprivileged manual) only a rule could forbid that whose first access is posted: overlapping addresses (1 to 3: the
+granule is the same, so the later access is posted, a transaction, or settles), fences (4: settle), aq (5: not posted),
+rl on a later access (6) and two annotated ones (7: an ordered load or store settles, transactions are in order), LR/SC
+pairs (8: not posted), dependencies (9 to 13: start at a load whose value is used; a posted AMO's is not).
+
 Why the rules of the architecture page hold
 ===========================================
 1. (SC fails if another hart's store lies between.) LR makes its granule tracked before it reads, so from then on
@@ -34,7 +49,11 @@ Why the rules of the architecture page hold
    A new arbiter finds at most one page in phase INTENT and applies it again. That is harmless: `_apply` sets memory
    and reservations to values that do not depend on how far the first attempt got, and nobody else has written the
    granule since. In phase EMPTY nothing has happened. Then each hart repeats its open request (see `bus.link`): if
-   it is the one in the page and DONE, it is answered from there; any other has had no effect and is executed.
+   it is the one in the page and DONE, it is answered from there; any other has had no effect and is executed. The
+   AMOs of a POST have an id each, in order, and a transaction each. POSTED_DONE says up to which they are done; it is
+   written after a transaction is DONE and before the next one's EMPTY, so that the two together are never behind.
+   A hart that dies takes along what it has posted and not sent, at most MOST_POSTED AMOs. For others that is as if
+   it had died before them, except that stores of its own may have passed them, as they may in its life.
    Journal and memory are written by one thread, in program order, and outlive it in the shared mapping.
 7. (Causes.) The reason is kept where the reservation was, in the hart page, and travels in the answer to the SC.
 """
@@ -44,14 +63,25 @@ from __future__ import annotations
 import random
 import struct
 from array import array
+from collections.abc import Callable
 
 from bus.access import AmoOp, AtomicKind, Order, ScFailure, combine
 from bus.direct import DirectLoads
 from bus.doorbell import wait_unless_rung
+from bus.failures import failed
 from bus.heat import Heat
 from bus.layout import PAGE_EXP, WORD, GranuleState, Hart, Header, PageState, TransactionPhase
-from bus.lowering import AccessEmitter, Value, page_byte, plain_load, plain_store
-from bus.messages import Kind
+from bus.lowering import (
+    AccessEmitter,
+    Value,
+    hart_word,
+    host_fence,
+    page_byte,
+    plain_load,
+    plain_store,
+    unless_misaligned,
+)
+from bus.messages import CATALOGUE, MOST_POSTED, Kind
 from bus.native import host_atomics
 from bus.order_log import OrderLog, OrderRecord
 from bus.policies import ArbiterContext, Policy, PortContext, Refused, Reservations
@@ -67,6 +97,10 @@ _COUNT_LR, _COUNT_SC = int(Hart.ATOMICS + AtomicKind.LR), int(Hart.ATOMICS + Ato
 _COUNT_AMO, _COUNT_CAS = int(Hart.ATOMICS + AtomicKind.AMO), int(Hart.ATOMICS + AtomicKind.CAS)
 _UNTRACKED, _PENDING, _TRACKED = map(int, GranuleState)
 _EMPTY, _INTENT, _DONE = map(int, TransactionPhase)
+_POSTED = int(Hart.POSTED)
+_POSTED_DONE = int(Hart.POSTED_DONE)
+_POST_FIELDS = len(CATALOGUE[Kind.POST].fields)
+_FULL = MOST_POSTED * _POST_FIELDS
 _TXN_PHASE = int(Hart.TXN_PHASE)
 _TXN_OFFSET = Hart.TXN_ID * WORD
 _RESERVATION = int(Hart.RESERVATION)
@@ -101,17 +135,89 @@ class SerialPort(DirectLoads):
         self._base = segment.memory.base
         self._granules = segment.granules.view
         self._exp = context.reservations.reservation_set_size_exp
-        self._call = context.link.call
         self._link = context.link
         self._hart = context.hart
         self._words = segment.harts[context.hart]
         self._ends_on_trap = context.reservations.invalidate_on_trap
+        self._buffer: list[int] = []
+        """Fields of the accesses that are to be posted next."""
+        self._buffered: set[int] = set()
+        """Their granules."""
+        self._sent: set[int] = set()
+        """The granules of those that are on their way."""
+
+    # What is put off
+
+    def post_amo(self, op: AmoOp, address: int, size: int, operand: int, order: Order) -> None:
+        """Put it off, if its granule is tracked (no quiescence to wait for) and it acquires nothing."""
+        offset = self._memory.aligned_offset(address, size)
+        if order & Order.AQ or self._granules[offset >> self._exp] != _TRACKED:
+            self.amo(op, address, size, operand, order)
+            return
+        self._page[_COUNT_AMO] += 1
+        self._buffer += (op, address, size, operand & (1 << 8 * size) - 1, order)
+        self._buffered.add(offset >> self._exp)
+        self._page[_POSTED] = 1
+        if len(self._buffer) == _FULL:
+            self._send()
+
+    def _send(self) -> None:
+        """Send what has been put off; waits for what was sent before, so that one request is open at a time."""
+        self._link.begin(Kind.POST, len(self._buffer) // _POST_FIELDS, *self._buffer)
+        self._buffer.clear()
+        self._sent, self._buffered = self._buffered, set()
+
+    def settle(self, patiently: bool = True) -> None:
+        """See `MemoryPort.settle`."""
+        if not self._page[_POSTED]:
+            return
+        if self._buffer and self._link.finish(patiently):
+            self._send()
+        if self._link.finish(patiently) and not self._buffer:
+            self._sent.clear()
+            self._page[_POSTED] = 0
+
+    def _call(self, kind: int, *fields: int) -> list[int]:
+        """A transaction that is waited for, after those that were not."""
+        if self._page[_POSTED]:
+            self.settle()
+        return self._link.call(kind, *fields)
+
+    def _settle_for(self, offset: int, size: int) -> None:
+        """Before a load: what it would read must not be on its way."""
+        for granule in range(offset >> self._exp, (offset + size - 1 >> self._exp) + 1):
+            if granule in self._sent or granule in self._buffered:
+                self.settle()
+                return
+
+    # Accesses
+
+    def load(self, address: int, size: int, order: Order = Order.NONE) -> int:
+        """See `DirectLoads.load`; sees the hart's own accesses to the granule that were put off."""
+        if self._page[_POSTED]:
+            if order:
+                self.settle()
+            else:
+                self._settle_for(address - self._base, size)
+        return super().load(address, size, order)
+
+    def fetch(self, address: int, size: int) -> int:
+        """See `DirectLoads.fetch`."""
+        if self._page[_POSTED]:
+            self._settle_for(address - self._base, size)
+        return super().fetch(address, size)
+
+    def fence(self, predecessor: int, successor: int) -> None:
+        """See `DirectLoads.fence`."""
+        self.settle()
+        super().fence(predecessor, successor)
 
     def store(self, address: int, size: int, value: int, order: Order = Order.NONE) -> None:
         """Write an untracked granule directly, any other by the bus."""
         if order:
             self._memory.aligned_offset(address, size)
             self._page[Hart.ATOMICS + AtomicKind.STORE_RELEASE] += 1
+            self.settle()
             self._fence()
         offset = self._memory.offset(address, size)
         first = offset >> self._exp
@@ -147,7 +253,7 @@ class SerialPort(DirectLoads):
         self._page[_COUNT_SC] += 1
         failure = self._call(_SC, address, size, value & ((1 << 8 * size) - 1), order)[0]
         if failure:
-            self._page[Hart.SC_FAILURES + (failure & 0xFF) - 1] += 1
+            failed(self._words, (failure & 0xFF) - 1, address - self._base >> self._exp)
         return not failure
 
     def amo(self, op: AmoOp, address: int, size: int, operand: int, order: Order) -> int:
@@ -170,6 +276,7 @@ class SerialPort(DirectLoads):
 
     def wait_on_reservation(self, timeout_s: float | None) -> None:
         """Wait at the bus, which knows when the reservation is lost."""
+        self.settle()
         if self._page[Hart.RESERVATION]:
             wait_unless_rung(self._words, self._hart, self._link, timeout_s, reservation=True)
 
@@ -178,7 +285,10 @@ class SerialPort(DirectLoads):
 
     def end_reservation(self, trap: bool) -> None:
         """One transaction, if there is a reservation to end."""
-        if (self._ends_on_trap or not trap) and self._page[Hart.RESERVATION]:
+        if not (self._ends_on_trap or not trap):
+            return
+        self.settle()  # an own store that was put off may end it
+        if self._page[Hart.RESERVATION]:
             self._call(_END_RESERVATION, ScFailure.TRAP)
 
 
@@ -217,6 +327,7 @@ class SerialArbiter:
             _CAS: self._compare_and_swap,
             _STORE: self._store,
             _END_RESERVATION: self._end_reservation,
+            Kind.POST: self._posted,
         }
         self._answered = [self._recover(hart) for hart in range(len(self._pages))]
         """By hart, the id of the request whose answer an earlier bus process left in the page; 0 for none."""
@@ -233,7 +344,7 @@ class SerialArbiter:
             words = (Hart.TXN_KIND, Hart.TXN_ADDRESS, Hart.TXN_SIZE, Hart.TXN_LOW, Hart.TXN_HIGH)
             self._apply(hart, *(page[w] for w in words))
             page[_TXN_PHASE] = _DONE
-        return page[Hart.TXN_ID] if page[_TXN_PHASE] == _DONE else 0
+        return max(page[_POSTED_DONE], page[Hart.TXN_ID] if page[_TXN_PHASE] == _DONE else 0)
 
     def _recover_log(self, log: OrderLog) -> None:
         """Make the log end with the last transaction that began."""
@@ -260,8 +371,11 @@ class SerialArbiter:
         if request[1] == self._answered[hart]:
             self._answer_again(hart)
             return
+        execute = self._execute.get(request[0])
         try:
-            self._execute[request[0]](hart, request)
+            if execute is None:
+                raise Refused(f"{Kind(request[0]).name} is no transaction under serial")
+            execute(hart, request)
         except Refused as refused:
             self._context.refuse(hart, request[1], str(refused))
 
@@ -358,6 +472,35 @@ class SerialArbiter:
         self._commit(hart, request_id, _STORE, address, size, value, 0, 0, 0)
         self._answer(hart, request_id)
 
+    def _posted(self, hart: int, request: list[int]) -> None:
+        """Several AMOs, of which an earlier bus process may have executed the first ones."""
+        last = request[1]
+        items = [request[i : i + _POST_FIELDS] for i in range(2, len(request), _POST_FIELDS)]
+        if len(items) > min(MOST_POSTED, last):
+            raise Refused(f"{len(items)} AMOs in request {last}: at most {min(MOST_POSTED, last)}")
+        offsets = [self._locate_posted(*item) for item in items]
+        for request_id, offset, (op, address, size, operand, order) in zip(
+            range(last - len(items) + 1, last + 1), offsets, items, strict=True
+        ):
+            if request_id <= self._answered[hart]:
+                continue
+            old = self._views[size][offset // size]
+            new = combine(_OPERATIONS[op], old, operand, size)
+            if self._log is not None:
+                self._log.append(OrderRecord(hart, request_id, _AMO, address, size, order, old, new))
+            self._heat.count(hart, _HEAT_AMO, address)
+            self._commit(hart, request_id, _AMO, address, size, new, 0, old, 0)
+            self._pages[hart][_POSTED_DONE] = request_id  # before the next one takes its place in the journal
+        self._answer(hart, last)
+
+    def _locate_posted(self, op: int, address: int, size: int, operand: int, order: int) -> int:
+        offset = self._locate(address, size, _PLAIN, order, operand)
+        if op > _LAST_OP:
+            raise Refused(f"AMO operation {op} is not one of 0 to {_LAST_OP}")
+        if self._granules[offset >> self._exp] != _TRACKED:
+            raise Refused(f"{address:#x} is in no tracked granule: that takes a request that is waited for")
+        return offset
+
     def _end_reservation(self, hart: int, request: list[int]) -> None:
         _, request_id, failure = request
         if failure >= len(ScFailure):
@@ -388,7 +531,7 @@ class SerialArbiter:
             waiting.append((hart, request))
             return
         self._deferred[granule] = [(hart, request)]
-        # Native code asks the page map alone, so it comes first: rule 1 holds for it by the same quiescence.
+        # Native code asks the page map first, so it is set first: rule 1 holds for it by the same quiescence.
         self._page_map[granule << self._exp >> PAGE_EXP] |= PageState.TRACKED
         self._granules[granule] = _PENDING
 
@@ -504,7 +647,7 @@ class SerialArbiter:
 
     # Housekeeping
 
-    def external_write(self, address: int, size: int, value: int) -> None:
+    def external_write(self, address: int, size: int, value: int, done: Callable[[], None]) -> None:
         """A write from outside; raises Refused for one that cannot be."""
         offset = self._locate(address, size, _PLAIN, Order.NONE, value)
         if self._log is not None:
@@ -513,6 +656,7 @@ class SerialArbiter:
                 OrderRecord(len(self._pages), 0, Kind.EXTERNAL_WRITE, address, size, Order.NONE, old, value)
             )
         self._write_from_outside(address, size, value)
+        done()
 
     def _write_from_outside(self, address: int, size: int, value: int) -> None:
         # Reservations first, so that a crash in between cannot leave one that should be gone.
@@ -537,20 +681,39 @@ class SerialArbiter:
 
 
 class SerialLowering:
-    """Loads, and stores to pages without a tracked granule, are native; all else is the interpreter's."""
+    """Loads, and stores to untracked granules, are native; all else is the interpreter's."""
 
     def __init__(self, reservations: Reservations) -> None:
-        """The arbiter alone cares how reservations behave."""
+        """Of how reservations behave only the size of a granule matters here; the rest is the arbiter's."""
+        self._exp = reservations.reservation_set_size_exp
 
     def load(self, e: AccessEmitter, offset: Value, size: int, order: Order) -> str | None:
-        """Rule 3; ordered loads are rare here, and counted by the port."""
-        return None if order else plain_load(e, offset, size, order)
+        """Rule 3; ordered loads are rare here, and counted by the port, which knows what has been put off."""
+        if order:
+            return None
+        _unless_posted(e)
+        return plain_load(e, offset, size, order)
 
     def store(self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order) -> bool:
         """Between the check and the store there is no safepoint: quiescence covers native code too."""
         if order:
             return False
-        e.unless(e.value(f"icmp ne i8 {page_byte(e, offset)}, 0"))
+        byte = page_byte(e, offset)
+        go, look = e.label(), e.label()
+        e.line(f"br i1 {e.value(f'icmp eq i8 {byte}, 0')}, label %{go}, label %{look}, !prof !0")
+        e.begin(look)
+        other = e.value(f"and i8 {byte}, {~int(PageState.TRACKED) & 0xFF}")
+        e.unless(e.value(f"icmp ne i8 {other}, 0"))
+        unless_misaligned(e, offset, size)
+        granule = (
+            offset >> self._exp if isinstance(offset, int) else e.value(f"lshr i64 {offset}, {self._exp}")
+        )
+        word = e.value(
+            f"load volatile i64, ptr {e.value(f'getelementptr i64, ptr %granules, i64 {granule}')}"
+        )
+        e.unless(e.value(f"icmp ne i64 {word}, {_UNTRACKED}"))
+        e.line(f"br label %{go}")
+        e.begin(go)
         plain_store(e, offset, size, value, order)
         return True
 
@@ -571,6 +734,20 @@ class SerialLowering:
         self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order, fused: str | None
     ) -> None:
         """A transaction."""
+
+    def fence(self, e: AccessEmitter, full: bool) -> None:
+        """The port's, if anything has been put off."""
+        _unless_posted(e)
+        host_fence(e, full)
+
+    def spin(self, e: AccessEmitter, offset: Value) -> None:
+        """The port's."""
+
+
+def _unless_posted(e: AccessEmitter) -> None:
+    """Leave the access to the port if something has been put off. Nothing is by native code: LLVM may look once."""
+    posted = e.value(f"load i64, ptr {hart_word(e, Hart.POSTED)}")
+    e.unless(e.value(f"icmp ne i64 {posted}, 0"))
 
 
 POLICY = Policy(

@@ -36,7 +36,7 @@ KERNELS = (
     "list",
     "calls",
 )
-ISA = "rv64imc_zicntr"
+ISA = "rv64imc_zicclsm_zicntr"
 RAM_BYTES = 16 << 20
 _LINE = re.compile(r"([0-9a-f-]+) (\d+)")
 
@@ -84,31 +84,35 @@ def build(name: str, directory: Path, repetitions: int) -> Built:
     elf.write_bytes(write_elf(image))
     riscv, native = directory / f"{name}-riscv64", directory / f"{name}-native"
     # musl's floating-point functions need F and D; the kernels use none.
-    _zig(name, riscv, "-target", "riscv64-linux-musl", "-static", "-mcpu=generic_rv64+m+a+f+d+c")
-    _zig(name, native)
+    sources = [SOURCES / "host-main.c", SOURCES / f"{name}.c"]
+    zig_cc(
+        sources,
+        riscv,
+        *("-target", "riscv64-linux-musl", "-static", "-mcpu=generic_rv64+m+a+f+d+c", "-ffreestanding"),
+    )
+    zig_cc(sources, native, "-ffreestanding")
     return Built(name, image, elf, riscv, native)
 
 
-def _zig(name: str, output: Path, *options: str) -> None:
+def zig_cc(sources: Sequence[Path], output: Path, *options: str) -> None:
+    """Build a Linux program, for this host unless `options` say otherwise.
+
+    Raises:
+        BenchError: the compiler complains.
+
+    """
     cache = str(default_directory() / "zig")
     environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
-    sources = [str(SOURCES / "host-main.c"), str(SOURCES / f"{name}.c")]
-    command = [
-        sys.executable,
-        "-m",
-        "ziglang",
-        "cc",
-        "-O2",
-        "-ffreestanding",
-        "-fno-sanitize=all",
-        *options,
-        *sources,
-    ]
+    command = [sys.executable, "-m", "ziglang", "cc", "-O2", "-fno-sanitize=all", *options]
     done = subprocess.run(
-        [*command, "-o", str(output)], env=environment, capture_output=True, text=True, check=False
+        [*command, *map(str, sources), "-o", str(output)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
-        raise BenchError(f"zig cc {name}: {done.stderr.strip()}")
+        raise BenchError(f"zig cc {output.name}: {done.stderr.strip()}")
 
 
 def parse(text: str, base: int) -> list[Repetition]:
@@ -157,12 +161,19 @@ def run_guest(built: Built, cache: Path, policy: str, tier: str = "auto") -> lis
 
 
 def run_command(built: Built, cache_home: Path, policy: str) -> float:
-    """Seconds that `hartstorm run` takes as a process of its own."""
-    program = "from coordinator.cli import main; main()"
+    """Seconds that `hartstorm run` takes as a process of its own.
+
+    Python keeps its byte code beside `cache_home`, as it does for an installed program.
+    """
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    environment |= {
+        "XDG_CACHE_HOME": str(cache_home),
+        "PYTHONPYCACHEPREFIX": str(cache_home.parent / "byte-code"),
+    }
     start = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", program, "run", str(built.elf), "--policy", policy],
-        env=os.environ | {"XDG_CACHE_HOME": str(cache_home)},
+        [sys.executable, "-m", "coordinator", "run", str(built.elf), "--policy", policy],
+        env=environment,
         capture_output=True,
         text=True,
         timeout=600,

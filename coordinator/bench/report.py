@@ -65,9 +65,16 @@ def render(report: BenchReport) -> RenderableType:
         "bare pyzmq",
         "serial",
         "ratio",
+        "serial, posted AMOs",
     )
     for t in report.transactions:
-        serial.add_row(str(t.harts), f"{t.bare_per_s:,.0f}", f"{t.serial_per_s:,.0f}", f"{t.ratio:.2f}")
+        serial.add_row(
+            str(t.harts),
+            f"{t.bare_per_s:,.0f}",
+            f"{t.serial_per_s:,.0f}",
+            f"{t.ratio:.2f}",
+            f"{t.posted_per_s:,.0f}",
+        )
     life = _table(
         "VM start and stop",
         "harts",

@@ -1,8 +1,9 @@
-"""Measures `serial` transactions beside a bare pyzmq ROUTER/DEALER ping-pong of the same sizes and process counts.
+"""Measures `serial` transactions, waited for and posted, beside a bare pyzmq ping-pong of the same sizes.
 
 Both sides are whole round trips: a client sends, waits for the answer, and only then sends again; every client and
 the server are processes. The bare server is the fastest that Python has, one that blocks and sends back what it got.
-The serial clients are harts' memory ports that do AMOs on one address. Repetitions alternate between the two.
+The serial clients are harts' memory ports that do AMOs on one address, waiting for each (rd is wanted) or not (rd = x0:
+`bus.policies.serial`, "Posting"). Repetitions alternate between the three.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from bus.layout import PAGE, RAM_BASE, Geometry, Hart, HartStatus, Header
 from bus.link import BusLink
 from bus.messages import Kind, encode_answer, encode_request
 from bus.policies import PortContext, Reservations, policy
+from bus.port import MemoryPort
 from bus.segment import Segment, new_name
 from bus.server import BusSpec
 from bus.server import run as run_bus
@@ -38,11 +40,15 @@ _ANSWER = encode_answer(10_000, 10_000)
 
 @dataclass(frozen=True, slots=True)
 class TransactionSpeed:
-    """Round trips per second of all clients together; `ratio` is the median of serial / bare, pair by pair."""
+    """Per second, of all clients together: round trips, and AMOs that were posted.
+
+    `ratio` is the median of serial / bare, repetition by repetition.
+    """
 
     harts: int
     bare_per_s: float
     serial_per_s: float
+    posted_per_s: float
     ratio: float
 
 
@@ -56,20 +62,18 @@ class _Client:
 
 
 def transaction_speed(harts: int, repetitions: int, seconds: float) -> TransactionSpeed:
-    """Measure both for `seconds`, `repetitions` times."""
-    pairs = [
+    """Measure each for `seconds`, `repetitions` times."""
+    runs = [
         (
             _measure(harts, seconds, _bare_server, _bare_client),
             _measure(harts, seconds, run_bus, _serial_client),
+            _measure(harts, seconds, run_bus, _posting_client),
         )
         for _ in range(repetitions)
     ]
-    return TransactionSpeed(
-        harts,
-        statistics.median(bare for bare, _ in pairs),
-        statistics.median(serial for _, serial in pairs),
-        statistics.median(serial / bare for bare, serial in pairs),
-    )
+    bare, serial, posted = (statistics.median(column) for column in zip(*runs, strict=True))
+    ratio = statistics.median(one_serial / one_bare for one_bare, one_serial, _ in runs)
+    return TransactionSpeed(harts, bare, serial, posted, ratio)
 
 
 def _measure(
@@ -136,32 +140,39 @@ def _bare_client(spec: _Client) -> None:
 
 
 def _serial_client(spec: _Client) -> None:
+    _hart(spec, lambda port: port.amo(AmoOp.ADD, RAM_BASE, 8, 1, Order.NONE))
+
+
+def _posting_client(spec: _Client) -> None:
+    _hart(spec, lambda port: port.post_amo(AmoOp.ADD, RAM_BASE, 8, 1, Order.NONE))
+
+
+def _hart(spec: _Client, access: Callable[[MemoryPort], object]) -> None:
     segment = Segment.attach(spec.segment)
     link = BusLink(spec.endpoint, spec.token, segment)
     link.join()
     port = policy("serial").port(PortContext(segment, spec.number, link, Reservations()))
-
-    def round_trip() -> None:
-        port.amo(AmoOp.ADD, RAM_BASE, 8, 1, Order.NONE)
-
-    _repeat(spec, segment, round_trip)
+    _repeat(spec, segment, lambda: access(port), port.settle)
     link.call(Kind.LEAVE)
 
 
-def _repeat(spec: _Client, segment: Segment, round_trip: Callable[[], None]) -> None:
+def _repeat(
+    spec: _Client, segment: Segment, access: Callable[[], object], finish: Callable[[], object] = lambda: None
+) -> None:
     page = segment.harts[spec.number]
     for _ in range(_WARM_UP):
-        round_trip()
+        access()
     page[Hart.STATUS] = HartStatus.PAUSED
     while not segment.header[Header.EXIT_TICKET]:
         time.sleep(0.001)
     done = 0
     start = time.monotonic_ns()
     end = start + int(spec.seconds * 1e9)
-    while (now := time.monotonic_ns()) < end:
+    while time.monotonic_ns() < end:
         for _ in range(_BATCH):
-            round_trip()
+            access()
         done += _BATCH
+    finish()
     page[Hart.INSTRET] = done
-    page[Hart.WALL_NS] = now - start
+    page[Hart.WALL_NS] = time.monotonic_ns() - start
     page[Hart.STATUS] = HartStatus.ENDED

@@ -16,6 +16,7 @@ app = typer.Typer(help="List, check and explain run configurations.", no_args_is
 def list_configs() -> None:
     """Print the configurations that come with hartstorm, and where their files are."""
     from coordinator import paths
+    from coordinator.batch.file import load_batch
     from coordinator.config import load
     from coordinator.report import plain_table, stdout_console
 
@@ -25,8 +26,17 @@ def list_configs() -> None:
         for file in paths.shipped_configs().values():
             run = load(file).run
             table.add_row(run.name, run.description)
-    stdout_console().print(table)
-    typer.echo(f"\n`hartstorm run NAME` runs one; their files are below {paths.CONFIGS}")
+        batches = plain_table(["batch", "shows"])
+        batches.columns[1].no_wrap = False
+        for file in paths.shipped_batches().values():
+            batch = load_batch(file).file
+            batches.add_row(batch.name, batch.description)
+    console = stdout_console()
+    console.print(table)
+    console.print()
+    console.print(batches)
+    typer.echo("\n`hartstorm run NAME` runs a configuration, `hartstorm batch NAME` a batch;")
+    typer.echo(f"their files are below {paths.CONFIGS}")
 
 
 @app.command()

@@ -32,11 +32,15 @@ def connected(server: str | None, server_key: str | None, key: Path | None) -> I
     from coordinator.control.client import ControlClient, NoAnswer
     from coordinator.control.messages import BadReply
     from coordinator.refusal import Refusal
-    from coordinator.runtime import control_endpoint
+    from coordinator.runtime import check_endpoint, control_endpoint
 
     endpoint = server or control_endpoint()
     if endpoint.startswith("tcp://") and (server_key is None or key is None):
         fail(f"{endpoint}: tcp takes --server-key and --key")
+    try:
+        check_endpoint(endpoint)
+    except ValueError as error:
+        fail(str(error))
     try:
         pair = keys.load(key) if key is not None else None
         curve = (pair.public_key, pair.secret_key) if pair else None

@@ -99,7 +99,7 @@ def query(file: ConfigFile, json: Json = False) -> None:
 @app.command()
 def hwprobe(file: ConfigFile, json: Json = False) -> None:
     """Print what riscv_hwprobe would tell each VM's guest, key by key."""
-    from coordinator.hwprobe import KEYS, Pair, cpu_of_spec
+    from coordinator.hwprobe import KEYS, Pair, bits_of, cpu_of_spec
     from coordinator.hwprobe import hwprobe as probe
     from coordinator.runner import vm_spec
 
@@ -116,7 +116,8 @@ def hwprobe(file: ConfigFile, json: Json = False) -> None:
     for name, values in found.items():
         typer.echo(f"VM {name}")
         for key, value in values.items():
-            typer.echo(f"  {key:<24}{value:#x}")
+            names = " ".join(e.name for e in bits_of(key, value))
+            typer.echo(f"  {key:<24}{value:#x}{names and f'  {names}'}")
 
 
 def _load(file: Path) -> Config:

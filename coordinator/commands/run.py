@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coordinator.commands.exit_codes import ExitCode, config_errors
+from coordinator.commands.policy_help import POLICY_HELP
 
 if TYPE_CHECKING:
     from coordinator.config import Config, Overrides
+    from coordinator.config.settings import Setting
     from coordinator.outcome import Outcome
     from hart.image import Image
 
@@ -26,7 +28,7 @@ def run(
     ],
     harts: Annotated[int | None, typer.Option(help="Number of harts.")] = None,
     isa: Annotated[str | None, typer.Option(help="ISA string, e.g. rv64imac_zacas.")] = None,
-    policy: Annotated[str | None, typer.Option(help="Coherence policy.")] = None,
+    policy: Annotated[str | None, typer.Option(help=POLICY_HELP)] = None,
     tier: Annotated[str | None, typer.Option(help="auto, interpreter, t1 or t2.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     max_instructions: Annotated[int | None, typer.Option(help="Stop each hart after so many.")] = None,
@@ -36,6 +38,22 @@ def run(
     check: Annotated[
         bool, typer.Option("--check", help="Check what was recorded against RVWMO; see `hartstorm check`.")
     ] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Show which guest code took how long, in which tier.")
+    ] = False,
+    profile_to: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Profile, and write it to this file: for speedscope if it ends in .json, else as collapsed stacks.",
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a key of every file.")
+    ] = None,
+    repeat: Annotated[
+        int, typer.Option(min=1, help="Run so often, each time with the next seed; counts [vm.outcome].")
+    ] = 1,
     json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Run guest programs on many harts and compare the outcome with what their configs expect.
@@ -43,27 +61,38 @@ def run(
     Options override every VM of every file.
     """
     from coordinator.config import Overrides
+    from coordinator.config.settings import parse_setting
 
     trace_file = None if trace is None else str(trace)
     record_file = None if record is None else str(record)
-    overrides = Overrides(harts, isa, policy, tier, seed, max_instructions, timeout, trace_file, record_file)
+    profiled = True if profile or profile_to is not None else None
+    overrides = Overrides(
+        harts, isa, policy, tier, seed, max_instructions, timeout, trace_file, record_file, profiled
+    )
     with config_errors():
-        prepared = [_prepare(file, overrides) for file in files]
+        settings = tuple(map(parse_setting, set_ or ()))
+        prepared = [_prepare(file, overrides, settings) for file in files]
     from coordinator.refusal import Refusal
 
     try:
-        outcomes = [(config, _run(config, images)) for config, images in prepared]
+        runs = [(config, _run(config, images, repeat)) for config, images in prepared]
     except Refusal as refusal:
         typer.echo(f"the coordinator cannot run this: {refusal.reason}", err=True)
         raise typer.Exit(ExitCode.USAGE_OR_CONFIG) from refusal
     except KeyboardInterrupt:
         typer.echo("interrupted; all VMs are ended", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
+    if profile_to is not None:
+        _write_profile(
+            profile_to, [o for _, repetitions in runs for outcomes in repetitions for o in outcomes]
+        )
     if json:
-        _print_json(outcomes)
+        _print_json([(config, outcomes) for config, repetitions in runs for outcomes in repetitions])
     else:
-        _print_reports(outcomes)
-    code = exit_code([outcome for _, run_outcomes in outcomes for outcome in run_outcomes])
+        for config, repetitions in runs:
+            _print_report(config, repetitions)
+    every = (outcome for _, repetitions in runs for outcomes in repetitions for outcome in outcomes)
+    code = exit_code(list(every))
     if check:
         code = max(code, _check_recordings(config for config, _ in prepared))
     raise typer.Exit(code)
@@ -90,21 +119,33 @@ def _check_recordings(configs: Iterable[Config]) -> ExitCode:
     return code
 
 
-def _prepare(file: Path, overrides: Overrides) -> tuple[Config, dict[str, Image]]:
+def _prepare(
+    file: Path, overrides: Overrides, settings: tuple[Setting, ...]
+) -> tuple[Config, dict[str, Image]]:
     from coordinator.config import open_run
     from coordinator.guest import build_all
 
-    config = open_run(file, overrides)
+    config = open_run(file, overrides, settings)
     return config, build_all(config)
 
 
-def _run(config: Config, images: dict[str, Image]) -> list[Outcome]:
+def _run(config: Config, images: dict[str, Image], repeat: int) -> list[list[Outcome]]:
     from coordinator import runner
     from coordinator.local import local_coordinator
     from coordinator.progress import show_progress
 
     with local_coordinator() as client, show_progress(config.run.name) as report:
-        return runner.run(config.run, images, client, report)
+        return [runner.run(config.run.seeded(n), images, client, report) for n in range(repeat)]
+
+
+def _write_profile(path: Path, outcomes: list[Outcome]) -> None:
+    from coordinator.profile import write_profile
+
+    try:
+        write_profile(path, outcomes)
+    except OSError as error:
+        typer.echo(f"--profile-to {path}: {error.strerror}", err=True)
+        raise typer.Exit(ExitCode.USAGE_OR_CONFIG) from error
 
 
 def _print_json(outcomes: list[tuple[Config, list[Outcome]]]) -> None:
@@ -116,12 +157,18 @@ def _print_json(outcomes: list[tuple[Config, list[Outcome]]]) -> None:
     typer.echo(json.dumps(runs[0] if len(runs) == 1 else runs, indent=2))
 
 
-def _print_reports(outcomes: list[tuple[Config, list[Outcome]]]) -> None:
-    from coordinator.report import print_report, stdout_console
+def _print_report(config: Config, repetitions: list[list[Outcome]]) -> None:
+    """The first repetition that is not as expected, or the last; then what they came to together."""
+    from coordinator.report import print_outcomes, print_report, stdout_console
 
     console = stdout_console()
-    for config, run_outcomes in outcomes:
-        print_report(console, config.run.name, run_outcomes)
+    failed = [outcomes for outcomes in repetitions if not all(o.verdict.ok for o in outcomes)]
+    print_report(console, config.run.name, (failed or repetitions[-1:])[0])
+    if len(repetitions) > 1:
+        print_outcomes(console, repetitions)
+        console.print(
+            f"{config.run.name}: {len(repetitions) - len(failed)} of {len(repetitions)} runs as expected"
+        )
 
 
 def exit_code(outcomes: list[Outcome]) -> ExitCode:

@@ -37,7 +37,7 @@ def _serve(endpoint: str | None, tcp: str | None, key: Path | None, clients: Pat
     import zmq
 
     from coordinator.control import keys
-    from coordinator.control.access import Keyring, KeyringError
+    from coordinator.control.access import Keyring
     from coordinator.control.server import ControlServer, Curve
     from coordinator.runtime import control_endpoint
     from coordinator.vm import VirtualMachine
@@ -49,8 +49,8 @@ def _serve(endpoint: str | None, tcp: str | None, key: Path | None, clients: Pat
         curve = Curve(secret, Keyring.load(clients)) if clients is not None else None
         server = ControlServer(VirtualMachine, endpoint or control_endpoint(), tcp, curve)
     except (ValueError, zmq.ZMQError) as error:
-        known = (keys.KeyFileError, KeyringError)
-        fail(str(error) if isinstance(error, known) else f"{endpoint or tcp or control_endpoint()}: {error}")
+        place = "" if isinstance(error, ValueError) else f"{endpoint or tcp or control_endpoint()}: "
+        fail(f"{place}{error}")
     with server:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: server.stop())

@@ -9,8 +9,10 @@ import typer
 
 from coordinator.commands.connection import Key, Server, ServerKey, connected
 from coordinator.commands.exit_codes import ExitCode, config_errors
+from coordinator.commands.policy_help import POLICY_HELP
 
 if TYPE_CHECKING:
+    from coordinator.control.client import RemoteVm
     from coordinator.control.messages import Status
 
 app = typer.Typer(help="Make, list, run and remove VMs on a server.", no_args_is_help=True)
@@ -24,7 +26,7 @@ def create(
     file: Annotated[Path, typer.Argument(help="Run configuration (.toml), ELF program, or .S or .c source.")],
     harts: Annotated[int | None, typer.Option(help="Number of harts.")] = None,
     isa: Annotated[str | None, typer.Option(help="ISA string, e.g. rv64imac_zacas.")] = None,
-    policy: Annotated[str | None, typer.Option(help="Coherence policy.")] = None,
+    policy: Annotated[str | None, typer.Option(help=POLICY_HELP)] = None,
     server: Server = None,
     server_key: ServerKey = None,
     key: Key = None,
@@ -47,6 +49,7 @@ def list_vms(
     json: Json = False, server: Server = None, server_key: ServerKey = None, key: Key = None
 ) -> None:
     """Print the VMs that you may know of."""
+    from bus.policies import label
     from coordinator.report import plain_table, stdout_console
 
     with connected(server, server_key, key) as client:
@@ -58,7 +61,8 @@ def list_vms(
         return
     table = plain_table(["id", "name", "owner", "state", "harts", "policy", "you are"])
     for vm in vms:
-        table.add_row(vm.vm, vm.name, vm.owner, vm.state.value, str(vm.harts), vm.policy, vm.standing)
+        shown = label(vm.policy)
+        table.add_row(vm.vm, vm.name, vm.owner, vm.state.value, str(vm.harts), shown, vm.standing)
     stdout_console().print(table)
 
 
@@ -81,6 +85,34 @@ def resume(vm: Vm, server: Server = None, server_key: ServerKey = None, key: Key
     """Let a paused VM go on."""
     with connected(server, server_key, key) as client:
         client.vm(vm).resume()
+
+
+@app.command()
+def step(
+    vm: Vm,
+    count: Annotated[int, typer.Argument(help="How many instructions.", min=1)] = 1,
+    hart: Annotated[int, typer.Option("--hart", help="Which hart.")] = 0,
+    server: Server = None,
+    server_key: ServerKey = None,
+    key: Key = None,
+) -> None:
+    """Let one hart of a paused VM execute instructions; prints how many retired, and what stands at its pc."""
+    with connected(server, server_key, key) as client:
+        done = client.vm(vm).step(hart, count)
+        text = _instruction_at(client.vm(vm), done.pc)
+    typer.echo(f"{done.retired} retired, pc {done.pc:#x}: {text}")
+
+
+def _instruction_at(vm: RemoteVm, pc: int) -> str:
+    from coordinator.control.client import RefusedByServer
+    from hart.isa.disassembler import disassemble
+
+    for size in (4, 2):  # a short one may be RAM's last
+        try:
+            return disassemble(int.from_bytes(vm.get_memory(pc, size), "little"), pc)
+        except RefusedByServer:
+            continue
+    return "outside RAM"
 
 
 @app.command()
@@ -127,10 +159,13 @@ def _print(now: Status, json: bool) -> None:
     if json:
         import json as json_module
 
-        from coordinator.control.messages import wire
+        from coordinator.control.messages import unfold
 
-        # Console output is bytes of the guest's choosing.
-        typer.echo(json_module.dumps(wire(now), indent=2, default=lambda data: data.decode(errors="replace")))
+        def say(value: object) -> object:
+            # Console output is bytes of the guest's choosing.
+            return value.decode(errors="replace") if isinstance(value, bytes) else unfold(value)
+
+        typer.echo(json_module.dumps(now, indent=2, default=say))
         return
     typer.echo(f"{now.state.value}, {sum(now.instret)} instructions")
     if now.result is None:

@@ -15,6 +15,7 @@ class Problem:
         message: what is wrong with it and what is allowed.
         value: what the key holds, as TOML writes it; empty where that says nothing.
         line: line of the file, counted from 1; 0 where there is none.
+        source: the file at fault where it is not the one that was read first.
 
     """
 
@@ -22,10 +23,12 @@ class Problem:
     message: str
     value: str = ""
     line: int = 0
+    source: str = ""
 
     def describe(self, source: str) -> str:
         """One line as compilers print them: `file:line: key = value: message`."""
-        place = f"{source}:{self.line}" if self.line else source
+        file = self.source or source
+        place = f"{file}:{self.line}" if self.line else file
         key = f"{self.where} = {self.value}" if self.value else self.where
         return ": ".join(part for part in (place, key, self.message) if part)
 

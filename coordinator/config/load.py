@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from coordinator.config import places
+from coordinator.config.descriptions import descriptions
 from coordinator.config.errors import ConfigError, Problem
 from coordinator.config.model import PROGRAM_KEYS, Run
+from coordinator.config.settings import Setting, laid_over
 from coordinator.paths import shipped_configs
 from hart.spelling import nearest
 
@@ -62,6 +64,7 @@ class Overrides:
     timeout: float | None = None
     trace: str | None = None
     record: str | None = None
+    profile: bool | None = None
 
     def apply(self, vm: Table) -> None:
         """Put what is given into a VM's table."""
@@ -96,23 +99,26 @@ _OPTION_PATHS: dict[str, tuple[str, ...]] = {
     "timeout": ("limits", "timeout_s"),
     "trace": ("record", "trace"),
     "record": ("record", "memory"),
+    "profile": ("record", "profile"),
 }
 assert set(_OPTION_PATHS) == {f.name for f in fields(Overrides)}
 
 
-def open_run(path: Path, overrides: Overrides = Overrides()) -> Config:
+def open_run(path: Path, overrides: Overrides = Overrides(), settings: Sequence[Setting] = ()) -> Config:
     """The configuration that `path` names: one in a file, one that comes along, or a program by itself.
+
+    `settings` are laid over what is in the file.
 
     Raises:
         ConfigError: as `load` and `for_program`.
 
     """
-    path = _find(path)
-    return (load if path.suffix == ".toml" else for_program)(path, overrides)
+    path = _find(path, shipped_configs())
+    return (load if path.suffix == ".toml" else for_program)(path, overrides, settings)
 
 
-def _find(path: Path) -> Path:
-    """The file that `path` means: itself or, where it is no file but a bare name, the shipped configuration so called.
+def _find(path: Path, shipped: Mapping[str, Path]) -> Path:
+    """The file that `path` means: itself or, where it is no file but a bare name, the one of `shipped` so called.
 
     Raises:
         ConfigError: a bare name that nothing has; offers the nearest.
@@ -120,7 +126,6 @@ def _find(path: Path) -> Path:
     """
     if path.exists() or path.suffix or len(path.parts) != 1:
         return path
-    shipped = shipped_configs()
     if path.name not in shipped:
         hint = nearest(path.name, shipped) or "; 'hartstorm configs list' shows them"
         raise ConfigError(
@@ -129,20 +134,59 @@ def _find(path: Path) -> Path:
     return shipped[path.name]
 
 
-def load(path: Path, overrides: Overrides = Overrides()) -> Config:
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A TOML file as it was read, unchecked.
+
+    Attributes:
+        source: the file's name as given, for messages.
+        directory: what the paths in it are relative to.
+        table: its content.
+        lines: where each key stands.
+
+    """
+
+    source: str
+    directory: Path
+    table: Table
+    lines: Mapping[KeyPath, int]
+
+
+def read_document(path: Path, shipped: Mapping[str, Path]) -> Document:
+    """The TOML file at `path`, or that of `shipped`, those that come along, by that name.
+
+    Raises:
+        ConfigError: it cannot be read, or is not TOML.
+
+    """
+    path = _find(path, shipped)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(str(path), [Problem("", f"cannot be read: {reason}")]) from error
+    return parse_document(text, str(path), path.parent)
+
+
+def parse_document(text: str, source: str, directory: Path) -> Document:
+    """The TOML document `text`; raises ConfigError if it is none."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message, _, at = str(error).rpartition(" (at ")
+        line = int(at.split()[1].rstrip(",")) if at.startswith("line ") else text.count("\n") + 1
+        raise ConfigError(source, [Problem("", f"not TOML: {message or error}", line=line)]) from error
+    return Document(source, directory, table, places.key_lines(text))
+
+
+def load(path: Path, overrides: Overrides = Overrides(), settings: Sequence[Setting] = ()) -> Config:
     """Read and check the run configuration at `path`, or the one that comes along by that name.
 
     Raises:
         ConfigError: it cannot be read, is not TOML, or does not fit the model; lists every problem.
 
     """
-    path = _find(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigError(str(path), [Problem("", f"cannot be read: {reason}")]) from error
-    return loads(text, str(path), path.parent, overrides)
+    return check(read_document(path, shipped_configs()), overrides, settings)
 
 
 def loads(text: str, source: str, directory: Path, overrides: Overrides = Overrides()) -> Config:
@@ -152,16 +196,10 @@ def loads(text: str, source: str, directory: Path, overrides: Overrides = Overri
         ConfigError: as `load`.
 
     """
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        message, _, at = str(error).rpartition(" (at ")
-        line = int(at.split()[1].rstrip(",")) if at.startswith("line ") else text.count("\n") + 1
-        raise ConfigError(source, [Problem("", f"not TOML: {message or error}", line=line)]) from error
-    return _check(document, source, directory, overrides, places.key_lines(text))
+    return check(parse_document(text, source, directory), overrides)
 
 
-def for_program(path: Path, overrides: Overrides = Overrides()) -> Config:
+def for_program(path: Path, overrides: Overrides = Overrides(), settings: Sequence[Setting] = ()) -> Config:
     """The configuration for running a program by itself: an ELF file, or assembly or C source.
 
     Raises:
@@ -178,13 +216,24 @@ def for_program(path: Path, overrides: Overrides = Overrides()) -> Config:
             guest = {"c": [path.name]}
         case _:
             guest = {"elf": path.name}
-    return _check({"name": path.stem, "vm": {"guest": guest}}, str(path), path.parent, overrides, {})
+    table: Table = {"name": path.stem, "vm": {"guest": guest}}
+    return check(Document(str(path), path.parent, table, {}), overrides, settings)
 
 
-def _check(
-    document: Table, source: str, directory: Path, overrides: Overrides, lines: Mapping[KeyPath, int]
-) -> Config:
-    blame = _Blame(document, overrides, dict(lines))
+def check(read: Document, overrides: Overrides = Overrides(), settings: Sequence[Setting] = ()) -> Config:
+    """The run configuration that a document is with `settings` laid over it.
+
+    Raises:
+        ConfigError: it does not fit the model; lists every problem, each where it was said.
+
+    """
+    source = read.source
+    document = laid_over(read.table, settings)
+    blame = _Blame(document, overrides, read.lines, settings)
+    for key in ("base", "sweep", "batch"):
+        if key in document:
+            message = "belongs to a batch file, which `hartstorm batch` runs"
+            raise ConfigError(source, [blame.problem((key,), message, None)])
     common, several = document.get("vm"), document.get("vms")
     if not isinstance(common, dict | None):
         raise ConfigError(source, [blame.problem(("vm",), "must be a table", common)])
@@ -204,7 +253,25 @@ def _check(
     except ValidationError as error:
         problems = dict.fromkeys(blame.problems(error.errors(include_url=False)))
         raise ConfigError(source, sorted(problems, key=lambda p: p.line)) from error
-    return Config(source, directory, run, blame)
+    return Config(source, read.directory, run, blame)
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def check_table(read: Document, model: type[M], settings: Sequence[Setting] = ()) -> M:
+    """A document of another kind than a run, with `settings` in it, checked against its own model.
+
+    Raises:
+        ConfigError: as `check`.
+
+    """
+    try:
+        return model.model_validate(read.table)
+    except ValidationError as error:
+        blame = _Blame(read.table, Overrides(), read.lines, settings, model)
+        problems = dict.fromkeys(blame.problems(error.errors(include_url=False)))
+        raise ConfigError(read.source, sorted(problems, key=lambda p: p.line)) from error
 
 
 def _laid_over(base: Table, over: object) -> object:
@@ -227,20 +294,28 @@ class _Blame:
 
     document: Table
     overrides: Overrides
-    lines: dict[KeyPath, int]
+    lines: Mapping[KeyPath, int]
+    settings: Sequence[Setting] = ()
+    root: type[BaseModel] = Run
 
     def problems(self, errors: list[ErrorDetails]) -> Iterator[Problem]:
         for error in errors:
             path = _key_path(error["loc"])
             value = None if error["type"] in ("missing", "extra_forbidden") else error["input"]
-            yield self.at(path, _message(error, path), value)
+            yield self.at(path, _message(error, path, self.root), value)
 
     def at(self, path: KeyPath, message: str, value: object) -> Problem:
-        """A problem of `path` in the merged document: the option's, or the file's."""
+        """A problem of `path` in the merged document: the option's, the setting's, or the file's."""
         option = self.overrides.option_of(path[2:]) if path[:1] == ("vms",) else None
         if option is not None:
             return Problem(option, message, _toml(value))
-        return self.problem(self._in_file(path), message, value)
+        in_file = self._in_file(path)
+        for setting in reversed(self.settings):
+            length = len(setting.path)
+            if in_file[:length] == setting.path:
+                where = f"{setting.where}.{_dotted(in_file[length:])}".rstrip(".").replace(".[", "[")
+                return Problem(where, message, _toml(value), setting.line, setting.source)
+        return self.problem(in_file, message, value)
 
     def problem(self, path: KeyPath, message: str, value: object) -> Problem:
         """A problem of `path` in the file."""
@@ -318,7 +393,7 @@ _TYPE_MESSAGES = {
 }
 
 
-def _message(error: ErrorDetails, path: KeyPath) -> str:
+def _message(error: ErrorDetails, path: KeyPath, root: type[BaseModel]) -> str:
     kind = error["type"]
     context = {
         key: f"{bound:g}" if isinstance(bound, float) else bound
@@ -326,9 +401,9 @@ def _message(error: ErrorDetails, path: KeyPath) -> str:
     }
     match kind:
         case "extra_forbidden":
-            return _unknown_key(path)
+            return _unknown_key(path, root)
         case "missing":
-            return f"missing; {_description(path)}"
+            return f"missing; {_description(path, root)}"
         case "value_error":
             return str(context["error"])
         case "literal_error" | "enum":
@@ -345,9 +420,9 @@ _MOST_NAMES = 20
 """A message lists at most so many allowed keys."""
 
 
-def _unknown_key(path: KeyPath) -> str:
+def _unknown_key(path: KeyPath, root: type[BaseModel]) -> str:
     *tables, key = path
-    model = _model_at(tuple(tables))
+    model = _model_at(tuple(tables), root)
     allowed = [*model.model_fields]
     if model is Run:
         allowed.insert(2, "vm")
@@ -365,17 +440,16 @@ def _shown(tables: list[str | int]) -> KeyPath:
     return ("vm", *tables[2:]) if tables[:1] == ["vms"] else tuple(tables)
 
 
-def _description(path: KeyPath) -> str:
-    model = _model_at(path[:-1])
-    field = model.model_fields.get(str(path[-1]))
-    text = (field.description if field else None) or "it has no default"
+def _description(path: KeyPath, root: type[BaseModel]) -> str:
+    model = _model_at(path[:-1], root)
+    text = descriptions(model).get(str(path[-1]), "it has no default")
     return text[0].lower() + text[1:].rstrip(".")
 
 
-def _model_at(path: KeyPath) -> type[BaseModel]:
-    """The model of the table at `path` of a run."""
-    model: type[BaseModel] = Run
-    annotation: object = Run
+def _model_at(path: KeyPath, root: type[BaseModel]) -> type[BaseModel]:
+    """The model of the table at `path` of a document that `root` describes."""
+    model = root
+    annotation: object = root
     for part in path:
         inner = _as_model(annotation)
         if inner is not None:

@@ -6,7 +6,8 @@ The JSON Schema that editors use is generated from these models, and so is `hart
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -27,10 +28,12 @@ from pydantic_core import CoreSchema
 
 from bus import policies
 from bus.access import ScFailure
+from bus.handover import LONGEST_CONSTRAINED_LOOP
 from coordinator import expression
+from coordinator.config.descriptions import describe
 from coordinator.config.units import format_size, parse_size
 from coordinator.result import Ending
-from coordinator.spec import TierName, order_problem, tier_problem
+from coordinator.spec import PROFILE_OR_TRACE, OrderName, TierName, order_problem, tier_problem
 from hart import causes, environments
 from hart.isa import extensions, isa_string
 from hart.isa.registers import NUMBERS as REGISTERS
@@ -47,10 +50,13 @@ class _Table(BaseModel):
         strict=True,
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
+        json_schema_extra=describe,
         validate_default=False,
         regex_engine="python-re",
     )
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return self  # frozen; pydantic copies defaults, which costs more than all its checks
 
 
 _SMALLEST_SET_EXP = 3
@@ -106,18 +112,18 @@ def _check_expression(text: str) -> str:
 ExpressionText = Annotated[str, AfterValidator(_check_expression)]
 
 
-def _one_of(names: Sequence[str]) -> tuple[AfterValidator, WithJsonSchema]:
-    """What makes a string field one of `names`."""
+def _one_of(names: Sequence[str], label: Callable[[str], str] = str) -> tuple[AfterValidator, WithJsonSchema]:
+    """What makes a string field one of `names`, each of which errors call by its label."""
 
     def check(name: str) -> str:
         if name not in names:
-            raise ValueError(f"is not allowed{nearest(name, names)}; allowed: {', '.join(names)}")
+            raise ValueError(f"is not allowed{nearest(name, names)}; allowed: {', '.join(map(label, names))}")
         return name
 
     return AfterValidator(check), WithJsonSchema({"type": "string", "enum": list(names)})
 
 
-PolicyName = Annotated[str, *_one_of(policies.NAMES)]
+PolicyName = Annotated[str, *_one_of(policies.NAMES, policies.label)]
 EnvironmentName = Annotated[str, *_one_of(environments.NAMES)]
 
 Word64 = Annotated[int, Field(ge=-(1 << 63), lt=1 << 64)]
@@ -148,7 +154,7 @@ class Isa(_ExtensionKeys):  # type: ignore[valid-type, misc] # a key per row of 
     @property
     def switches(self) -> dict[str, bool]:
         """The extensions with a key of their own."""
-        given = {name: getattr(self, name) for name in extensions.REGISTRY}
+        given = {name: getattr(self, name) for name in self.model_fields_set if name in extensions.REGISTRY}
         return {name: on for name, on in given.items() if on is not None}
 
     def extensions(self, reservation_set_size_exp: int) -> frozenset[str]:
@@ -159,25 +165,7 @@ class Isa(_ExtensionKeys):  # type: ignore[valid-type, misc] # a key per row of 
                 hartstorm does not execute.
 
         """
-        default = extensions.implemented(reservation_set_size_exp)
-        asked = extensions.effective(name for name, on in self.switches.items() if on)
-        on = (default if self.base is None else isa_string.parse(self.base)) | asked
-        for name in (name for name, on in self.switches.items() if not on):
-            gone = {name, *(set(extensions.REGISTRY[name].implies) - asked)}
-            while more := {d for g in gone for d in extensions.dependents(g, on)} - gone - asked:
-                gone |= more
-            on -= gone
-        if broken := extensions.unmet(on):
-            raise ValueError("; ".join(broken))
-        if missing := on - extensions.implemented(_SMALLEST_SET_EXP):
-            known = ", ".join(isa_string.canonical(default))
-            raise ValueError(f"hartstorm does not execute {', '.join(sorted(missing))}; it has {known}")
-        if unkept := on - default:
-            names = ", ".join(sorted(unkept))
-            raise ValueError(
-                f"reservation_set_size_exp = {reservation_set_size_exp} is too large for {names}"
-            )
-        return on
+        return _extensions(self.base, frozenset(self.switches.items()), reservation_set_size_exp)
 
     @field_validator("base")
     @classmethod
@@ -190,6 +178,29 @@ class Isa(_ExtensionKeys):  # type: ignore[valid-type, misc] # a key per row of 
     def _sound(self) -> Self:
         self.extensions(_SMALLEST_SET_EXP)
         return self
+
+
+@cache
+def _extensions(
+    base: str | None, switches: frozenset[tuple[str, bool]], reservation_set_size_exp: int
+) -> frozenset[str]:
+    default = extensions.implemented(reservation_set_size_exp)
+    asked = extensions.effective(name for name, on in switches if on)
+    on = (default if base is None else isa_string.parse(base)) | asked
+    for name in (name for name, on in switches if not on):
+        gone = {name, *(set(extensions.REGISTRY[name].implies) - asked)}
+        while more := {d for g in gone for d in extensions.dependents(g, on)} - gone - asked:
+            gone |= more
+        on -= gone
+    if broken := extensions.unmet(on):
+        raise ValueError("; ".join(broken))
+    if missing := on - extensions.implemented(_SMALLEST_SET_EXP):
+        known = ", ".join(isa_string.canonical(default))
+        raise ValueError(f"hartstorm does not execute {', '.join(sorted(missing))}; it has {known}")
+    if unkept := on - default:
+        names = ", ".join(sorted(unkept))
+        raise ValueError(f"reservation_set_size_exp = {reservation_set_size_exp} is too large for {names}")
+    return on
 
 
 # [vm.guest]
@@ -230,7 +241,7 @@ class Guest(_Table):
         return self
 
 
-# [vm.reservation], [vm.limits], [vm.record]
+# [vm.reservation], [vm.directory], [vm.limits], [vm.record]
 
 
 class Reservation(_Table):
@@ -246,6 +257,17 @@ class Reservation(_Table):
     """A trap ends the hart's reservation. Default false."""
     spurious_sc_failure: float = Field(default=0.0, ge=0, le=1)
     """Probability with which an SC that could succeed fails, drawn from the VM's seed. Default 0."""
+
+
+class Directory(_Table):
+    """How harts pass granules on under policy `directory`."""
+
+    hold_instructions: int = Field(default=LONGEST_CONSTRAINED_LOOP, ge=0, le=1 << 32)
+    """A hart that is asked for a granule first runs so many instructions more, unless it waits for the bus itself.
+    Default 16, as many as a constrained LR/SC loop has."""
+    handover_order: OrderName = "fifo"
+    """Which of the harts that wait for a granule gets it next: the first to have asked (`fifo`), the last (`lifo`), the
+    `nearest` to its last owner on a ring of hart numbers, or a `random` one. Default `fifo`."""
 
 
 class Limits(_Table):
@@ -270,8 +292,41 @@ class Record(_Table):
     when_full: Literal["wait", "lose"] = "wait"
     """What a hart does when memory events come faster than they are written: wait, or lose them and count. Default
     wait."""
+    profile: bool = False
+    """Measure what each piece of guest code takes; not together with `trace`. Default false."""
     hot_addresses: int = Field(default=16, ge=0, le=4096)
     """How many of the addresses that atomics touch most the result lists. Default 16."""
+
+    @model_validator(mode="after")
+    def _profile_or_trace(self) -> Self:
+        if self.profile and self.trace is not None:
+            raise ValueError(f"profile: {PROFILE_OR_TRACE}")
+        return self
+
+
+# [vm.outcome]
+
+
+def _hart_register(name: str) -> str:
+    hart, colon, register = name.partition(":")
+    if not colon:
+        raise ValueError("write HART:REGISTER, e.g. 0:a0")
+    _hart_number(hart)
+    if register not in REGISTERS:
+        raise ValueError(f"no such register{nearest(register, REGISTERS)}; allowed: x0 to x31, ABI names")
+    return name
+
+
+class Outcome(_Table):
+    """What tells one run's outcome from another's, as in a litmus test; over repetitions it becomes a histogram."""
+
+    registers: list[Annotated[str, AfterValidator(_hart_register)]] = []
+    """Registers at the end of the run, `HART:REGISTER`."""
+    symbols: list[ExpressionText] = []
+    """Symbols, or expressions as in `expect.invariants`, at the end of the run."""
+
+
+MetricName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 def _recorded(value: object) -> object:
@@ -454,7 +509,7 @@ class Vm(_Table):
     memory: Size = 16 << 20
     """Size of guest RAM, a multiple of 4KiB; RAM starts at 0x80000000. Default `16MiB`."""
     policy: PolicyName = "serial"
-    """Coherence policy, by name. Default `serial`."""
+    """Coherence policy, by name; `cas` is WRONG on purpose. Default `serial`."""
     tier: TierName = "auto"
     """How code is run that proves hot: `interpreter` as all code is at first, `t1` native code that is quick to
     compile, `t2` native code that is quick to run, `auto` by t1, then by t2. A traced VM is interpreted whatever
@@ -473,10 +528,19 @@ class Vm(_Table):
     """The program."""
     reservation: Reservation = Reservation()
     """LR/SC behaviour."""
+    directory: Directory = Directory()
+    """How granules change hands, under policy `directory`."""
     limits: Limits = Limits()
     """When to give up."""
     record: Annotated[Record, BeforeValidator(_recorded)] = Record()
     """What to record."""
+    metrics: dict[MetricName, ExpressionText] = {}
+    """Numbers to keep of the run, by name: expressions as in `expect.invariants`. `operations` is what the guest did;
+    rates are about it."""
+    hart_metrics: dict[MetricName, ExpressionText] = {}
+    """The same for each hart, whose number is `hart`: `u64(done, hart)`."""
+    outcome: Outcome = Outcome()
+    """What tells outcomes apart."""
     expect: Expect = Expect()
     """What must come of it."""
 
@@ -517,9 +581,11 @@ class Vm(_Table):
         named = [("registers", int(hart)) for hart in self.expect.registers]
         if self.expect.trap is not None and self.expect.trap.hart is not None:
             named.append(("trap.hart", self.expect.trap.hart))
+        named = [(f"expect.{key}", hart) for key, hart in named]
+        named += [("outcome.registers", int(name.partition(":")[0])) for name in self.outcome.registers]
         for key, hart in named:
             if hart >= self.harts:
-                raise ValueError(f"expect.{key} names hart {hart}, but harts are 0 to {self.harts - 1}")
+                raise ValueError(f"{key} names hart {hart}, but harts are 0 to {self.harts - 1}")
         return self
 
 
@@ -532,6 +598,14 @@ class Run(_Table):
     """What it shows, for people."""
     vms: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")], Vm]
     """Several VMs by name; each table is laid over `[vm]`."""
+
+    def seeded(self, repetition: int) -> Self:
+        """The same with each VM's seed raised by `repetition`."""
+        vms = {
+            name: vm.model_copy(update={"seed": (vm.seed + repetition) % (1 << 64)})
+            for name, vm in self.vms.items()
+        }
+        return self.model_copy(update={"vms": vms})
 
 
 def _without_nulls(schema: Any) -> Any:

@@ -7,7 +7,7 @@ so it only has to recognise keys and step over values.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 KeyPath = tuple[str | int, ...]
 
@@ -26,7 +26,7 @@ def key_lines(text: str) -> dict[KeyPath, int]:
     return lines
 
 
-def line_of(lines: dict[KeyPath, int], path: KeyPath) -> int:
+def line_of(lines: Mapping[KeyPath, int], path: KeyPath) -> int:
     """Line of `path`, or of the innermost part of it that the document has; 0 for none."""
     while path:
         if path in lines:

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from coordinator.control.messages import (
     MAX_MEMORY_BYTES,
+    MAX_STEPS,
     BadReply,
     Body,
     Capability,
@@ -45,6 +46,8 @@ from coordinator.control.messages import (
     SetMemory,
     SetOneReg,
     Status,
+    StepHart,
+    Stepped,
     Topic,
     Value,
     VmList,
@@ -60,6 +63,7 @@ from coordinator.refusal import Refusal
 from coordinator.registers import LAYOUT, Class, Ext, RegisterId
 from coordinator.registers import find as find_register
 from coordinator.result import VmResult
+from coordinator.runtime import check_endpoint
 from coordinator.spec import VmSpec
 from coordinator.vcpu import plan
 from hart.image import Image
@@ -103,13 +107,19 @@ class ControlClient:
             server_key: for tcp, the server's Z85 public key.
             keys: for tcp, this client's Z85 (public, secret) keys.
 
+        Raises:
+            ValueError: an ipc path that is longer than a socket's can be.
+
         """
+        check_endpoint(endpoint)
         self.endpoint = endpoint
         self._timeout_s = timeout_s
         self._curve = (server_key, keys)
         self._ids = itertools.count(1)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._connected(zmq.DEALER, endpoint)
+        self._patience_ms = -1
+        """The socket's RCVTIMEO."""
 
     def __enter__(self) -> ControlClient:
         return self
@@ -124,14 +134,16 @@ class ControlClient:
     def call(self, verb: str, body: Body, reply: type[B], timeout_s: float | None = None) -> B:
         """Send a request and wait for its answer."""
         request_id = next(self._ids)
+        patience_ms = int(1000 * (self._timeout_s if timeout_s is None else timeout_s))
+        deadline = time.monotonic() + patience_ms / 1000
         self._socket.send(encode_request(request_id, verb, body))
-        deadline = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
         while True:
-            left_ms = int(1000 * (deadline - time.monotonic()))
-            if left_ms < 0 or not self._socket.poll(left_ms):
-                raise NoAnswer(f"{self.endpoint}: no answer to {verb}")
-            answered, number, content = decode_reply(self._socket.recv())
+            try:
+                answered, number, content = decode_reply(self._receive(patience_ms))
+            except zmq.Again:
+                raise NoAnswer(f"{self.endpoint}: no answer to {verb}") from None
             if answered != request_id:  # late, to a request that was given up
+                patience_ms = max(0, int(1000 * (deadline - time.monotonic())))
                 continue
             try:
                 if number:
@@ -139,6 +151,12 @@ class ControlClient:
                 return reply.model_validate(content)
             except ValidationError as e:
                 raise BadReply(f"{self.endpoint}: answer to {verb}: {e}") from None
+
+    def _receive(self, patience_ms: int) -> bytes:
+        if patience_ms != self._patience_ms:
+            self._socket.setsockopt(zmq.RCVTIMEO, patience_ms)
+            self._patience_ms = patience_ms
+        return self._socket.recv()
 
     def check_extension(self, name: str) -> int:
         """A capability's value; 0 for one that the server lacks or does not know."""
@@ -233,6 +251,22 @@ class RemoteVm:
     def resume(self) -> None:
         """Go on after a pause."""
         self._do("resume")
+
+    def step(self, hart: int, count: int = 1) -> Stepped:
+        """Let one hart of a paused VM execute exactly `count` instructions; it is paused again afterwards.
+
+        An instruction that traps counts, and its handler is not begun: fewer retire. None do if the hart has ended.
+        Beyond MAX_STEPS it goes in several pieces.
+        """
+        retired = 0
+        while True:
+            piece = min(count, MAX_STEPS)
+            body = StepHart(vm=self.id, hart=hart, count=piece)
+            done = self._client.call("step", body, Stepped)
+            retired += done.retired
+            count -= piece
+            if not count:
+                return Stepped(retired=retired, pc=done.pc)
 
     def stop(self) -> None:
         """End the run."""

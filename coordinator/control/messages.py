@@ -35,6 +35,10 @@ MAX_MEMORY_BYTES = 1 << 20
 """Of one get_memory or set_memory; the client divides larger ones."""
 
 
+MAX_STEPS = 10_000
+"""Of one step, for which the server waits; the client divides larger ones."""
+
+
 def _register_value(value: object) -> int:
     if isinstance(value, bytes) and len(value) <= 256:
         return int.from_bytes(value, "little")
@@ -146,6 +150,19 @@ class WaitFor(OnVm):
     timeout_s: Annotated[float, Field(ge=0, le=86400)]
 
 
+class StepHart(OnHart):
+    """Let one hart of a paused VM execute exactly `count` instructions."""
+
+    count: Annotated[int, Field(strict=True, ge=1, le=MAX_STEPS)] = 1
+
+
+class Stepped(Body):
+    """How many of them retired (one that traps does not), and where the hart then stands."""
+
+    retired: int
+    pc: int
+
+
 class Status(Body):
     """Where a VM is: its state, instructions retired per hart, and the result once it has ended."""
 
@@ -225,6 +242,7 @@ class VmSummary(Body):
     state: MachineState
     harts: int
     policy: str
+    policy_correct: bool
     standing: str
 
 
@@ -255,6 +273,7 @@ VERBS: dict[str, Verb] = {
     "run": Verb(OnVm, Empty, Standing.OPERATOR),
     "pause": Verb(OnVm, Empty, Standing.OPERATOR),
     "resume": Verb(OnVm, Empty, Standing.OPERATOR),
+    "step": Verb(StepHart, Stepped, Standing.OPERATOR),
     "stop": Verb(OnVm, Empty, Standing.OPERATOR),
     "get_stats": Verb(OnVm, Status, Standing.OBSERVER),
     "wait": Verb(WaitFor, Status, Standing.OBSERVER),
@@ -365,22 +384,22 @@ def _keys_at(model: type, location: tuple[int | str, ...]) -> list[str]:
 
 def encode_request(request_id: int, verb: str, body: Body) -> bytes:
     """The bytes of a request."""
-    return _pack([VERSION, request_id, verb, wire(body)])
+    return _pack([VERSION, request_id, verb, body])
 
 
 def encode_reply(request_id: int, body: Body) -> bytes:
     """The bytes of an answer that grants the request."""
-    return _pack([VERSION, request_id, 0, wire(body)])
+    return _pack([VERSION, request_id, 0, body])
 
 
 def encode_refusal(request_id: int, number: int, body: ErrorBody) -> bytes:
     """The bytes of an answer that refuses the request."""
-    return _pack([VERSION, request_id, number, wire(body)])
+    return _pack([VERSION, request_id, number, body])
 
 
 def encode_event(name: str, body: Body) -> bytes:
     """The bytes of an event."""
-    return _pack([VERSION, name, wire(body)])
+    return _pack([VERSION, name, body])
 
 
 class BadReply(ValueError):
@@ -415,7 +434,7 @@ def _trusted(payload: bytes, length: int) -> tuple[object, ...]:
 
 
 def _pack(value: object) -> bytes:
-    packed: bytes = msgpack.packb(value, use_bin_type=True)
+    packed: bytes = msgpack.packb(value, use_bin_type=True, default=unfold)
     return packed
 
 
@@ -427,21 +446,19 @@ def events_endpoint(endpoint: str) -> str:
     return f"{host}:{int(port) + 1}"
 
 
-def wire(value: object) -> object:
-    """The msgpack form of a body: models and dataclasses become maps, enums their values, sets sorted
-    arrays."""
+def unfold(value: object) -> object:
+    """What msgpack, or JSON, cannot say of a body in terms that it can: the `default` hook of both.
+
+    Models and dataclasses become maps, enums their values, sets sorted arrays, integers of more than 64 bits bytes.
+    """
     if isinstance(value, BaseModel):
-        return {name: wire(getattr(value, name)) for name in type(value).model_fields}
+        return value.__dict__
     if dataclasses.is_dataclass(value):
-        return {f.name: wire(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, dict):
-        return {wire(k): wire(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [wire(v) for v in value]
     if isinstance(value, frozenset):
         return sorted(value)
-    if isinstance(value, int) and value >> 64 > 0:
+    if isinstance(value, int):
         return value.to_bytes(-(-value.bit_length() // 8), "little")
-    return value
+    raise TypeError(f"a body cannot hold {value!r}")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from coordinator.control.access import Client, Standing
 from coordinator.machine import Machine
 from coordinator.refusal import Refusal
-from coordinator.vcpu import Vcpu, VmClock
+from coordinator.vcpu import Vcpu
 
 
 @dataclass
@@ -32,7 +32,6 @@ class Vm:
 
     machine: Machine
     owner: str
-    clock: VmClock
     id: str = field(default_factory=lambda: f"vm-{secrets.token_hex(8)}")
     topic: bytes = field(default_factory=lambda: secrets.token_bytes(16))
     grants: dict[str, Standing] = field(default_factory=dict)
@@ -45,8 +44,9 @@ class Vm:
 
     def standing(self, client: Client) -> Standing:
         """What the client may do with it."""
-        own = Standing.OWNER if client.name == self.owner else Standing.NONE
-        return max(own, client.role.standing, self.grants.get(client.name, Standing.NONE))
+        if client.name == self.owner:
+            return Standing.OWNER
+        return max(client.role.standing, self.grants.get(client.name, Standing.NONE))
 
     def make_vcpu(self, hart: int) -> None:
         """Make the vCPU of a hart.
@@ -59,7 +59,7 @@ class Vm:
             raise Refusal(errno.EINVAL, f"hart {hart}: VM {self.name} has {self.machine.spec.harts}, from 0")
         if hart in self.vcpus:
             raise Refusal(errno.EEXIST, f"the vCPU of hart {hart} exists")
-        vcpu = Vcpu(self.machine, hart, self.clock)
+        vcpu = Vcpu(self.machine, hart)
         vcpu.reset()
         self.vcpus[hart] = vcpu
 
@@ -103,23 +103,30 @@ class Registry:
         return next((vm for vm in self if vm.owner == owner and vm.name == name), None)
 
     def find(self, client: Client, text: str, needs: Standing) -> Vm:
-        """The VM that the client means by an id or a name; its own come before those of others.
+        """The VM that the client means by an id or else a name; its own come before those of others.
 
         Raises:
             Refusal: ENOENT it knows none, EINVAL several of others bear the name, EPERM its standing is too
                 low.
 
         """
-        known = [vm for vm in self if vm.standing(client) > Standing.NONE and text in (vm.id, vm.name)]
-        found = [vm for vm in known if vm.owner == client.name or vm.id == text] or known
-        if not found:
-            raise Refusal(errno.ENOENT, f"no VM {text!r}")
-        if len(found) > 1:
-            raise Refusal(
-                errno.EINVAL, f"several VMs are called {text!r}: {', '.join(vm.id for vm in found)}"
-            )
-        vm = found[0]
-        if vm.standing(client) < needs:
-            have, need = vm.standing(client).name.lower(), needs.name.lower()
+        vm = self._vms.get(text)
+        standing = Standing.NONE if vm is None else vm.standing(client)
+        if vm is None or standing is Standing.NONE:
+            vm = self._named(client, text)
+            standing = vm.standing(client)
+        if standing < needs:
+            have, need = standing.name.lower(), needs.name.lower()
             raise Refusal(errno.EPERM, f"VM {vm.name}: takes an {need}, you are {have}")
         return vm
+
+    def _named(self, client: Client, name: str) -> Vm:
+        known = [vm for vm in self if vm.name == name and vm.standing(client) > Standing.NONE]
+        found = [vm for vm in known if vm.owner == client.name] or known
+        if not found:
+            raise Refusal(errno.ENOENT, f"no VM {name!r}")
+        if len(found) > 1:
+            raise Refusal(
+                errno.EINVAL, f"several VMs are called {name!r}: {', '.join(vm.id for vm in found)}"
+            )
+        return found[0]

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bus.access import MemoryFault
+from bus.policies import policy
 from coordinator.control.access import LOCAL, Client, Keyring, Role, Standing
 from coordinator.control.messages import (
     VERBS,
@@ -38,6 +38,8 @@ from coordinator.control.messages import (
     SetMemory,
     SetOneReg,
     Status,
+    StepHart,
+    Stepped,
     Topic,
     Value,
     VmList,
@@ -51,7 +53,6 @@ from coordinator.machine import Machine, MachineState
 from coordinator.onereg import get_one_reg, register_list, set_one_reg
 from coordinator.refusal import Refusal
 from coordinator.spec import MAX_HARTS, VmSpec
-from coordinator.vcpu import VmClock
 from hart.environments import LoadError
 from hart.isa.extensions import UnknownExtension
 from hart.isa.extensions import find as find_extension
@@ -144,7 +145,7 @@ def _create_vm(hypervisor: Hypervisor, client: Client, body: CreateVm) -> Create
         machine = hypervisor.create_machine(spec)
     except OSError as e:
         raise Refusal(e.errno or errno.EIO, f"VM {spec.name!r} cannot be made: {e}") from e
-    vm = Vm(machine, client.name, VmClock(spec.host.timer_frequency_hz, time.monotonic))
+    vm = Vm(machine, client.name)
     if body.vcpus:
         for hart in range(spec.harts):
             vm.make_vcpu(hart)
@@ -162,6 +163,7 @@ def _list_vms(hypervisor: Hypervisor, client: Client, body: Empty) -> VmList:
                 state=vm.machine.state,
                 harts=vm.machine.spec.harts,
                 policy=vm.machine.spec.policy,
+                policy_correct=policy(vm.machine.spec.policy).correct,
                 standing=vm.standing(client).name.lower(),
             )
             for vm in hypervisor.vms
@@ -172,6 +174,8 @@ def _list_vms(hypervisor: Hypervisor, client: Client, body: Empty) -> VmList:
 
 # Verbs on a VM
 
+_DONE = Empty()
+
 
 def _create_vcpu(hypervisor: Hypervisor, vm: Vm, body: OnHart) -> Empty:
     vm.make_vcpu(body.hart)
@@ -179,12 +183,14 @@ def _create_vcpu(hypervisor: Hypervisor, vm: Vm, body: OnHart) -> Empty:
 
 
 def _get_one_reg(hypervisor: Hypervisor, vm: Vm, body: GetOneReg) -> Value:
-    return Value(value=get_one_reg(vm.vcpu(body.hart), body.id))
+    return Value.model_construct(
+        value=get_one_reg(vm.vcpu(body.hart), body.id)
+    )  # nothing to check: it is ours
 
 
 def _set_one_reg(hypervisor: Hypervisor, vm: Vm, body: SetOneReg) -> Empty:
     set_one_reg(vm.vcpu(body.hart), body.id, body.value)
-    return Empty()
+    return _DONE
 
 
 def _get_reg_list(hypervisor: Hypervisor, vm: Vm, body: GetRegList) -> RegList:
@@ -225,6 +231,14 @@ def _resume(hypervisor: Hypervisor, vm: Vm, body: OnVm) -> Empty:
     _require(vm, "resume", MachineState.PAUSED)
     vm.machine.resume()
     return Empty()
+
+
+def _step(hypervisor: Hypervisor, vm: Vm, body: StepHart) -> Stepped:
+    """ENOENT there is no such hart."""
+    _require(vm, "step", MachineState.PAUSED)
+    hart = vm.vcpu(body.hart).hart
+    retired = vm.machine.step(hart, body.count)
+    return Stepped(retired=retired, pc=vm.machine.get_pc(hart))
 
 
 def _stop(hypervisor: Hypervisor, vm: Vm, body: OnVm) -> Empty:
@@ -312,6 +326,7 @@ _ON_VM: dict[str, Callable[..., Body]] = {
     "run": _run,
     "pause": _pause,
     "resume": _resume,
+    "step": _step,
     "stop": _stop,
     "get_stats": _get_stats,
     "get_memory": _get_memory,

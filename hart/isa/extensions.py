@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 
 from hart.spelling import nearest
 
@@ -270,6 +271,7 @@ def _brought_by(name: str, on: frozenset[str]) -> tuple[str, ...]:
     return row.implies + tuple(brought for other, brought in row.implies_with if other in on)
 
 
+@cache
 def implemented(reservation_set_size_exp: int = 6) -> frozenset[str]:
     """All that harts execute or keep, with granules of 2**reservation_set_size_exp: the default ISA."""
     return frozenset(

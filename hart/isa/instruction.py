@@ -45,7 +45,7 @@ def instruction_at(decoder: Decoder, fetch: Fetch, pc: int) -> Instruction | Non
         found.transfer in (Transfer.TRAP, Transfer.RETURN)
         or found.csr_reads
         or found.csr_writes
-        or found.wait is not Wait.NONE
+        or found.wait not in (Wait.NONE, Wait.PAUSE)
         or found.memory is MemoryEffect.FENCE_I
     )
     return Instruction(pc, decoded, found, native)

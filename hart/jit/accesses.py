@@ -47,10 +47,12 @@ class AccessGroup:
     Attributes:
         extent: all their bytes, from the base register's value.
         offsets: of each access, by the instruction's place in the block.
+        stores: whether one of them is a store.
 
     """
 
     extent: Extent
+    stores: bool = False
     offsets: dict[int, int] = field(default_factory=dict)
 
 
@@ -70,6 +72,7 @@ def access_groups(block: Block) -> dict[int, AccessGroup]:
                 group = current[base] = AccessGroup(extent)
             group.extent = extent
             group.offsets[place] = offset
+            group.stores |= i.effects.memory is MemoryEffect.STORE
             groups[place] = group
         for register in i.effects.writes:
             current.pop(register, None)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgpack
 
-MAGIC = b"hartstorm object 1\n"
+MAGIC = b"hartstorm object 2\n"
 _DIGEST = 32
 
 
@@ -42,6 +42,7 @@ class CompiledRegion:
         code: that code's bytes when it was compiled.
         instructions: how many it holds.
         object: the host object file; empty if nothing in the region could be compiled.
+        instruments: see `hart.jit.instruments.Instrument`.
 
     """
 
@@ -52,6 +53,7 @@ class CompiledRegion:
     code: bytes
     instructions: int
     object: bytes
+    instruments: int = 0
 
 
 def key_of(*parts: object) -> str:
@@ -83,9 +85,9 @@ class ObjectCache:
             and data[len(MAGIC) : -len(body) or None] == hashlib.sha256(body).digest()
         ):
             with contextlib.suppress(ValueError, TypeError, KeyError):
-                entry, tier, name, stretches, code, instructions, obj = msgpack.unpackb(body)
+                entry, tier, name, stretches, code, instructions, obj, instruments = msgpack.unpackb(body)
                 pairs = tuple((start, end) for start, end in stretches)
-                return CompiledRegion(entry, tier, name, pairs, code, instructions, obj)
+                return CompiledRegion(entry, tier, name, pairs, code, instructions, obj, instruments)
         with contextlib.suppress(OSError):
             path.unlink()
         return None
@@ -101,6 +103,7 @@ class ObjectCache:
                 region.code,
                 region.instructions,
                 region.object,
+                region.instruments,
             )
         )
         path = self.path(key)

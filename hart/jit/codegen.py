@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from enum import IntEnum
 from functools import cache
+from typing import TYPE_CHECKING
 
-import llvmlite
-import llvmlite.binding as llvm
+if TYPE_CHECKING:
+    import llvmlite.binding as llvm
+
+# LLVM is loaded where it is used: the coordinator needs the names of the tiers only.
 
 
 class Tier(IntEnum):
@@ -23,6 +26,8 @@ class Tier(IntEnum):
 
 @cache
 def _machine(tier: Tier) -> llvm.TargetMachine:
+    import llvmlite.binding as llvm
+
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     llvm.set_option("", "-disable-lsr")
@@ -36,8 +41,12 @@ def _machine(tier: Tier) -> llvm.TargetMachine:
     )
 
 
+@cache
 def host_identity() -> str:
     """What native code depends on besides its IR: LLVM's version and the host's CPU."""
+    import llvmlite
+    import llvmlite.binding as llvm
+
     version = ".".join(map(str, llvm.llvm_version_info))
     features = llvm.get_host_cpu_features().flatten()
     return f"llvmlite {llvmlite.__version__} llvm {version} {llvm.get_host_cpu_name()} {features}"
@@ -45,6 +54,8 @@ def host_identity() -> str:
 
 def compile_ir(ir: str, tier: Tier) -> bytes:
     """The object file for a module of IR."""
+    import llvmlite.binding as llvm
+
     machine = _machine(tier)
     module = llvm.parse_assembly(ir)
     if tier is Tier.T2:

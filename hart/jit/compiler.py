@@ -5,11 +5,9 @@ Owns what a region depends on. Used by the compile service, and in-process by te
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 
 import bus
 import hart.isa
@@ -21,8 +19,10 @@ from bus.policies import Reservations
 from hart.isa.decoder import Decoder
 from hart.jit.cache import CompiledRegion, ObjectCache, key_of
 from hart.jit.codegen import Tier, compile_ir, host_identity
+from hart.jit.instruments import Instrument
 from hart.jit.lowering import Geometry, lower
 from hart.jit.region import Region, discover
+from hart.sources import sources_digest
 
 LIMITS = {Tier.T1: 200, Tier.T2: 1200}
 """Instructions in a region, by tier. T2 follows calls."""
@@ -30,17 +30,8 @@ LIMITS = {Tier.T1: 200, Tier.T2: 1200}
 
 @cache
 def engine_identity() -> str:
-    """Digest of the sources that decide what a region compiles to: ISA, compiler, policies.
-
-    A version number would have to be raised by hand, and whoever forgets it runs yesterday's code.
-    """
-    digest = hashlib.sha256()
-    for package in (hart.isa, hart.jit, bus):
-        root = Path(package.__path__[0])
-        for source in sorted(root.rglob("*.py")):
-            digest.update(f"{source.relative_to(root)}\0".encode())
-            digest.update(source.read_bytes())
-    return digest.hexdigest()
+    """Digest of the sources that decide what a region compiles to: ISA, compiler, policies."""
+    return sources_digest((hart.isa, hart.jit, bus))
 
 
 @dataclass(slots=True)
@@ -74,9 +65,17 @@ class RegionCompiler:
     cache: ObjectCache | None
     counters: Counters = field(default_factory=Counters)
 
-    def compile(self, entry: int, tier: Tier, clock: Callable[[], float]) -> tuple[str, CompiledRegion]:
+    def compile(
+        self,
+        entry: int,
+        tier: Tier,
+        clock: Callable[[], float],
+        instruments: Instrument = Instrument.NONE,
+    ) -> tuple[str, CompiledRegion]:
         """The region at `entry` and its cache key, compiled if it is not in the cache."""
-        region = discover(self.decoder, self._fetch, entry, LIMITS[tier], follow_calls=tier is Tier.T2)
+        # What is profiled shall lie in one function.
+        follow_calls = tier is Tier.T2 and not instruments & Instrument.PROFILED
+        region = discover(self.decoder, self._fetch, entry, LIMITS[tier], follow_calls=follow_calls)
         stretches, code = region.stretches(), region.code()
         key = key_of(
             engine_identity(),
@@ -86,6 +85,7 @@ class RegionCompiler:
             self.geometry,
             sorted(self.decoder.extensions),
             int(tier),
+            int(instruments),
             entry,
             stretches,
             code,
@@ -99,10 +99,15 @@ class RegionCompiler:
         name = f"r{key[:16]}"
         obj = b""
         if entry % self.geometry.alignment == 0 and _worth_compiling(region):
-            obj = compile_ir(lower(region, name, self.geometry, self.lowering, ssa=tier is Tier.T2), tier)
+            ir = lower(
+                region, name, self.geometry, self.lowering, ssa=tier is Tier.T2, instruments=instruments
+            )
+            obj = compile_ir(ir, tier)
             self.counters.compiled += 1
         self.counters.seconds += clock() - start
-        compiled = CompiledRegion(entry, int(tier), name, stretches, code, region.instructions, obj)
+        compiled = CompiledRegion(
+            entry, int(tier), name, stretches, code, region.instructions, obj, int(instruments)
+        )
         return key, compiled
 
     def _fetch(self, pc: int) -> int | None:

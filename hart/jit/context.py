@@ -35,9 +35,21 @@ class Word(IntEnum):
     """Private to compiled code."""
     SUPPORT = 42
     """Host address of the policy's table of functions; see `bus.lowering`."""
-    RECORD = 43
+    RECORD = 45
     """Host address of the recorder's table, or 0; see `bus.recorder`."""
+    COUNTS = 60
+    """In profiled code: host address of the counts, COUNT_WORDS for each two bytes of RAM."""
+    SINCE = 61
+    """In profiled code: the clock when control came to the region that runs."""
+    SPIN_BUDGET = 43
+    """Rounds of a retry loop before the hart lets others run."""
+    SPIN_OFFSET = 44
+    """Out, with Reason.SPIN: offset in RAM of what the loop looks at."""
     COUNT = 64
+
+
+COUNT_WORDS = 4
+"""For the regions that begin at an address: instructions and cycles of T1's, then of T2's."""
 
 
 class Reason(IntEnum):
@@ -49,3 +61,5 @@ class Reason(IntEnum):
     """The instruction at the pc is the interpreter's: it traps, or is not compiled, or its policy says so."""
     FUEL = 2
     """The next stretch of code up to a check might take more fuel than there is."""
+    SPIN = 3
+    """It goes round a retry loop (`hart.isa.retry`), at the pc, and has used up its budget."""

@@ -9,19 +9,70 @@ import ctypes
 import mmap
 from collections.abc import Callable, Iterable
 
-import llvmlite.binding as llvm
-
+from bus.layout import Hart
 from bus.memory import GuestMemory
 from bus.segment import Segment
-from hart.jit.context import Word
+from hart.jit.context import Reason, Word
+from hart.jit.place import ram_in_place
 
-_ENTER = """
-define i64 @enter(ptr %c, i64 %fuel, ptr %f) {
-  %r = call preserve_nonecc i64 %f(ptr %c, i64 %fuel)
-  ret i64 %r
-}
+
+def _enter_ir(ram_base: int, ram_bytes: int, first: str) -> str:
+    """The way into native code: gives it its fuel in strides, and looks at the doorbell between them.
+
+    It returns for any other reason than an empty stride, when all is used up, when the bell has rung, or where no
+    region begins at the address that was reached. `first` is done before all this.
+    """
+    return f"""
+define i64 @enter(ptr %c, i64 %fuel, ptr %f, i64 %stride) {{
+entry:
+{first}
+  %fuel.p = getelementptr i64, ptr %c, i64 {int(Word.FUEL)}
+  %reason.p = getelementptr i64, ptr %c, i64 {int(Word.REASON)}
+  %table.p = getelementptr i64, ptr %c, i64 {int(Word.TABLE)}
+  %table = load ptr, ptr %table.p
+  %page.p = getelementptr i64, ptr %c, i64 {int(Word.PAGE)}
+  %page = load ptr, ptr %page.p
+  %bell.p = getelementptr i64, ptr %page, i64 {int(Hart.DOORBELL)}
+  br label %run
+run:
+  %region = phi ptr [ %f, %entry ], [ %next, %again ]
+  %total = phi i64 [ %fuel, %entry ], [ %left, %again ]
+  %given = call i64 @llvm.umin.i64(i64 %total, i64 %stride)
+  %pc = call preserve_nonecc i64 %region(ptr %c, i64 %given)
+  %unused = load i64, ptr %fuel.p
+  %kept = sub i64 %total, %given
+  %left = add i64 %kept, %unused
+  store i64 %left, ptr %fuel.p
+  %reason = load i64, ptr %reason.p
+  %empty = icmp eq i64 %reason, {int(Reason.FUEL)}
+  %more = icmp ne i64 %kept, 0
+  %bell = load volatile i64, ptr %bell.p
+  %quiet = icmp eq i64 %bell, 0
+  %offset = sub i64 %pc, {ram_base}
+  %inside = icmp ult i64 %offset, {ram_bytes}
+  %a = and i1 %empty, %more
+  %b = and i1 %quiet, %inside
+  %on = and i1 %a, %b
+  br i1 %on, label %look, label %done
+look:
+  %index = lshr i64 %offset, 1
+  %slot = getelementptr ptr, ptr %table, i64 %index
+  %next = load ptr, ptr %slot
+  %absent = icmp eq ptr %next, null
+  br i1 %absent, label %done, label %again
+again:
+  br label %run
+done:
+  ret i64 %pc
+}}
+declare i64 @llvm.umin.i64(i64, i64)
 """
 
+
+LONGEST_STRIDE = 1 << 62
+"""For those who do not want the doorbell looked at."""
+NORESERVE = getattr(mmap, "MAP_NORESERVE", 0)
+"""Of memory whose untouched pages cost nothing."""
 USELESS_OBJECTS = 1000
 """How many objects may stay loaded without use; some 10 KiB each."""
 
@@ -29,20 +80,27 @@ USELESS_OBJECTS = 1000
 class Engine:
     """Native code of a hart. `enter(address, fuel)` runs the region that was loaded there."""
 
+    declarations = on_entry = ""
+    """IR of what is done on the way into native code, `%c` being the context."""
+
     def __init__(self, segment: Segment, hart: int, support: int = 0) -> None:
         """No region yet."""
         geometry = segment.geometry
+        self._segment = segment
+        self._in_place = ram_in_place(geometry.ram_base, geometry.ram_bytes)
         self._memory: GuestMemory = segment.memory
         self._base = geometry.ram_base
         # Untouched pages of the table cost nothing: it may be four times RAM.
         self._table_map = mmap.mmap(
-            -1, geometry.ram_bytes * 4, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
+            -1, geometry.ram_bytes * 4, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NORESERVE
         )
         self._table = memoryview(self._table_map).cast("Q")
         self._words = (ctypes.c_uint64 * Word.COUNT)()
         self.context = memoryview(self._words).cast("B").cast("Q")
         """The context's words; see `Word`."""
-        self.context[Word.RAM] = segment.address + geometry.ram_offset
+        self.context[Word.RAM] = (
+            geometry.ram_base if self._in_place else segment.address + geometry.ram_offset
+        )
         self.context[Word.PAGE_MAP] = segment.address + geometry.page_map_offset
         self.context[Word.GRANULES] = segment.address + geometry.granule_offset
         self.context[Word.SUPPORT] = support
@@ -54,24 +112,42 @@ class Engine:
         """By entry: the code it stands for, as it was when it was compiled."""
         self.entries: dict[int, int] = {}
         """Host address by entry."""
+        self._show_ram()
         self._start()
+
+    def _show_ram(self) -> None:
+        if self._in_place:
+            self._segment.show_ram()
 
     def _start(self) -> None:
         """A new LLVM engine, which holds nothing but the way in."""
+        import llvmlite.binding as llvm
+
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
+        geometry = self._segment.geometry
         machine = llvm.Target.from_default_triple().create_target_machine()
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(_ENTER), machine)
+        self._engine = llvm.create_mcjit_compiler(
+            llvm.parse_assembly(
+                self.declarations + _enter_ir(geometry.ram_base, geometry.ram_bytes, self.on_entry)
+            ),
+            machine,
+        )
         self._engine.finalize_object()
-        self._enter: Callable[[int, int, int], int] = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 4)(
+        self._enter: Callable[[int, int, int, int], int] = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 5)(
             self._engine.get_function_address("enter")
         )
         self.useless = 0
         """Objects that are loaded although their regions were replaced or dropped."""
 
-    def enter(self, native: int, fuel: int) -> int:
-        """Run native code until it returns; the next pc. `context` holds what is left of `fuel`."""
-        return self._enter(self._address, fuel, native)
+    def enter(self, native: int, fuel: int, stride: int = LONGEST_STRIDE) -> int:
+        """Run native code until it returns; the next pc. `context` holds what is left of `fuel`.
+
+        It returns with Reason.FUEL, perhaps before the fuel is used up, if the doorbell has rung: that is looked at
+        every `stride` instructions, which are more than any region needs at once.
+        """
+        self._show_ram()
+        return self._enter(self._address, fuel, native, stride)
 
     def code_bytes(self, stretches: Iterable[tuple[int, int]]) -> bytes:
         """The guest code in these stretches as it is now."""
@@ -83,6 +159,8 @@ class Engine:
         """Load an object whose function `name` is the region at `entry`; false if memory holds other code now."""
         if self.code_bytes(stretches) != code:
             return False
+        import llvmlite.binding as llvm
+
         self._engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(obj))
         self._engine.finalize_object()
         native = self._engine.get_function_address(name)
@@ -102,13 +180,18 @@ class Engine:
         self.useless += len(changed)
         if self.useless > USELESS_OBJECTS:
             changed = list(self._regions)
-        for entry in changed:
-            del self._regions[entry], self.entries[entry]
-            self._table[(entry - self._base) >> 1] = 0
-        if self.useless > USELESS_OBJECTS:
-            self._engine.close()
-            self._start()
+            self.forget_all()
+        else:
+            self._forget(changed)
         return changed
 
+    def forget_all(self) -> None:
+        """Drop every region and let go of the objects. Not to be called while native code runs."""
+        self._forget(list(self._regions))
+        self._engine.close()
+        self._start()
 
-_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0)
+    def _forget(self, entries: Iterable[int]) -> None:
+        for entry in entries:
+            del self._regions[entry], self.entries[entry]
+            self._table[(entry - self._base) >> 1] = 0

@@ -16,31 +16,25 @@ that much, so that the subtraction's sign is the check.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bus.access import AmoOp, Order
-from bus.ir_text import FunctionText
-from bus.lowering import Lowering, Value
+from bus.layout import PAGE, Hart, PageState
+from bus.lowering import TSO_HOST, Lowering, Value, hart_word, page_byte
 from bus.recording import RecordingLowering
 from hart.isa.instruction import Instruction
-from hart.isa.integers import IntegerArithmetic
 from hart.jit.accesses import AccessGroup, Extent, access_groups
-from hart.jit.context import Reason, Word
-from hart.jit.region import Block, Region, fused_pairs, is_return
+from hart.jit.arithmetic import DECLARATIONS, IrArithmetic
+from hart.jit.context import COUNT_WORDS, Reason, Word
+from hart.jit.instruments import CYCLES, CYCLES_DECLARATION, Instrument
+from hart.jit.place import ram_in_place
+from hart.jit.region import Block, Region, fused_pairs, is_forward, is_return
+from hart.jit.retries import retry_loops
 
 _MASK = (1 << 64) - 1
-_INTEGERS = IntegerArithmetic()
 
-_DECLARATIONS = """
-declare i64 @llvm.fshr.i64(i64, i64, i64)
-declare i64 @llvm.ctlz.i64(i64, i1)
-declare i64 @llvm.cttz.i64(i64, i1)
-declare i64 @llvm.ctpop.i64(i64)
-declare i32 @llvm.ctlz.i32(i32, i1)
-declare i32 @llvm.cttz.i32(i32, i1)
-declare i32 @llvm.ctpop.i32(i32)
-declare i64 @llvm.bswap.i64(i64)
-"""
+PAUSE_ROUNDS = 20
+"""How many rounds of a retry loop a PAUSE stands for: a guest that pauses means to wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +46,7 @@ class Geometry:
         ram_bytes: its size.
         granule_exp: log2 of the granule size.
         alignment: of instructions, 2 or 4.
+        misaligned: plain accesses may be misaligned (Zicclsm); else they trap.
 
     """
 
@@ -59,40 +54,69 @@ class Geometry:
     ram_bytes: int
     granule_exp: int
     alignment: int
+    misaligned: bool
 
 
-def lower(region: Region, name: str, geometry: Geometry, policy: Lowering, *, ssa: bool) -> str:
+def lower(
+    region: Region,
+    name: str,
+    geometry: Geometry,
+    policy: Lowering,
+    *,
+    ssa: bool,
+    instruments: Instrument = Instrument.NONE,
+) -> str:
     """The IR of a module with the one function `name`; with `ssa` guest registers live in allocas."""
-    return _Function(region, name, geometry, policy, ssa).text()
+    return _Function(region, name, geometry, policy, ssa, instruments).text()
 
 
 class _NotCompiled(Exception):
     """The current instruction is the interpreter's."""
 
 
-class _Function(FunctionText):
+class _Function(IrArithmetic):
     """One region being lowered; also the algebra, for the instruction at hand."""
 
-    def __init__(self, region: Region, name: str, geometry: Geometry, policy: Lowering, ssa: bool) -> None:
+    def __init__(
+        self,
+        region: Region,
+        name: str,
+        geometry: Geometry,
+        policy: Lowering,
+        ssa: bool,
+        instruments: Instrument,
+    ) -> None:
         super().__init__()
+        self._instruments = instruments
         self._region = region
         self._name = name
         self._geometry = geometry
+        self._in_place = ram_in_place(geometry.ram_base, geometry.ram_bytes)
+        # A misaligned load may reach into a second page, which nobody looks at.
+        looked_at = instruments & Instrument.WATCHED
+        self._misaligned = geometry.misaligned and TSO_HOST and not looked_at
+        self._addresses: dict[str, Value] = {}
+        """Guest addresses by the offsets that policies were given."""
         self._policy = policy
         self._ssa = ssa
         self._reach = region.reach()
         self._cold: list[str] = []
         self._values: dict[int, Value] = {}
         self._dirty: set[int] = set()
-        self._flags: dict[str, str] = {}
-        """i1 names by the i64 names that are their zero-extensions."""
         self._slots: dict[str, int] = {}
+        self._counters: list[int] = []
+        """Words of the hart's page that live in allocas."""
         self._pairs = fused_pairs(region)
         """LR/SC pairs that can be fused: name of the pair by either address."""
         self._groups: dict[int, AccessGroup] = {}
         self._checks: set[AccessGroup] = set()
         """Groups of the block that have been checked."""
         self._at: Instruction
+        loops = retry_loops(region)
+        self._retries = {(loop.last, loop.first) for loop in loops}
+        """Edges of retry loops, from block to block."""
+        self._retrying = frozenset[int]().union(*(loop.blocks for loop in loops))
+        self._block_at = 0
         self._executed = 0
         self._exit_label: str | None = None
         self._terminated = False
@@ -118,7 +142,6 @@ class _Function(FunctionText):
             "  store i64 %budget, ptr %fuelv",
         ]
         for pointer, word in (
-            ("ram", Word.RAM),
             ("table", Word.TABLE),
             ("page_map", Word.PAGE_MAP),
             ("granules", Word.GRANULES),
@@ -129,13 +152,26 @@ class _Function(FunctionText):
         ):
             head.append(f"  %{pointer}.p = getelementptr i64, ptr %c, i64 {int(word)}")
             head.append(f"  %{pointer} = load ptr, ptr %{pointer}.p, !invariant.load !1")
+        if self._in_place:
+            head.append(f"  %ram = inttoptr i64 {self._geometry.ram_base} to ptr")
+        else:
+            head.append(f"  %ram.p = getelementptr i64, ptr %c, i64 {int(Word.RAM)}")
+            head.append("  %ram = load ptr, ptr %ram.p, !invariant.load !1")
         for r in self._used:
             head += self._state(f"x{r}", Word.X + r)
             if self._ssa:
                 head.append(f"  %x{r}.0 = load i64, ptr %x{r}.p")
                 head.append(f"  store i64 %x{r}.0, ptr %x{r}")
         entry = self._region.entry
-        head.append("  %start = icmp sge i64 %budget, 0")
+        head += [
+            "  %spins = alloca i64",
+            "  %looked = alloca i64",
+            f"  %spins.p = getelementptr i64, ptr %c, i64 {int(Word.SPIN_BUDGET)}",
+            "  %spins.0 = load i64, ptr %spins.p",
+            "  store i64 %spins.0, ptr %spins",
+        ]
+        start = "  %start = icmp sge i64 %budget, 0"
+        head.append(start)
         head.append(f"  br i1 %start, label %b{entry:x}, label %empty, !prof !0")
         head.append("empty:")
         head.append(f"  store i64 {entry}, ptr %pcv")
@@ -145,12 +181,22 @@ class _Function(FunctionText):
         # Variables that lowerings asked for belong to the entry block, as the registers do.
         at = head.index("entry:") + 1
         head[at:at] = [f"  {name} = alloca i{bits}" for name, bits in self._slots.items()]
+        at = head.index(start)
+        for count in self._counters:
+            head[at:at] = [
+                f"  %count{count} = alloca i64",
+                f"  %count{count}.p = getelementptr i64, ptr %page, i64 {count}",
+                f"  %count{count}.0 = load i64, ptr %count{count}.p",
+                f"  store i64 %count{count}.0, ptr %count{count}",
+            ]
         module = (
-            _DECLARATIONS,
+            DECLARATIONS,
+            CYCLES_DECLARATION,
             *head,
             *self._lines,
             *self._cold,
             *self._tail(),
+            *self.included,
             "",
         )
         return "\n".join(module)
@@ -170,6 +216,7 @@ class _Function(FunctionText):
             "  %pc = load i64, ptr %pcv",
             "  %left.b = load i64, ptr %fuelv",
             f"  %left = add i64 %left.b, {self._reach}",
+            *self._counted("l"),
             f"  %t.off = sub i64 %pc, {base}",
             f"  %t.in = icmp ult i64 %t.off, {size}",
             "  br i1 %t.in, label %look, label %out",
@@ -185,11 +232,15 @@ class _Function(FunctionText):
             "refuel:",
             f"  store i64 {int(Reason.FUEL)}, ptr %reasonv",
             "  br label %return",
+            "spin:",
+            f"  store i64 {int(Reason.SPIN)}, ptr %reasonv",
+            "  br label %return",
             "interpret:",
             f"  store i64 {int(Reason.INTERPRET)}, ptr %reasonv",
             "  br label %return",
             "return:",
             *self._spill(".r"),
+            *self._counted("r"),
             "  br label %out",
             "out:",
             "  %o.pc = load i64, ptr %pcv",
@@ -209,17 +260,48 @@ class _Function(FunctionText):
             '!2 = !{!"branch_weights", i32 1, i32 2000}',
         ]
 
+    def _counted(self, prefix: str) -> list[str]:
+        """Add what the region retired and the cycles since control came to it to its counts."""
+        if not self._instruments & Instrument.PROFILED:
+            return []
+        place = (self._region.entry - self._geometry.ram_base >> 1) * COUNT_WORDS + (2 if self._ssa else 0)
+        p = f"%{prefix}"
+        return [
+            f"  {p}.spare = load i64, ptr %fuelv",
+            f"  {p}.left = add i64 {p}.spare, {self._reach}",
+            f"  {p}.retired = sub i64 %fuel, {p}.left",
+            f"  {p}.counts.p = getelementptr i64, ptr %c, i64 {int(Word.COUNTS)}",
+            f"  {p}.counts = load ptr, ptr {p}.counts.p",
+            f"  {p}.count.p = getelementptr i64, ptr {p}.counts, i64 {place}",
+            f"  {p}.count = load i64, ptr {p}.count.p",
+            f"  {p}.count.n = add i64 {p}.count, {p}.retired",
+            f"  store i64 {p}.count.n, ptr {p}.count.p",
+            f"  {p}.now = call i64 {CYCLES}()",
+            f"  {p}.since.p = getelementptr i64, ptr %c, i64 {int(Word.SINCE)}",
+            f"  {p}.since = load i64, ptr {p}.since.p",
+            f"  store i64 {p}.now, ptr {p}.since.p",
+            f"  {p}.taken = sub i64 {p}.now, {p}.since",
+            f"  {p}.cycles.p = getelementptr i64, ptr {p}.counts, i64 {place + 1}",
+            f"  {p}.cycles = load i64, ptr {p}.cycles.p",
+            f"  {p}.cycles.n = add i64 {p}.cycles, {p}.taken",
+            f"  store i64 {p}.cycles.n, ptr {p}.cycles.p",
+        ]
+
     def _spill(self, suffix: str = "") -> list[str]:
         lines: list[str] = []
         for r in self._writes if self._ssa else ():
             lines.append(f"  %x{r}.s{suffix} = load i64, ptr %x{r}")
             lines.append(f"  store i64 %x{r}.s{suffix}, ptr %x{r}.p")
+        for word in self._counters:
+            lines.append(f"  %count{word}.s{suffix} = load i64, ptr %count{word}")
+            lines.append(f"  store i64 %count{word}.s{suffix}, ptr %count{word}.p")
         return lines
 
     # Blocks
 
     def _block(self, block: Block) -> None:
         self._lines.append(f"b{block.pc:x}:")
+        self._block_at = block.pc
         self._values.clear()
         self._dirty.clear()
         self._flags.clear()
@@ -257,25 +339,47 @@ class _Function(FunctionText):
             self.line("br label %return")
             return
         self._flush(self._lines)
-        source = self._at.pc
         if terminator is None:
-            self.line(f"br label %{self._edge(source, block.end)}")
+            self.line(f"br label %{self._edge(block, block.end)}")
             return
         kind = terminator[0]
         if kind == "jump":
-            self.line(f"br label %{self._edge(source, int(terminator[1]))}")
+            self.line(f"br label %{self._edge(block, int(terminator[1]))}")
         elif kind == "branch":
-            taken = self._edge(source, int(terminator[2]))
-            otherwise = self._edge(source, self._at.next)
+            taken = self._edge(block, int(terminator[2]))
+            otherwise = self._edge(block, self._at.next)
             self.line(f"br i1 {terminator[1]}, label %{taken}, label %{otherwise}")
         else:
-            self._indirect(source, terminator[1])
+            self._indirect(block, terminator[1])
 
-    def _indirect(self, source: int, target: str) -> None:
+    def _spin(self, target: int) -> None:
+        """One round less; without any left, wait in the policy's way, or leave for the port's."""
+        wait, leave, go = self.label(), self.label(), self.label()
+        self.line(f"br i1 {self._spent(1)}, label %{wait}, label %{go}, !prof !2")
+        self.begin(wait)
+        self.line("store i64 %spins.0, ptr %spins")
+        looked = self.value("load i64, ptr %looked")
+        leaves = self._policy.spin(self, looked)
+        self.line(f"br i1 {'true' if leaves is None else leaves}, label %{leave}, label %{go}")
+        self.begin(leave)
+        self.line(f"store i64 {target}, ptr %pcv")
+        pointer = self.value(f"getelementptr i64, ptr %c, i64 {int(Word.SPIN_OFFSET)}")
+        self.line(f"store i64 {looked}, ptr {pointer}")
+        self.line("br label %spin")
+        self.begin(go)
+
+    def _spent(self, rounds: int) -> str:
+        """Take so many rounds from the budget; an i1: whether there was less."""
+        left = self.value("load i64, ptr %spins")
+        less = self.value(f"sub i64 {left}, {rounds}")
+        self.line(f"store i64 {less}, ptr %spins")
+        return self.value(f"icmp slt i64 {less}, 0")
+
+    def _indirect(self, block: Block, target: str) -> None:
         default = self.label()
         returns = self._region.returns if is_return(self._at) else ()
         if returns:
-            cases = " ".join(f"i64 {r}, label %{self._edge(source, r)}" for r in returns)
+            cases = " ".join(f"i64 {r}, label %{self._edge(block, r)}" for r in returns)
             self.line(f"switch i64 {target}, label %{default} [ {cases} ]")
         else:
             self.line(f"br label %{default}")
@@ -283,14 +387,22 @@ class _Function(FunctionText):
         self.line(f"store i64 {target}, ptr %pcv")
         self.line("br label %leave")
 
-    def _edge(self, source: int, target: int) -> str:
-        """Label to go to for `target`; makes the code of the edge if it needs any."""
+    def _edge(self, block: Block, target: int) -> str:
+        """Label to go to from `block` for `target`; makes the code of the edge if it needs any.
+
+        An edge that the region does not know of (a jump by constants that `hart.jit.targets` did not see) leads out of
+        it: `Region.reach` has not counted it.
+        """
         target &= _MASK
-        inside = target in self._region.blocks
-        if inside and target > source:
+        inside = target in block.successors
+        if inside and is_forward(block, target):
             return f"b{target:x}"
         label = self.label()
         self._cold.append(f"{label}:")
+        if (self._block_at, target) in self._retries:
+            self._lines, self._cold = self._cold, self._lines
+            self._spin(target)
+            self._lines, self._cold = self._cold, self._lines
         if inside:
             left = self.name()
             go = self.name()
@@ -318,6 +430,16 @@ class _Function(FunctionText):
 
     # AccessEmitter
 
+    def pointer(self, offset: Value) -> str:
+        """See `AccessEmitter.pointer`."""
+        if not self._in_place:
+            return super().pointer(offset)
+        if isinstance(offset, int):
+            address: Value = offset + self._geometry.ram_base
+        else:
+            address = self._addresses[offset]
+        return self.value(f"inttoptr i64 {address} to ptr")
+
     def interpret(self) -> str:
         """See `AccessEmitter.interpret`."""
         if self._exit_label is None:
@@ -327,22 +449,30 @@ class _Function(FunctionText):
             self._cold += [f"  store i64 {self._at.pc}, ptr %pcv", "  br label %interpret"]
         return self._exit_label
 
-    def unless(self, condition: str) -> None:
-        """See `AccessEmitter.unless`."""
+    def unless(self, condition: str, otherwise: str | None = None) -> None:
+        """See `AccessEmitter.unless`; to go on at the label `otherwise` is also possible."""
         go = self.label()
-        self.line(f"br i1 {condition}, label %{self.interpret()}, label %{go}, !prof !2")
+        self.line(f"br i1 {condition}, label %{otherwise or self.interpret()}, label %{go}, !prof !2")
         self.begin(go)
+
+    def counter(self, word: int) -> str:
+        """See `AccessEmitter.counter`."""
+        if not self._ssa:
+            return hart_word(self, word)
+        if word not in self._counters:
+            self._counters.append(word)
+        return f"%count{word}"
+
+    def here(self) -> None:
+        """See `AccessEmitter.here`."""
+        self.line(f"store i64 {self._at.pc}, ptr {hart_word(self, Hart.SC_PC)}")
 
     def slot(self, name: str, bits: int) -> str:
         """See `AccessEmitter.slot`."""
         self._slots[f"%slot.{name}"] = bits
         return f"%slot.{name}"
 
-    # The algebra: values
-
-    def const(self, value: int) -> Value:
-        """See `Algebra.const`."""
-        return value & _MASK
+    # The algebra: registers
 
     def get(self, register: int) -> Value:
         """See `Algebra.get`."""
@@ -367,206 +497,57 @@ class _Function(FunctionText):
         """See `Algebra.next_pc`."""
         return self._at.next
 
-    def _binary(self, operation: str, a: Value, b: Value) -> Value:
-        return self.value(f"{operation} i64 {a}, {b}")
-
-    def add(self, a: Value, b: Value) -> Value:
-        """See `Algebra.add`."""
-        if isinstance(a, int) and isinstance(b, int):
-            return _INTEGERS.add(a, b)
-        if a == 0:
-            return b
-        return a if b == 0 else self._binary("add", a, b)
-
-    def sub(self, a: Value, b: Value) -> Value:
-        """See `Algebra.sub`."""
-        return self._binary("sub", a, b)
-
-    def mul(self, a: Value, b: Value) -> Value:
-        """See `Algebra.mul`."""
-        return self._binary("mul", a, b)
-
-    def _mul_high(self, a: Value, b: Value, extend_a: str, extend_b: str) -> Value:
-        wide_a = self.value(f"{extend_a} i64 {a} to i128")
-        wide_b = self.value(f"{extend_b} i64 {b} to i128")
-        product = self.value(f"mul i128 {wide_a}, {wide_b}")
-        high = self.value(f"lshr i128 {product}, 64")
-        return self.value(f"trunc i128 {high} to i64")
-
-    def mulh(self, a: Value, b: Value) -> Value:
-        """See `Algebra.mulh`."""
-        return self._mul_high(a, b, "sext", "sext")
-
-    def mulhu(self, a: Value, b: Value) -> Value:
-        """See `Algebra.mulhu`."""
-        return self._mul_high(a, b, "zext", "zext")
-
-    def mulhsu(self, a: Value, b: Value) -> Value:
-        """See `Algebra.mulhsu`."""
-        return self._mul_high(a, b, "sext", "zext")
-
-    def _divide(self, a: Value, b: Value, operation: str, by_zero: Value) -> Value:
-        # LLVM leaves division by zero and overflow undefined: divide by 1 there. For the overflow this also is
-        # the result that the manual asks for (quotient a, remainder 0).
-        zero = self.value(f"icmp eq i64 {b}, 0")
-        bad = zero
-        if operation[0] == "s":
-            lowest = self.value(f"icmp eq i64 {a}, {-(1 << 63)}")
-            minus = self.value(f"icmp eq i64 {b}, -1")
-            overflow = self.value(f"and i1 {lowest}, {minus}")
-            bad = self.value(f"or i1 {zero}, {overflow}")
-        divisor = self.value(f"select i1 {bad}, i64 1, i64 {b}")
-        result = self.value(f"{operation} i64 {a}, {divisor}")
-        return self.value(f"select i1 {zero}, i64 {by_zero}, i64 {result}")
-
-    def div(self, a: Value, b: Value) -> Value:
-        """See `Algebra.div`."""
-        return self._divide(a, b, "sdiv", -1)
-
-    def divu(self, a: Value, b: Value) -> Value:
-        """See `Algebra.divu`."""
-        return self._divide(a, b, "udiv", -1)
-
-    def rem(self, a: Value, b: Value) -> Value:
-        """See `Algebra.rem`."""
-        return self._divide(a, b, "srem", a)
-
-    def remu(self, a: Value, b: Value) -> Value:
-        """See `Algebra.remu`."""
-        return self._divide(a, b, "urem", a)
-
-    def and_(self, a: Value, b: Value) -> Value:
-        """See `Algebra.and_`."""
-        if isinstance(a, int) and isinstance(b, int):
-            return a & b
-        return self._binary("and", a, b)
-
-    def or_(self, a: Value, b: Value) -> Value:
-        """See `Algebra.or_`."""
-        return self._binary("or", a, b)
-
-    def xor(self, a: Value, b: Value) -> Value:
-        """See `Algebra.xor`."""
-        return self._binary("xor", a, b)
-
-    def _shift(self, operation: str, a: Value, amount: Value) -> Value:
-        masked = amount & 63 if isinstance(amount, int) else self.value(f"and i64 {amount}, 63")
-        return self._binary(operation, a, masked)
-
-    def sll(self, a: Value, amount: Value) -> Value:
-        """See `Algebra.sll`."""
-        return self._shift("shl", a, amount)
-
-    def srl(self, a: Value, amount: Value) -> Value:
-        """See `Algebra.srl`."""
-        return self._shift("lshr", a, amount)
-
-    def sra(self, a: Value, amount: Value) -> Value:
-        """See `Algebra.sra`."""
-        return self._shift("ashr", a, amount)
-
-    def sext(self, a: Value, bits: int) -> Value:
-        """See `Algebra.sext`."""
-        if isinstance(a, int):
-            return _INTEGERS.sext(a, bits)
-        narrow = self.value(f"trunc i64 {a} to i{bits}")
-        return self.value(f"sext i{bits} {narrow} to i64")
-
-    def zext(self, a: Value, bits: int) -> Value:
-        """See `Algebra.zext`."""
-        if isinstance(a, int):
-            return _INTEGERS.zext(a, bits)
-        return self.value(f"and i64 {a}, {(1 << bits) - 1}")
-
-    def _count(self, function: str, a: Value, bits: int, flag: str) -> Value:
-        if bits == 64:
-            return self.value(f"call i64 @llvm.{function}.i64(i64 {a}{flag})")
-        narrow = self.value(f"trunc i64 {a} to i{bits}")
-        count = self.value(f"call i{bits} @llvm.{function}.i{bits}(i{bits} {narrow}{flag})")
-        return self.value(f"zext i{bits} {count} to i64")
-
-    def clz(self, a: Value, bits: int) -> Value:
-        """See `Algebra.clz`."""
-        return self._count("ctlz", a, bits, ", i1 false")
-
-    def ctz(self, a: Value, bits: int) -> Value:
-        """See `Algebra.ctz`."""
-        return self._count("cttz", a, bits, ", i1 false")
-
-    def cpop(self, a: Value, bits: int) -> Value:
-        """See `Algebra.cpop`."""
-        return self._count("ctpop", a, bits, "")
-
-    def bswap(self, a: Value) -> Value:
-        """See `Algebra.bswap`."""
-        return self.value(f"call i64 @llvm.bswap.i64(i64 {a})")
-
-    def orc_b(self, a: Value) -> Value:
-        """See `Algebra.orc_b`."""
-        low = 0x7F7F_7F7F_7F7F_7F7F
-        carried = self.value(f"add i64 {self.value(f'and i64 {a}, {low}')}, {low}")
-        high = self.value(f"and i64 {self.value(f'or i64 {carried}, {a}')}, {low ^ _MASK}")
-        ones = self.value(f"lshr i64 {high}, 7")
-        return self.value(f"mul i64 {ones}, 255")
-
-    def _compare(self, predicate: str, a: Value, b: Value) -> Value:
-        flag = self.value(f"icmp {predicate} i64 {a}, {b}")
-        result = self.value(f"zext i1 {flag} to i64")
-        self._flags[result] = flag
-        return result
-
-    def eq(self, a: Value, b: Value) -> Value:
-        """See `Algebra.eq`."""
-        if b == 0 and a in self._flags:
-            flag = self.value(f"xor i1 {self._flags[str(a)]}, true")
-            result = self.value(f"zext i1 {flag} to i64")
-            self._flags[result] = flag
-            return result
-        return self._compare("eq", a, b)
-
-    def ne(self, a: Value, b: Value) -> Value:
-        """See `Algebra.ne`."""
-        return self._compare("ne", a, b)
-
-    def lt(self, a: Value, b: Value) -> Value:
-        """See `Algebra.lt`."""
-        return self._compare("slt", a, b)
-
-    def ltu(self, a: Value, b: Value) -> Value:
-        """See `Algebra.ltu`."""
-        return self._compare("ult", a, b)
-
-    def _flag(self, condition: Value) -> str:
-        return self._flags.get(str(condition)) or self.value(f"icmp ne i64 {condition}, 0")
-
-    def select(self, condition: Value, then: Value, otherwise: Value) -> Value:
-        """See `Algebra.select`."""
-        return self.value(f"select i1 {self._flag(condition)}, i64 {then}, i64 {otherwise}")
-
     # The algebra: memory
 
-    def _checked(self, address: Value, size: int) -> Value:
-        """Offset of an aligned access that lies in RAM; any other is the interpreter's.
+    def _checked(self, address: Value, size: int, *, plain: bool = False) -> Value:
+        """Offset of an access of any kind that compiled code may make; any other is the interpreter's."""
+        offset = self._in_ram(address, size, plain)
+        if self._instruments & Instrument.WATCHED:
+            self._unless_watched(offset)
+            if plain and self._misaligned and size > 1 and not isinstance(offset, int):
+                self._unless_watched(self.value(f"add i64 {offset}, {size - 1}"))
+        return offset
 
-        Accesses of a block that share a base register are checked together, at the first of them: where that check
-        fails, the interpreter finds out which of them is to blame.
+    def _unless_watched(self, offset: Value) -> None:
+        watched = self.value(f"and i8 {page_byte(self, offset)}, {int(PageState.WATCHED)}")
+        self.unless(self.value(f"icmp ne i8 {watched}, 0"))
+
+    def _in_ram(self, address: Value, size: int, plain: bool) -> Value:
+        """Offset of an access that lies in RAM and is aligned, as far as it must be; any other is the interpreter's.
+
+        Plain accesses of a block that share a base register are checked together, at the first of them: where that
+        check fails, the interpreter finds out which of them is to blame.
         """
         base, ram = self._geometry.ram_base, self._geometry.ram_bytes
         if isinstance(address, int):
             offset = address - base
             if offset % size or not 0 <= offset <= ram - size:
                 raise _NotCompiled
-            return offset
-        group = self._groups.get(self._executed)
+            return self._look(offset)
+        group = self._groups.get(self._executed) if plain else None
         if group is None:
             self._check(address, Extent(0, size, size))
         elif group not in self._checks:
             self._checks.add(group)
-            self._check(address, group.extent.moved(-group.offsets[self._executed]))
-        return self.value(f"sub i64 {address}, {base}")
+            extent = group.extent.moved(-group.offsets[self._executed])
+            if not self._misaligned:
+                self._check(address, extent)
+            elif group.stores:
+                self._check_stores(address, extent)
+            else:
+                self._check(address, replace(extent, alignment=1))
+        result = self.value(f"sub i64 {address}, {base}")
+        self._addresses[result] = address
+        return self._look(result)
 
-    def _check(self, address: Value, extent: Extent) -> None:
-        """Go on if the extent around `address` lies in RAM and `address` has its alignment.
+    def _look(self, offset: Value) -> Value:
+        """Note what a retry loop looks at."""
+        if self._block_at in self._retrying:
+            self.line(f"store i64 {offset}, ptr %looked")
+        return offset
+
+    def _check(self, address: Value, extent: Extent, otherwise: str | None = None) -> None:
+        """Go on if the extent around `address` lies in RAM and has its alignment; else at `otherwise`.
 
         Rotating the offset right by log2 of the alignment makes a misaligned one huge and an aligned one its index, so
         that one unsigned comparison finds misalignment, both ends of RAM and wrap-around.
@@ -579,7 +560,25 @@ class _Function(FunctionText):
             shift = extent.alignment.bit_length() - 1
             index = self.value(f"call i64 @llvm.fshr.i64(i64 {index}, i64 {index}, i64 {shift})")
         limit = (ram - (extent.end - extent.start)) // extent.alignment
-        self.unless(self.value(f"icmp ugt i64 {index}, {limit}"))
+        self.unless(self.value(f"icmp ugt i64 {index}, {limit}"), otherwise)
+
+    def _check_stores(self, address: Value, extent: Extent) -> None:
+        """Go on if the extent around `address` lies in RAM and is aligned, or lies in one page that is free to write.
+
+        Misaligned stores into two pages or into one that the policy cares for are the interpreter's.
+        """
+        unaligned, good = self.label(), self.label()
+        self._check(address, extent, unaligned)
+        self.line(f"br label %{good}")
+        self.begin(unaligned)
+        size = extent.end - extent.start
+        self._check(address, replace(extent, alignment=1))
+        start = self.value(f"add i64 {address}, {extent.start - self._geometry.ram_base}")
+        within = self.value(f"and i64 {start}, {PAGE - 1}")
+        self.unless(self.value(f"icmp ugt i64 {within}, {PAGE - size}"))
+        self.unless(self.value(f"icmp ne i8 {page_byte(self, start)}, 0"))
+        self.line(f"br label %{good}")
+        self.begin(good)
 
     def _narrow(self, value: Value, size: int) -> str:
         if isinstance(value, int):
@@ -593,12 +592,12 @@ class _Function(FunctionText):
 
     def load(self, address: Value, size: int, order: Order = Order.NONE) -> Value:
         """See `Algebra.load`."""
-        offset = self._checked(address, size)
+        offset = self._checked(address, size, plain=not order)
         return self._widen(self._policy.load(self, offset, size, order), size)
 
     def store(self, address: Value, size: int, value: Value, order: Order = Order.NONE) -> None:
         """See `Algebra.store`."""
-        offset = self._checked(address, size)
+        offset = self._checked(address, size, plain=not order)
         if not self._policy.store(self, offset, size, self._narrow(value, size), order):
             raise _NotCompiled
 
@@ -659,19 +658,17 @@ class _Function(FunctionText):
         """See `Algebra.fence`."""
         self._note_fence(predecessor, successor)
         # I and O order like R and W: devices are the interpreter's, which is a full barrier anyway.
-        if predecessor & 0b0101 and successor & 0b1010:
-            self.line("fence seq_cst")
-        elif predecessor and successor:
-            self.line("fence acq_rel")
+        if predecessor and successor:
+            self._policy.fence(self, bool(predecessor & 0b0101 and successor & 0b1010))
 
     def fence_tso(self) -> None:
         """See `Algebra.fence_tso`."""
         self._note_fence(3, 3)
-        self.line("fence acq_rel")
+        self._policy.fence(self, False)
 
     def _note_fence(self, predecessor: int, successor: int) -> None:
         if isinstance(self._policy, RecordingLowering):
-            self._policy.fence(self, predecessor, successor)
+            self._policy.note_fence(self, predecessor, successor)
 
     # The algebra: control transfer
 
@@ -717,8 +714,15 @@ class _Function(FunctionText):
     def _interpreters(self, *_: object) -> None:
         raise _NotCompiled
 
-    fence_i = illegal = ecall = ebreak = mret = wfi = pause = _interpreters
+    fence_i = illegal = ecall = ebreak = mret = wfi = _interpreters
     wait_on_reservation = csr_write = _interpreters
+
+    def pause(self) -> None:
+        """See `Algebra.pause`; some rounds of the budget. When none are left, a retry loop waits at its end; elsewhere
+        the instruction is the interpreter's."""
+        spent = self._spent(PAUSE_ROUNDS)
+        if self._block_at not in self._retrying:
+            self.unless(spent)
 
     def csr_read(self, number: int) -> Value:
         """See `Algebra.csr_read`."""

@@ -2,20 +2,22 @@
 
 Owns the control-flow graph of a region. Emits nothing. Reads code through a callback, so it serves any memory.
 
-A region has one entry. It follows branches and jumps to known targets; a return (`jalr` through ra or t0) goes, where
-the region also follows calls, to the return addresses of the region's own calls. Every cycle of the graph has an
-edge to an address that is not higher than its source: those edges carry the safepoint checks.
+A region has one entry. It follows branches and jumps to targets that the code tells; a return (`jalr` through ra or
+t0) goes, where the region also follows calls, to the return addresses of the region's own calls. Every cycle of the
+graph has an edge to an address that is not higher than its source: those edges carry the safepoint checks.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hart.isa.decoder import Decoder
 from hart.isa.effects import MemoryEffect, Transfer
 from hart.isa.instruction import Fetch, Instruction, instruction_at
 from hart.isa.window import fused_sc
+from hart.jit.targets import known_target
 
 LINKS = frozenset({1, 5})
 """ra and t0: the registers that calls link through (unprivileged manual, "Unconditional Jumps")."""
@@ -130,7 +132,7 @@ def discover(decoder: Decoder, fetch: Fetch, entry: int, limit: int, *, follow_c
             run.append(instruction)
             owner[pc] = start
             count += 1
-            targets = _targets(instruction, follow_calls, returns)
+            targets = _targets(run, follow_calls, returns)
             if targets is not None:
                 queue.extend(targets)
                 break
@@ -143,8 +145,9 @@ def discover(decoder: Decoder, fetch: Fetch, entry: int, limit: int, *, follow_c
     return Region(entry, blocks, tuple(r for r in returns if r in blocks), count)
 
 
-def _targets(i: Instruction, follow_calls: bool, returns: dict[int, None]) -> list[int] | None:
-    """Where control may go after a block's last instruction; None if `i` does not end a block."""
+def _targets(run: Sequence[Instruction], follow_calls: bool, returns: dict[int, None]) -> list[int] | None:
+    """Where control may go after a run of straight-line code; None if its last instruction does not end a block."""
+    i = run[-1]
     transfer, offset = i.effects.transfer, i.effects.offset
     if not i.native:
         return []
@@ -153,25 +156,24 @@ def _targets(i: Instruction, follow_calls: bool, returns: dict[int, None]) -> li
     if transfer is Transfer.BRANCH:
         assert offset is not None
         return [i.next, i.pc + offset]
-    if transfer is Transfer.JUMP:
-        assert offset is not None
-        if i.effects.writes & LINKS:
-            if not follow_calls:
-                return []
-            returns[i.next] = None
-            return [i.pc + offset, i.next]
-        return [i.pc + offset]
-    return []
+    target = known_target(run)
+    if target is None:
+        return []
+    if i.effects.writes & LINKS:
+        if not follow_calls:
+            return []
+        returns[i.next] = None
+        return [target, i.next]
+    return [target]
 
 
 def _successors(block: Block, follow_calls: bool, returns: dict[int, None]) -> list[int]:
     if not block.instructions:
         return []
-    last = block.instructions[-1]
-    targets = _targets(last, follow_calls, {})
+    targets = _targets(block.instructions, follow_calls, {})
     if targets is None:
-        return [last.next]
-    if is_return(last):
+        return [block.end]
+    if not targets and is_return(block.instructions[-1]):
         return list(returns)
     return targets
 

@@ -4,6 +4,9 @@ Owns the queue of requests and the index of what is ready. Harts ask by a PUSH s
 ready is a file in the object cache and a line in the index, and CODE_GENERATION in the header goes up; harts look at
 that word at safepoints and load what is new to them.
 
+Harts may differ in their extensions: the same code then means different things, and a region belongs to the harts of
+one set. Harts with the same set share all.
+
 T1 requests go before T2 requests, which take ten times as long. If the service dies, harts go on with what they have.
 """
 
@@ -16,6 +19,7 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import msgpack
 import zmq
@@ -28,10 +32,12 @@ from hart.isa.decoder import Decoder
 from hart.jit.cache import CompiledRegion, ObjectCache
 from hart.jit.codegen import Tier
 from hart.jit.compiler import RegionCompiler
+from hart.jit.instruments import Instrument
 from hart.jit.lowering import Geometry
 
 LIVENESS_MS = 100
 _INDEX = "regions"
+_INSTRUMENTS = range(max(Instrument) * 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,7 @@ class ServiceSpec:
     Attributes:
         segment: name of the VM's segment.
         directory: the VM's runtime directory; holds the socket and the index.
-        extensions: what the decoder knows.
+        extension_sets: what the decoders of the harts know, each set once; requests name them by number.
         policy: name of the coherence policy, with `reservations`.
         cache: directory of the object cache.
 
@@ -49,7 +55,7 @@ class ServiceSpec:
 
     segment: str
     directory: str
-    extensions: frozenset[str]
+    extension_sets: tuple[frozenset[str], ...]
     policy: str
     reservations: Reservations
     cache: str
@@ -75,6 +81,7 @@ def region_compiler(
         segment.geometry.ram_bytes,
         segment.geometry.granule_exp,
         2 if "Zca" in extensions else 4,
+        "Zicclsm" in extensions,
     )
     accesses, recorded = lowering(reservations), segment.geometry.event_bytes > 0
     return RegionCompiler(
@@ -93,56 +100,69 @@ def run(spec: ServiceSpec) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = os.getppid()
     segment = Segment.attach(spec.segment)
-    compiler = region_compiler(segment, spec.extensions, spec.policy, spec.reservations, Path(spec.cache))
-    assert compiler.cache is not None
+    cache = ObjectCache(Path(spec.cache))
+    compilers = [
+        region_compiler(segment, extensions, spec.policy, spec.reservations, Path(spec.cache))
+        for extensions in spec.extension_sets
+    ]
     socket = zmq.Context().socket(zmq.PULL)
     socket.bind(_endpoint(spec.directory))
-    queue: list[tuple[int, int, int]] = []
-    waiting: set[tuple[int, int]] = set()
+    queue: list[tuple[int, int, _Request]] = []
+    waiting: set[_Request] = set()
     number = 0
     header = segment.header
     with (Path(spec.directory) / _INDEX).open("ab", buffering=0) as index:
         while True:
             while socket.poll(0 if queue else LIVENESS_MS):
                 request = _decode(socket.recv())
-                if request is not None and request not in waiting:
+                if request is not None and request.extension_set < len(compilers) and request not in waiting:
                     waiting.add(request)
                     number += 1
-                    heapq.heappush(queue, (request[1], number, request[0]))
+                    heapq.heappush(queue, (request.tier, number, request))
             if os.getppid() != parent:
                 return
             if not queue:
                 continue
-            tier, _, entry = heapq.heappop(queue)
-            waiting.discard((entry, tier))
-            key, region = compiler.compile(entry, Tier(tier), time.monotonic)
-            path = compiler.cache.path(key)
-            if not path.exists():
-                compiler.cache.store(key, region)
-            index.write(f"{path}\n".encode())
-            header[Header.REGIONS_COMPILED] = compiler.counters.compiled
-            header[Header.REGIONS_CACHED] = compiler.counters.cached
+            _, _, request = heapq.heappop(queue)
+            waiting.discard(request)
+            compiler = compilers[request.extension_set]
+            key, region = compiler.compile(request.entry, request.tier, time.monotonic, request.instruments)
+            if not cache.path(key).exists():
+                cache.store(key, region)
+            index.write(f"{request.extension_set} {key}\n".encode())
+            header[Header.REGIONS_COMPILED] = sum(c.counters.compiled for c in compilers)
+            header[Header.REGIONS_CACHED] = sum(c.counters.cached for c in compilers)
             header[Header.CODE_GENERATION] += 1
 
 
-def _decode(data: bytes) -> tuple[int, int] | None:
+class _Request(NamedTuple):
+    entry: int
+    tier: Tier
+    extension_set: int
+    instruments: Instrument
+
+
+def _decode(data: bytes) -> _Request | None:
     try:
-        entry, tier = msgpack.unpackb(data)
+        entry, tier, extension_set, instruments = msgpack.unpackb(data)
     except (ValueError, TypeError, msgpack.UnpackException):
         return None
-    if type(entry) is not int or tier not in (Tier.T1, Tier.T2):
+    if type(entry) is not int or tier not in (Tier.T1, Tier.T2) or instruments not in _INSTRUMENTS:
         return None
-    return entry, tier
+    if type(extension_set) is not int or extension_set < 0:
+        return None
+    return _Request(entry, Tier(tier), extension_set, Instrument(instruments))
 
 
 class SharedCompiler:
     """A hart's end: see `hart.tiers.Compiler`."""
 
-    def __init__(self, segment: Segment, directory: str, cache: str) -> None:
-        """Connect to the VM's service; it need not be there yet."""
+    def __init__(self, segment: Segment, directory: str, cache: str, extension_set: int) -> None:
+        """Connect to the VM's service, for a hart with the extension set of that number; it need not be there yet."""
         self._header = segment.header
         self._index = Path(directory) / _INDEX
         self._cache = ObjectCache(Path(cache))
+        self._set = extension_set
         self._generation = 0
         self._position = 0
         self._context = zmq.Context()
@@ -150,10 +170,10 @@ class SharedCompiler:
         self._socket.linger = 0
         self._socket.connect(_endpoint(directory))
 
-    def request(self, entry: int, tier: Tier) -> None:
+    def request(self, entry: int, tier: Tier, instruments: Instrument) -> None:
         """See `Compiler.request`."""
         with contextlib.suppress(zmq.Again):  # the service is far behind or gone
-            self._socket.send(msgpack.packb((entry, int(tier))), zmq.NOBLOCK)
+            self._socket.send(msgpack.packb((entry, int(tier), self._set, int(instruments))), zmq.NOBLOCK)
 
     def arrivals(self) -> list[CompiledRegion]:
         """See `Compiler.arrivals`."""
@@ -166,7 +186,8 @@ class SharedCompiler:
             lines = index.read()
         whole = lines[: lines.rfind(b"\n") + 1]
         self._position += len(whole)
-        loaded = (self._cache.load(Path(line).name) for line in whole.decode().splitlines())
+        lines_of = (line.split() for line in whole.decode().splitlines())
+        loaded = (self._cache.load(key) for number, key in lines_of if int(number) == self._set)
         return [region for region in loaded if region is not None]
 
     def close(self) -> None:

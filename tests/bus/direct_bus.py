@@ -36,6 +36,13 @@ class DirectLink:
         self.id += 1
         return self.bus.request(self.hart, kind, self.id, *fields)
 
+    def begin(self, kind, ids, *fields):
+        self.id += ids - 1
+        self.call(kind, *fields)
+
+    def finish(self, patiently=True):
+        return True
+
 
 @dataclass
 class DirectBus:

@@ -52,6 +52,7 @@ def test_harts_join_use_memory_and_leave(bus):
     [
         (Kind.HART_GONE, (0,), "HART_GONE is the coordinator's to send"),
         (Kind.STATISTICS, (1, 0), "STATISTICS is the coordinator's to send"),
+        (Kind.WATCH, (BASE, 1), "WATCH is the coordinator's to send"),
         (Kind.EXTERNAL_WRITE, (BASE, 1, 1), "EXTERNAL_WRITE is the coordinator's to send"),
         (Kind.JOIN, (VERSION + 1, 1), f"message catalogue {VERSION + 1}; this bus speaks {VERSION}"),
         (Kind.STORE, (BASE, 3, 1, 0), "size 3 is not one of 1, 2, 4, 8"),
@@ -70,6 +71,7 @@ def test_what_a_hart_may_not_do_costs_it_an_error(bus, kind, fields, text):
         (Kind.LR, (BASE, 8, 0), "LR is for harts that have joined"),
         (Kind.WAIT, (0,), "WAIT is the hart's to send"),
         (Kind.HART_GONE, (99,), "hart 99: this VM has 0 to 2"),
+        (Kind.WATCH, (0, 1), "access fault at 0x0"),
         (Kind.EXTERNAL_WRITE, (0, 8, 1), "do not lie in RAM"),
         (Kind.EXTERNAL_WRITE, (BASE, 16, 1), "size 16 is not one of"),
     ],

@@ -89,7 +89,7 @@ RULES = {
         (ScFailure.TRAP, 0),
     ),
     "a write from outside": (
-        [lambda bus: bus.arbiter.external_write(A, 4, 1)],
+        [lambda bus: bus.arbiter.external_write(A, 4, 1, lambda: None)],
         {},
         (ScFailure.EXTERNAL_WRITE, 3),
     ),
@@ -235,7 +235,7 @@ def test_atomics_refuse_misaligned_and_outside_addresses_without_a_transaction(a
         (Kind.CAS, (A + 8, 16, 0, 0, 0, 0, 0), "is not a multiple of 16"),
         (Kind.STORE, (A, 0, 0, 0), "size 0"),
         (Kind.STORE, (A, 1 << 63, 0, 0), "size"),
-        (Kind.END_RESERVATION, (99,), "cause 99 is not one of 0 to 12"),
+        (Kind.END_RESERVATION, (99,), "cause 99 is not one of 0 to 13"),
     ],
 )
 def test_a_request_that_no_port_makes_is_refused(kind, fields, message):

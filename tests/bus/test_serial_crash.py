@@ -163,7 +163,7 @@ def test_a_write_from_outside_leaves_no_stale_reservation(deaths, monkeypatch, t
     with monkeypatch.context() as patch:
         make_fragile(bus.arbiter, Fuse(deaths), patch)
         with contextlib.suppress(Killed):
-            bus.arbiter.external_write(A, 8, 1)
+            bus.arbiter.external_write(A, 8, 1, lambda: None)
     bus.start_arbiter()
     records = [r for r in read_order_log(tmp_path / "log") if r.kind == Kind.EXTERNAL_WRITE]
     written = bus.segment.memory.load(A, 8) == 1

@@ -28,6 +28,11 @@ class FakeMachine:
         self.ram = bytearray(self.spec.ram_bytes)
         self.x = [[0] * 32 for _ in range(self.spec.harts)]
         self.pc = [0] * self.spec.harts
+        self.csrs: list[dict[str, int]] = [{} for _ in range(self.spec.harts)]
+        self.ids: list[dict[str, int]] = [{} for _ in range(self.spec.harts)]
+        self.deadlines = [(1 << 64) - 1] * self.spec.harts
+        self.time = 100 * self.spec.host.timer_frequency_hz
+        """Stands still."""
         self.extensions: list[frozenset[str]] = [frozenset()] * self.spec.harts
 
     def has_run(self, hart: int) -> bool:
@@ -51,10 +56,37 @@ class FakeMachine:
     def set_x(self, hart: int, register: int, value: int) -> None:
         self.x[hart][register] = value
 
+    def get_csr(self, hart: int, name: str) -> int:
+        return self.csrs[hart].get(name, 0)
+
+    def set_csr(self, hart: int, name: str, value: int) -> None:
+        self.csrs[hart][name] = value
+
+    def get_machine_id(self, hart: int, name: str) -> int:
+        return self.ids[hart].get(name, getattr(self.spec.host, name))
+
+    def set_machine_id(self, hart: int, name: str, value: int) -> None:
+        self.ids[hart][name] = value
+
+    def get_time(self) -> int:
+        return self.time
+
+    def set_time(self, value: int) -> None:
+        self.time = value
+
+    def get_deadline(self, hart: int) -> int:
+        return self.deadlines[hart]
+
+    def set_deadline(self, hart: int, value: int) -> None:
+        self.deadlines[hart] = value
+
     def load(self, image: Image) -> None:
         for chunk in image.chunks:
             self.write_memory(chunk.address, chunk.data + bytes(chunk.zeros))
         self.pc = [image.entry] * self.spec.harts
+
+    def notify(self, call: object) -> None:
+        """Its end is a matter of the clock."""
 
     def start(self) -> None:
         self.started = time.monotonic()
@@ -65,6 +97,10 @@ class FakeMachine:
 
     def resume(self) -> None:
         self.state = MachineState.RUNNING
+
+    def step(self, hart: int, count: int) -> int:
+        self.pc[hart] += 4 * count
+        return count
 
     def stop(self) -> None:
         self._end(Ending.STOPPED)

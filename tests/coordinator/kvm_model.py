@@ -186,9 +186,11 @@ class Model:
             if value != 1 and not self.armed:
                 return "EINVAL"
             self.armed = value == 1
+            if self.armed:
+                self.regs[4, 2] = 1  # the value written is the deadline
             return 0
         # the test's clock stands still, so the time register is like any other
-        return self.register(4, at, value, default=100 * self.hz if at == 1 else 0)
+        return self.register(4, at, value, default=100 * self.hz if at == 1 else ALL_ONES)
 
     def fp(self, kind: int, at: int, size: int, value: int | None, fault: bool) -> int | str:
         if kind == 5:

@@ -1,8 +1,10 @@
 import json
 
+import pytest
 from typer.testing import CliRunner
 
-from coordinator.bench import report
+from coordinator.bench import batch, report
+from coordinator.bench.control import control_speed
 from coordinator.bench.interpreter import KERNELS, interpreter_speed
 from coordinator.bench.lifecycle import life_cycle
 from coordinator.bench.transactions import transaction_speed
@@ -30,3 +32,21 @@ def test_the_report_is_json_or_tables(monkeypatch):
     done = CliRunner().invoke(app, [])
     assert done.exit_code == 0
     assert "bare pyzmq" in done.stdout
+
+
+def test_one_reg_is_measured_beside_a_bare_round_trip():
+    rows = control_speed(rounds=1)
+    assert [row.operation for row in rows] == ["get core.a0", "get isa_ext.zacas", "set core.a0"]
+    for row in rows:
+        assert row.ratio == pytest.approx(row.per_s / row.bare_per_s)  # of one round
+        assert 0 < row.p50_us <= row.p99_us
+
+
+def test_what_a_batch_costs_is_measured(monkeypatch):
+    monkeypatch.setattr(batch, "PLAN_POINTS", 100)
+    monkeypatch.setattr(batch, "_SEEDS", 10)
+    found = batch.batch_overhead(10, jobs=2)
+    assert (found.points, found.failed) == (10, 0)
+    assert found.plan_s > 0
+    assert found.point_ms > 0
+    assert found.last_kib >= found.first_kib // 2 > 1000

@@ -178,7 +178,7 @@ def test_usage_and_config_errors(arguments, message):
 
 
 def test_an_interrupt_ends_with_130(program, monkeypatch):
-    def interrupted(config, images):
+    def interrupted(config, images, repeat):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run_command, "_run", interrupted)
@@ -235,8 +235,12 @@ def test_disasm_programs(program, tmp_path):
 def test_configs_list_names_every_file():
     done = hartstorm("configs", "list")
     assert done.exit_code == 0
-    names = [line.split()[0] for line in done.stdout.split("\n\n")[0].splitlines()[1:]]
-    assert sorted(names) == sorted(file.stem for file in paths.CONFIGS.rglob("*.toml"))
+    runs, batches, _ = done.stdout.split("\n\n")
+    for table, shipped in ((runs, paths.shipped_configs()), (batches, paths.shipped_batches())):
+        assert sorted(line.split()[0] for line in table.splitlines()[1:]) == sorted(shipped)
+    assert {*paths.shipped_configs(), *paths.shipped_batches()} == {
+        f.stem for f in paths.CONFIGS.rglob("*.toml")
+    }
 
 
 def test_configs_check_reports_every_file(program):

@@ -10,14 +10,17 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
+from bus import policies
+from bus.handover import ORDERS
 from bus.policies import serial
 from coordinator.config import ConfigError, Overrides, for_program, json_schema, load, loads
 from coordinator.monitor import TIERS
 from coordinator.result import Ending
-from coordinator.spec import TierName, VmSpec
+from coordinator.spec import OrderName, TierName, VmSpec
 from hart.isa.extensions import implemented
 
 NOTHING = Overrides()
+POLICIES = ", ".join(map(policies.label, policies.NAMES))
 MINIMAL = 'name = "x"\n[vm.guest]\nsource = ["a.S"]\n'
 
 
@@ -34,6 +37,10 @@ def errors(text, overrides=NOTHING):
 def only_vm(text, overrides=NOTHING):
     (vm,) = parse(text, overrides).run.vms.values()
     return vm
+
+
+def test_every_handover_order_has_a_name():
+    assert get_args(OrderName) == tuple(ORDERS)
 
 
 def test_defaults():
@@ -57,7 +64,7 @@ ONE_ERROR = [
     ("[vm]\nmemory = 5000", "f.toml:5: vm.memory = 5000: 5000B is not a multiple of 4KiB from 4KiB to 1024GiB"),
     (
         '[vm]\npolicy = "seriel"',
-        "f.toml:5: vm.policy = \"seriel\": is not allowed; did you mean 'serial'?; allowed: inline, serial",
+        f"f.toml:5: vm.policy = \"seriel\": is not allowed; did you mean 'serial'?; allowed: {POLICIES}",
     ),
     (
         "[vm.limits]\ntimeout = 3",
@@ -126,8 +133,8 @@ ONE_ERROR = [
     ("[vm.expect.trap]\nhart = 0", "f.toml:4: vm.expect.trap.cause: missing; mcause: the manual's name, e.g. "
      "`illegal instruction`, or the number"),
     ("[vm]\nmax_instructions = 5", "f.toml:5: vm.max_instructions: unknown key; it belongs into vm.limits; allowed: "
-     "harts, memory, policy, tier, environment, on_hart_death, on_bus_death, seed, isa, guest, reservation, limits, "
-     "record, expect"),
+     "harts, memory, policy, tier, environment, on_hart_death, on_bus_death, seed, isa, guest, reservation, "
+     "directory, limits, record, metrics, hart_metrics, outcome, expect"),
 ]  # fmt: skip
 
 
@@ -223,7 +230,7 @@ def test_overrides_reach_every_vm():
 def test_a_bad_override_is_blamed_on_its_option():
     assert errors(MINIMAL, Overrides(harts=0, policy="x")) == [
         "f.toml: --harts = 0: must be at least 1",
-        'f.toml: --policy = "x": is not allowed; allowed: inline, serial',
+        f'f.toml: --policy = "x": is not allowed; allowed: {POLICIES}',
     ]
 
 

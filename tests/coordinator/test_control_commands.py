@@ -114,6 +114,10 @@ def test_pause_and_resume_a_running_vm(server: str, tmp_path: Path):
     count = hartstorm("reg", "get", name, "core.s1", *at)
     assert int(count, 0) > 0
     assert hartstorm("reg", "get", name, "core.s1", *at) == count
+    hartstorm("reg", "set", name, "core.pc", 0x8000_0000, *at)
+    assert hartstorm("vm", "step", name, *at) == "1 retired, pc 0x80000004: jal zero, 0x80000000\n"
+    assert hartstorm("vm", "step", name, 3, "--hart", 1, *at).startswith("3 retired, pc 0x8000000")
+    assert "has no vCPU 7; it has 0 to 1" in hartstorm("vm", "step", name, "--hart", 7, *at, ok=False)
     hartstorm("reg", "set", name, "core.s1", 1 << 63, *at)
     hartstorm("vm", "resume", name, *at)
     hartstorm("vm", "pause", name, *at)
@@ -182,6 +186,8 @@ def test_a_server_over_tcp(tmp_path: Path):
     ("arguments", "message"),
     [
         (("vm", "list", "--server", "tcp://localhost:1"), "tcp takes --server-key and --key"),
+        (("serve", "--endpoint", "ipc:///" + "d" * 150), "at most 107 bytes, this has 158"),
+        (("vm", "list", "--server", "ipc:///" + "d" * 150), "at most 107 bytes, this has 151"),
         (("serve", "--tcp", "tcp://127.0.0.1:1"), "tcp takes --key and --clients"),
         (("serve", "--endpoint", "tcp://127.0.0.1:1"), "a local endpoint begins with ipc://"),
         (("reg", "get", "vm", "core.aa"), "no register is called 'core.aa'; did you mean 'core.ra'?"),
@@ -243,6 +249,12 @@ def test_isa_hwprobe():
     zacas = 1 << 34
     assert values["with"]["IMA_EXT_0"] & zacas
     assert not values["without"]["IMA_EXT_0"] & zacas
+    [with_it, without] = [
+        line.split() for line in hartstorm("isa", "hwprobe", TWO_VMS).splitlines() if "IMA_EXT_0" in line
+    ]
+    assert "Zacas" in with_it
+    assert "Zacas" not in without
+    assert with_it[1] == hex(values["with"]["IMA_EXT_0"])
 
 
 def test_dt_writes_both_forms(tmp_path: Path):

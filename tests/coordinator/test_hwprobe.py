@@ -26,7 +26,7 @@ from coordinator.hwprobe import (
 )
 from coordinator.refusal import Refusal
 from coordinator.spec import VmSpec
-from coordinator.vcpu import Vcpu, VmClock
+from coordinator.vcpu import Vcpu
 from hart.isa.extensions import effective
 
 U64_MAX = (1 << 64) - 1
@@ -139,7 +139,7 @@ def test_which_cpus_with_an_unknown_key_finds_none():
 
 def test_a_vcpu_shows_what_is_switched_on():
     spec = VmSpec(name="v", harts=1, ram_bytes=4096, host=HostModel(mvendorid=7))
-    vcpu = Vcpu(FakeMachine(spec), 0, VmClock(1, lambda: 0.0))
+    vcpu = Vcpu(FakeMachine(spec), 0)
     vcpu.reset()
     before = hwprobe({0: cpu_of(vcpu)}, [Pair(4, 0), Pair(0, 0)])[0]
     assert before[0].value >> 34 & 1

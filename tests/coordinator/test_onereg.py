@@ -14,7 +14,7 @@ from coordinator.onereg import get_one_reg, register_list, set_one_reg
 from coordinator.refusal import Refusal
 from coordinator.registers import Class, decode, find, known
 from coordinator.spec import VmSpec
-from coordinator.vcpu import Vcpu, VmClock, host_for, plan
+from coordinator.vcpu import Vcpu, host_for, plan
 from hart.isa.extensions import BY_KVM_ID, REGISTRY, implemented, requirements
 
 ALL_OF_KVM = frozenset(row.name for row in BY_KVM_ID.values() if not row.rv32_only)
@@ -33,7 +33,7 @@ def vcpu(rules: str = "kvm", ran: bool = False, **host: object) -> Vcpu:
     } | host
     spec = VmSpec(name="t", harts=1, ram_bytes=4096, host=HostModel(**host), rules=rules)
     machine = FakeMachine(spec, run_s=1e9)
-    made = Vcpu(machine, 0, VmClock(spec.host.timer_frequency_hz, lambda: 100.0))
+    made = Vcpu(machine, 0)
     made.reset()
     if ran:
         machine.start()
@@ -335,7 +335,7 @@ def test_multi_swallows_refusals_and_reads_the_complement():
 
 def test_time_is_shared_by_the_vcpus_of_a_vm():
     first = vcpu()
-    second = Vcpu(first.machine, 0, first.clock)
+    second = Vcpu(first.machine, 0)
     set_one_reg(first, number("timer.time"), 5)
     assert get_one_reg(second, number("timer.time")) == 5
 

@@ -16,7 +16,7 @@ from coordinator.onereg import get_one_reg, register_list, set_one_reg
 from coordinator.refusal import Refusal
 from coordinator.registers import SBI_EXTENSIONS, Class, known
 from coordinator.spec import VmSpec
-from coordinator.vcpu import Vcpu, VmClock
+from coordinator.vcpu import Vcpu
 
 BLOCKS = (0, 16, 64)
 IDS = sorted({r.encode() for vlenb in (16, 32) for r in known(vlenb)})
@@ -81,7 +81,7 @@ class Comparison(RuleBasedStateMachine):
             misaligned_delegation=switches[2],
         )
         self.machine = FakeMachine(VmSpec(name="m", harts=1, ram_bytes=4096, host=host, rules="kvm"), 1e9)
-        self.vcpu = Vcpu(self.machine, 0, VmClock(host.timer_frequency_hz, lambda: 100.0))
+        self.vcpu = Vcpu(self.machine, 0)
         self.vcpu.reset()
         self.model = Model(
             extensions,
@@ -128,13 +128,9 @@ class Comparison(RuleBasedStateMachine):
 
 
 def test_random_sequences_agree_with_the_model():
-    run_state_machine_as_test(
-        Comparison, settings=settings(max_examples=60, stateful_step_count=40, deadline=None)
-    )
+    run_state_machine_as_test(Comparison, settings=settings(max_examples=60, stateful_step_count=40))
 
 
 @pytest.mark.soak
 def test_ten_thousand_sequences_agree_with_the_model():
-    run_state_machine_as_test(
-        Comparison, settings=settings(max_examples=10_000, stateful_step_count=50, deadline=None)
-    )
+    run_state_machine_as_test(Comparison, settings=settings(max_examples=10_000, stateful_step_count=50))

@@ -157,8 +157,8 @@ def test_the_spec_says_what_the_config_says():
 
 
 def test_no_key_is_forgotten_on_the_way_to_the_spec():
-    # Every scalar key of a VM shows in its spec, or is for the builder or the judge.
-    elsewhere = {"isa", "guest", "expect"}
+    # Every scalar key of a VM shows in its spec, or is for the builder, the judge, or who measures.
+    elsewhere = {"isa", "guest", "metrics", "hart_metrics", "outcome", "expect"}
     source = Path(vm_spec.__code__.co_filename).read_text()
     for key, field in Vm.model_fields.items():
         if key not in elsewhere:

@@ -1,8 +1,14 @@
 import os
 import stat
+from pathlib import Path
+
+import pytest
 
 from bus.segment import new_name
-from coordinator.runtime import RuntimeDirectory, new_path, sweep
+from coordinator.control.client import ControlClient
+from coordinator.control.messages import events_endpoint
+from coordinator.control.server import ControlServer
+from coordinator.runtime import RuntimeDirectory, check_endpoint, control_endpoint, new_path, sweep
 
 
 def test_a_directory_is_private_and_goes_away(tmp_path, monkeypatch):
@@ -22,6 +28,27 @@ def test_a_runtime_directory_too_deep_for_sockets_is_not_used(tmp_path, monkeypa
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep))
     assert len(os.fsencode(new_path(new_name()) / "compile")) <= 107 or tmp_path not in deep.parents
     assert deep not in new_path(new_name()).parents
+
+
+@pytest.mark.parametrize("length", [80, 100, 200])
+def test_however_deep_the_runtime_directory_a_server_can_be_reached(tmp_path, monkeypatch, length):
+    deep = tmp_path / ("d" * max(1, length - len(str(tmp_path)) - 1))
+    deep.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep))
+    endpoint = control_endpoint()
+    assert deep not in Path(endpoint.removeprefix("ipc://")).parents
+    check_endpoint(events_endpoint(endpoint))
+
+
+def test_no_place_that_is_too_deep_is_tried(tmp_path):
+    fits = f"ipc:///{'d' * 106}"
+    check_endpoint(fits)
+    check_endpoint("tcp://" + "h" * 200)
+    with pytest.raises(ValueError, match="a socket has at most 107 bytes, this has 108"):
+        check_endpoint(fits + "d")
+    for make in (lambda: ControlServer(lambda spec: None, fits), lambda: ControlClient(fits + "d")):
+        with pytest.raises(ValueError, match="at most 107 bytes"):
+            make()
 
 
 def test_sweeping_spares_the_living(tmp_path, monkeypatch):

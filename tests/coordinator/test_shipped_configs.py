@@ -12,7 +12,7 @@ from coordinator.cli import app
 from coordinator.config import load
 from hart.causes import Cause
 
-FILES = sorted(paths.CONFIGS.rglob("*.toml"))
+FILES = sorted(paths.shipped_configs().values())
 NAMES = [str(file.relative_to(paths.CONFIGS)) for file in FILES]
 
 

@@ -19,6 +19,11 @@ def main() -> int:
     parser.add_argument("--instructions", type=int, default=200_000, help="random ones, without their set-up")
     parser.add_argument("--spike", type=Path, default=shutil.which("spike"), help="default: the one on PATH")
     parser.add_argument("--tiers", action="store_true", help="random control flow, in T0, T1, T2 and auto")
+    parser.add_argument(
+        "--short",
+        action="store_true",
+        help="with --tiers: only programs that are short enough for Spike, too",
+    )
     parser.add_argument("--policy", default="serial", help="coherence policy, with --tiers")
     arguments = parser.parse_args()
     if arguments.tiers:
@@ -44,7 +49,13 @@ def main() -> int:
 def _tiers(arguments: argparse.Namespace) -> int:
     start = time.monotonic()
     try:
-        report = compare_tiers(arguments.spike, str(arguments.seed), arguments.instructions, arguments.policy)
+        report = compare_tiers(
+            arguments.spike,
+            str(arguments.seed),
+            arguments.instructions,
+            arguments.policy,
+            short=arguments.short,
+        )
     except Disagreement as different:
         print(different)
         return 1

@@ -98,8 +98,12 @@ class TierReport:
     native: Counter[str] = field(default_factory=Counter)
 
 
-def compare_tiers(spike: Path | None, seed: str, instructions: int, policy: str = "serial") -> TierReport:
+def compare_tiers(
+    spike: Path | None, seed: str, instructions: int, policy: str = "serial", *, short: bool = False
+) -> TierReport:
     """Compare T0 with each tier, and with Spike if there is one, on random control flow.
+
+    `short` makes programs that Spike can follow alone, whole: then all instructions are compared with it.
 
     Raises:
         Disagreement: a program behaves differently; it is shrunk first.
@@ -109,7 +113,8 @@ def compare_tiers(spike: Path | None, seed: str, instructions: int, policy: str 
     while report.compared < instructions:
         model = MODELS[report.programs % len(MODELS)]
         name = f"{seed}/{report.programs}"
-        made = flow_program(model, name, FLOW_ITEMS, TURNS[report.programs % len(TURNS)])
+        turns = min(TURNS) if short else TURNS[report.programs % len(TURNS)]
+        made = flow_program(model, name, FLOW_ITEMS, turns)
         states = tier_states(made, tuple(TIERS), policy)
         for tier in TIERS:
             if states[tier] != states["t0"]:

@@ -58,8 +58,12 @@ def final_state(
     reservations: Reservations | None = None,
     policy: str = "serial",
     warm_after: int = 1,
+    ahead: bool = False,
 ) -> State:
-    """Run to the end, or LIMIT instructions, in slices of these lengths in turn."""
+    """Run to the end, or LIMIT instructions, in slices of these lengths in turn.
+
+    With `ahead`, what native code can begin with is compiled before: for programs that go everywhere once.
+    """
     with local_hart.machine(
         image,
         extensions=extensions,
@@ -72,6 +76,8 @@ def final_state(
         hart, segment = machine.hart, machine.segment
         symbols = {n: image.symbols[n].address for n in ("tohost", "fromhost") if n in image.symbols}
         attach(hart, segment, symbols, lambda data: None)
+        if ahead and isinstance(hart, TieredInterpreter):
+            _compile_ahead(hart)
         end = "limit"
         turn = 0
         try:
@@ -98,6 +104,17 @@ def final_state(
             hashlib.sha256(memory).hexdigest(),
             hart.native_instructions if isinstance(hart, TieredInterpreter) else 0,
         )
+
+
+def _compile_ahead(hart: TieredInterpreter) -> None:
+    """Ask for regions at the start and behind each instruction that is the interpreter's."""
+    native = False
+    pc = hart.at
+    while (instruction := hart._instruction(pc)) is not None:
+        if instruction.native and not native:
+            hart._request(pc, hart._warm[-1])
+        native = instruction.native
+        pc = instruction.next
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from bus.layout import HartEnding
+from bus import policies
 from coordinator.result import Ending
 from coordinator.spec import VmSpec
 from coordinator.vm import VirtualMachine
 from hart.asm import assemble
 from hart.elf import read_elf
 from hart.image import Image
-from tests import local_hart
+from hart.isa.extensions import effective, implemented
+from hart.jit.codegen import Tier
+from tests.differential.tiers import TIERS, final_state
 
 pytestmark = pytest.mark.outside
 
@@ -40,11 +42,15 @@ NOT_ASSEMBLED = {
 }
 """Programs that our assembler cannot take."""
 
-MAX_INSTRUCTIONS = 200_000
+IN_TIERS: dict[str, tuple[Tier, ...]] = {"interpreter": (), **TIERS}
+"""What `--tier` chooses from, and the tiers that it stands for."""
 HOW_TO = "no sources: git clone --recursive https://github.com/riscv-software-src/riscv-tests, then --riscv-tests DIR"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "tier" in metafunc.fixturenames:
+        wanted = metafunc.config.getoption("--tier") or IN_TIERS
+        metafunc.parametrize("tier", [tier for tier in IN_TIERS if tier in wanted])
     if "program" not in metafunc.fixturenames:
         return
     checkout: Path | None = metafunc.config.getoption("--riscv-tests")
@@ -112,15 +118,28 @@ BUILDERS = pytest.mark.parametrize("build", [build_with_gcc, build_with_ours], i
 
 
 @BUILDERS
-def test_one_hart_in_this_process(program, build, tmp_path):
-    image = build(program, tmp_path)
-    outcome = local_hart.run(image, max_instructions=MAX_INSTRUCTIONS)
-    assert outcome.ending is HartEnding.EXIT, f"{outcome.ending.name} at {image.symbolize(outcome.pc)}"
-    assert outcome.exit_code == 0, f"test case {outcome.exit_code}"
+def test_one_hart_in_this_process(program, build, tier, tmp_path):
+    _run_here(build(program, tmp_path), tier, "serial")
 
 
-def _run_on_processes(image: Image, harts: int) -> None:
-    vm = VirtualMachine(VmSpec(name="riscv-tests", harts=harts, ram_bytes=1 << 20, timeout_s=60))
+def _run_here(image: Image, tier: str, policy_name: str) -> None:
+    end = final_state(image, effective(implemented()), IN_TIERS[tier], policy=policy_name, ahead=True)
+    assert end.end == "exit 0", f"{end.end} at {image.symbolize(end.pc)}"
+    if IN_TIERS[tier]:
+        assert end.native > 10, f"{end.native} of {end.instret} instructions were native"
+
+
+@pytest.mark.parametrize("policy_name", [name for name in policies.NAMES if policies.policy(name).correct])
+def test_atomics_under_every_policy(program, policy_name, tier, tmp_path):
+    """Under `serial` atomics are the bus's, in every tier; other policies compile them."""
+    _run_here(build_with_gcc(program, tmp_path), tier, policy_name)
+
+
+test_atomics_under_every_policy.suites = ("rv64ua",)
+
+
+def _run_on_processes(image: Image, harts: int, tier: str) -> None:
+    vm = VirtualMachine(VmSpec(name="riscv-tests", harts=harts, ram_bytes=1 << 20, timeout_s=60, tier=tier))
     try:
         vm.load(image)
         vm.start()
@@ -131,14 +150,14 @@ def _run_on_processes(image: Image, harts: int) -> None:
     assert (result.ending, result.exit_code) == (Ending.EXIT, 0), result.detail
 
 
-def test_one_hart_process(program, tmp_path):
-    _run_on_processes(build_with_gcc(program, tmp_path), 1)
+def test_one_hart_process(program, tier, tmp_path):
+    _run_on_processes(build_with_gcc(program, tmp_path), 1, tier)
 
 
 @pytest.mark.parametrize("harts", [2, 4])
-def test_several_hart_processes(program, harts, tmp_path):
+def test_several_hart_processes(program, harts, tier, tmp_path):
     """Hart 0 runs the program; its start-up code lets the others spin."""
-    _run_on_processes(build_with_gcc(program, tmp_path), harts)
+    _run_on_processes(build_with_gcc(program, tmp_path), harts, tier)
 
 
 test_several_hart_processes.suites = ("rv64ua",)
@@ -152,11 +171,11 @@ ALL_HARTS = """
 
 
 @pytest.mark.parametrize("harts", [2, 4])
-def test_lrsc_program_on_every_hart(request, harts):
+def test_lrsc_program_on_every_hart(request, harts, tier):
     """lrsc.S is the one that numbers its harts by an AMO; the start-up code shall let them all through."""
     checkout: Path | None = request.config.getoption("--riscv-tests")
     if checkout is None:
         pytest.skip(HOW_TO)
     suite = checkout / "isa" / "rv64ua"
     image = assemble(ALL_HARTS, include_paths=(suite, *_includes(suite / "lrsc.S"))).image
-    _run_on_processes(image, harts)
+    _run_on_processes(image, harts, tier)

@@ -192,6 +192,12 @@ def test_memory_outside_ram(client: ControlClient, address: int, size: int):
             errno.EINVAL,
             "implement Za64rs",
         ),
+        (VmSpec(name="x", harts=1, host=HostModel(satp_mode=8)), errno.EINVAL, "satp_mode = 8: harts do not"),
+        (
+            VmSpec(name="x", harts=1, host=HostModel(zicboz_block_size=64)),
+            errno.EINVAL,
+            "zicboz_block_size = 64: hartstorm does not implement Zicboz; it must be 0",
+        ),
         (SPEC, errno.EEXIST, "you have a VM 'vm'"),
     ],
 )
@@ -328,6 +334,7 @@ def test_roles(served: Serving, who: str, rights: set[str]):
             ("own", lambda: vm.grant("bob", "owner")),
             ("operate", vm.run),
             ("operate", vm.pause),
+            ("operate", lambda: vm.step(0)),
             ("operate", vm.stop),
             ("own", vm.destroy),
             ("create", lambda: other.create_vm(VmSpec(name="mine", harts=1))),

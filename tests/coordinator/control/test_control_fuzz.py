@@ -24,7 +24,6 @@ from coordinator.control.messages import (
     SetOneReg,
     WaitFor,
     encode_request,
-    wire,
 )
 from coordinator.spec import VmSpec
 from hart.image import Chunk, Image
@@ -43,7 +42,7 @@ def samples() -> list[tuple[str, object]]:
         ("wait", WaitFor(vm="victim", timeout_s=0)),
         *((verb, OnVm(vm="victim")) for verb in ("run", "pause", "resume", "stop", "get_stats", "subscribe")),
     ]
-    return [(verb, wire(body)) for verb, body in bodies]
+    return [(verb, msgpack.unpackb(encode_request(0, verb, body))[3]) for verb, body in bodies]
 
 
 ODD = [

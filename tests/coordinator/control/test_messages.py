@@ -21,7 +21,6 @@ from coordinator.control.messages import (
     encode_reply,
     encode_request,
     events_endpoint,
-    wire,
 )
 from coordinator.host import HostModel
 from coordinator.machine import MachineState
@@ -67,7 +66,7 @@ def request(*envelope: object) -> bytes:
     return msgpack.packb(list(envelope))
 
 
-VALID_SPEC = wire(SPEC)
+VALID_SPEC = msgpack.unpackb(encode_request(0, "create_vm", CreateVm(spec=SPEC)))[3]["spec"]
 assert isinstance(VALID_SPEC, dict)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import Counter
 
 import pytest
 
@@ -12,6 +13,7 @@ from bus.layout import Header
 from coordinator.result import Ending
 from coordinator.spec import VmSpec
 from coordinator.vm import VirtualMachine
+from hart.jit.cache import ObjectCache
 from tests.hart.jit.native_code import image_of
 
 SOURCE = """
@@ -45,9 +47,12 @@ FOREVER = "_start: addi a0, a0, 1\nj _start"
 NO_END = 30.0
 
 
-def _run(cache, harts: int):
+def _run(cache, harts: int, lacking: frozenset[str] = frozenset()):
+    """Run it; harts with an odd number lack those extensions."""
     machine = VirtualMachine(VmSpec(name="shared", harts=harts, timeout_s=60, cache=str(cache)))
     try:
+        for hart in range(1, harts, 2):
+            machine.set_extensions(hart, machine.get_extensions(hart) - lacking)
         machine.load(image_of(SOURCE.replace("{harts}", str(harts))))
         machine.start()
         result = machine.wait(70)
@@ -71,6 +76,16 @@ def test_sixteen_harts_compile_each_region_once_and_a_second_run_nothing(tmp_pat
     assert cached > 0
     # Whether a region becomes hot at all is a matter of luck; one that is known is never compiled again.
     assert compiled == _entries(tmp_path) - known
+
+
+def test_harts_with_one_set_of_extensions_share_and_others_do_not(tmp_path):
+    compiled, _ = _run(tmp_path, 8, lacking=frozenset({"B", "Zba"}))
+    cache = ObjectCache(tmp_path)
+    regions = [cache.load(path.name) for path in cache.entries()]
+    assert 0 < compiled <= len(regions)
+    alike = Counter((r.entry, r.tier, r.stretches, r.code) for r in regions)
+    assert set(alike.values()) <= {1, 2}  # a set is a matter of the key, a hart is not
+    assert 2 in alike.values()  # what is hot on every hart was compiled for both sets
 
 
 @pytest.mark.parametrize("when", [0.0, 0.3])

@@ -36,7 +36,7 @@ def _damage(data: bytes):
     yield MAGIC
     yield data[:-1]
     yield data + b"x"
-    yield MAGIC.replace(b"1", b"0") + data[len(MAGIC) :]
+    yield MAGIC.replace(b"object", b"abject") + data[len(MAGIC) :]
     for at in (0, len(MAGIC), len(MAGIC) + 5, len(MAGIC) + 32, len(data) // 2, len(data) - 1):
         yield data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 

@@ -64,6 +64,20 @@ def test_calls_are_followed_and_their_returns_known():
     assert region.instructions == 4
 
 
+def test_far_calls_are_followed():
+    source = ".option norvc\n1: auipc ra, 0\njalr ra, 16(ra)\nnop\nj .\nf: ret"
+    region, _ = _discover(source, follow_calls=True)
+    assert [r - RAM for r in region.returns] == [8]
+    assert RAM + 16 in region.blocks
+    assert _discover(source)[0].instructions == 2
+
+
+@pytest.mark.parametrize("base", ["lw ra, 0(x0)", "mv ra, a0", "csrr ra, mhartid"])
+def test_a_call_through_what_memory_or_a_register_says_is_not(base):
+    region, _ = _discover(f".option norvc\n{base}\njalr ra, 12(ra)\nj .\nf: ret", follow_calls=True)
+    assert set(region.blocks) <= {RAM, RAM + 4}
+
+
 def test_code_of_overlapping_instructions_is_kept():
     """A jump into the middle of an instruction, which is another instruction there."""
     source = "lui a0, 0x00010\nj . - 2"

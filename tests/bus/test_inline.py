@@ -1,0 +1,238 @@
+"""`inline` beyond what the conformance rows cover: writes from outside, words of the dead, code for AArch64."""
+
+from __future__ import annotations
+
+import re
+
+import llvmlite.binding as llvm
+import pytest
+
+from bus.access import AmoOp, Order, ScFailure
+from bus.granule import LOCK, SUPPORT, VERSION, WRITER, support_ir
+from bus.inline_lowering import InlineLowering
+from bus.ir_text import FunctionText
+from bus.layout import PAGE, Geometry, Hart, PageState
+from bus.policies import ArbiterContext, PortContext, Refused, Reservations, policy
+from bus.segment import Segment
+from tests.bus.direct_bus import NobodyRuns
+from tests.local_hart import DirectLink
+
+A = 0x8000_0000
+
+
+class Bus:
+    """An arbiter and the ports of two harts, all in this process."""
+
+    def __init__(self, segment):
+        self.segment = segment
+        rules = Reservations()
+        self.link = DirectLink(segment, rules, "inline")
+        self.ports = [policy("inline").port(PortContext(segment, h, self.link, rules)) for h in range(2)]
+        self.arbiter = policy("inline").arbiter(
+            ArbiterContext(
+                segment=segment,
+                reservations=rules,
+                quiescence=NobodyRuns(segment),
+                answer=lambda *_: None,
+                refuse=lambda *_: None,
+                reservation_lost=lambda *_: None,
+                log=None,
+            )
+        )
+        self.done = []
+
+    def write(self, address, size, value):
+        self.arbiter.external_write(address, size, value, lambda: self.done.append(address))
+
+
+@pytest.fixture
+def bus():
+    segment = Segment.create(Geometry(2, 4 * PAGE))
+    segment.unlink()
+    made = Bus(segment)
+    yield made
+    made.link.close()
+    made.arbiter = None
+    made.ports.clear()
+    segment.close()
+
+
+def _cause(bus, hart=0):
+    page = bus.segment.harts[hart]
+    return {f for f in ScFailure if page[Hart.SC_FAILURES + f]}
+
+
+# Writes from outside
+
+
+def test_a_write_from_outside_ends_a_reservation(bus):
+    port, _ = bus.ports
+    port.load_reserved(A, 8, Order.NONE)
+    bus.write(A + 56, 8, 7)
+    assert bus.done == [A + 56]
+    assert not port.store_conditional(A, 8, 1, Order.NONE)
+    assert _cause(bus) == {ScFailure.EXTERNAL_WRITE}
+    assert port.load(A + 56, 8) == 7
+
+
+def test_a_write_from_outside_next_to_the_granule_ends_none(bus):
+    port, _ = bus.ports
+    port.load_reserved(A, 8, Order.NONE)
+    bus.write(A + 64, 8, 7)
+    assert port.store_conditional(A, 8, 1, Order.NONE)
+
+
+def test_a_write_from_outside_fails_a_fused_pair_if_it_changes_the_value(bus):
+    port, _ = bus.ports
+    port.load_reserved(A, 8, Order.NONE, True)
+    bus.write(A, 8, 7)
+    assert not port.store_conditional(A, 8, 1, Order.NONE)
+    assert port.load(A, 8) == 7
+
+
+def test_a_write_from_outside_leaves_the_word_free(bus):
+    port, _ = bus.ports
+    port.load_reserved(A, 8, Order.NONE)
+    before = bus.segment.granules[0]
+    bus.write(A, 4, 7)
+    assert bus.segment.granules[0] == before + VERSION
+
+
+def test_a_write_from_outside_does_not_wait_for_a_dead_holder(bus):
+    bus.ports[0].load_reserved(A, 8, Order.NONE)
+    bus.segment.granules[0] |= LOCK
+    with pytest.raises(Refused, match="a hart holds the granule"):
+        bus.write(A, 8, 7)
+    assert not bus.segment.granules[0] & (WRITER * 0x3FFF)  # it has backed out
+    assert not bus.done
+
+
+@pytest.mark.parametrize(
+    ("address", "size", "message"),
+    [(A + 4, 8, "misaligned"), (A, 3, "size 3"), (A, 16, "size 16"), (A - 8, 8, "access fault")],
+)
+def test_a_write_from_outside_that_cannot_be_is_refused(bus, address, size, message):
+    with pytest.raises(Refused, match=message):
+        bus.write(address, size, 1)
+
+
+# The dead
+
+
+@pytest.mark.parametrize("held", [LOCK, WRITER, LOCK | WRITER])
+def test_the_word_of_a_dead_hart_is_freed(bus, held):
+    survivor = bus.ports[1]
+    survivor.load_reserved(A, 8, Order.NONE)
+    bus.segment.granules[0] += held + VERSION
+    bus.segment.harts[0][Hart.HELD] = 1
+    bus.arbiter.hart_gone(0)
+    assert bus.segment.page_map[0] == PageState.TRACKED
+    assert not survivor.store_conditional(A, 8, 1, Order.NONE)
+    survivor.load_reserved(A, 8, Order.NONE)
+    assert survivor.store_conditional(A, 8, 2, Order.NONE)
+
+
+def test_hot_addresses_come_from_the_harts_samples(bus):
+    for _ in range(5000):
+        bus.ports[0].amo(AmoOp.ADD, A + 8, 8, 1, Order.NONE)
+    for _ in range(7):
+        bus.ports[1].amo(AmoOp.ADD, A, 8, 1, Order.NONE)
+    (hot,) = bus.arbiter.statistics(1)
+    assert hot[:2] == (A + 8, 0)
+    assert 4000 < hot[3] < 6000
+    assert (A, 1, 2, 7) in bus.arbiter.statistics(2)
+
+
+# AArch64
+
+
+class _Emitter(FunctionText):
+    """Collects an access; `bail` is where the interpreter would take over."""
+
+    def interpret(self):
+        return "bail"
+
+    def here(self):
+        pass
+
+    def unless(self, condition):
+        go = self.label()
+        self.line(f"br i1 {condition}, label %bail, label %{go}")
+        self.begin(go)
+
+    def slot(self, name, bits):
+        return "%slot"
+
+
+def _aarch64(emit, bits=64) -> str:
+    """The assembly of an access on AArch64 with LSE."""
+    e = _Emitter()
+    result = emit(e, InlineLowering(Reservations(), tso=False))
+    text = "\n".join(
+        [
+            *e.included,
+            "define i64 @f(ptr %page, ptr %page_map, ptr %granules, ptr %lasts, ptr %ram, ptr %support, "
+            "i64 %offset, i64 %a, i64 %b) {",
+            "  %slot = alloca i64",
+            *e._lines,
+            f"  %r = zext i{bits} {result} to i64" if bits < 64 else f"  %r = add i64 {result}, 0",
+            "  ret i64 %r",
+            "bail:",
+            "  ret i64 -1",
+            "}",
+            '!0 = !{!"branch_weights", i32 2000, i32 1}',
+            '!2 = !{!"branch_weights", i32 1, i32 2000}',
+        ]
+    )
+    return _compile(text)
+
+
+def _compile(text: str) -> str:
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    try:
+        target = llvm.Target.from_triple("aarch64-unknown-linux-gnu")
+    except RuntimeError:
+        pytest.skip("this LLVM has no AArch64")
+    machine = target.create_target_machine(opt=2, features="+lse,+rcpc")
+    module = llvm.parse_assembly(text.replace("@llvm.x86.sse2.pause()", "@nothing()"))
+    module.verify()
+    return machine.emit_assembly(module)
+
+
+ACCESSES = {
+    "amoadd": (lambda e, low, order: low.amo(e, AmoOp.ADD, "%offset", 8, "%a", order), 64, "ldaddal"),
+    "amoswap": (lambda e, low, order: low.amo(e, AmoOp.SWAP, "%offset", 8, "%a", order), 64, "swpal"),
+    "amocas": (lambda e, low, order: low.compare_and_swap(e, "%offset", 8, "%a", "%b", order), 64, "casal"),
+    "sc": (
+        lambda e, low, order: low.store_conditional(e, "%offset", 8, "%a", order, None),
+        1,
+        "bl\ttracked_sc",
+    ),
+    "fused sc": (lambda e, low, order: low.store_conditional(e, "%offset", 8, "%a", order, "p"), 1, "casal"),
+}
+FENCE = "dmb\tish"
+
+
+@pytest.mark.parametrize("name", ACCESSES)
+def test_with_aq_a_barrier_follows_on_aarch64(name):
+    """`bus.lowering`'s table: such an operation orders only its load before a later load."""
+    access, bits, instruction = ACCESSES[name]
+    assembly = {order: _aarch64(lambda e, low: access(e, low, order), bits) for order in Order}  # noqa: B023
+    for order, text in assembly.items():
+        assert instruction in text
+        after = text[text.index(instruction) :]
+        assert bool(re.search(FENCE + r"\n", after)) == bool(order & Order.AQ), (name, order)
+
+
+def test_a_tso_host_needs_no_such_barrier():
+    e = _Emitter()
+    InlineLowering(Reservations(), tso=True).amo(e, AmoOp.ADD, "%offset", 8, "%a", Order.AQRL)
+    assert not any("fence" in line for line in e._lines)
+
+
+def test_the_word_protocol_compiles_for_aarch64():
+    support = support_ir(6, own_store_breaks=False, exact=False)
+    assembly = _compile(support.replace("declare void @llvm.x86.sse2.pause()", "declare void @nothing()"))
+    assert all(f"{name}:" in assembly for name in SUPPORT)
+    assert "ldaddal" in assembly

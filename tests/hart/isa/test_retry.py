@@ -1,0 +1,81 @@
+"""Which loops do nothing until somebody else writes."""
+
+from __future__ import annotations
+
+import pytest
+
+from hart.asm import assemble
+from hart.isa.decoder import Decoder
+from hart.isa.extensions import effective, implemented
+from hart.isa.instruction import instruction_at
+from hart.isa.retry import is_retry
+from hart.jit.region import discover
+from hart.jit.retries import retry_loops
+
+DECODER = Decoder(effective(implemented()))
+RAM = 0x8000_0000
+
+
+def _fetch(source: str):
+    (chunk,) = assemble(f".globl _start\n_start:\n{source}").image.chunks
+
+    def fetch(pc: int) -> int | None:
+        at = pc - RAM
+        return int.from_bytes(chunk.data[at : at + 4], "little") if 0 <= at < len(chunk.data) else None
+
+    return fetch, len(chunk.data)
+
+
+def _body(source: str):
+    fetch, size = _fetch(source)
+    at = RAM
+    while at < RAM + size:
+        instruction = instruction_at(DECODER, fetch, at)
+        yield instruction
+        at = instruction.next
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "1: ld t0, 8(a0)\n bnez t0, 1b",
+        "1: pause\n lw t0, (a0)\n bnez t0, 1b",
+        "1: amoswap.w.aq t0, a1, (a0)\n bnez t0, 1b",
+        "1: lr.d t0, (a0)\n addi t0, t0, 1\n sc.d t1, t0, (a0)\n bnez t1, 1b",
+        "1: mv t0, zero\n amocas.d t0, a2, (a0)\n bnez t0, 1b",
+        "1: amoor.w t0, a1, (a0)\n fence r, rw\n bltz t0, 1b",
+    ],
+)
+def test_waits(source):
+    assert is_retry(_body(source))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "1: addi t0, t0, -1\n bnez t0, 1b",
+        "1: ld t0, (a0)\n add a0, a0, t0\n bnez t0, 1b",
+        "1: amoadd.d t0, a1, (a0)\n bltu t0, a2, 1b",
+        "1: sd a1, (a0)\n ld t0, (a2)\n bnez t0, 1b",
+        "1: csrr t0, cycle\n ld t1, (a0)\n bltu t0, t1, 1b",
+        "1: mv t0, a1\n bnez t0, 1b",
+        "1: wrs.nto\n ld t0, (a0)\n bnez t0, 1b",
+    ],
+)
+def test_does_more_than_wait(source):
+    assert not is_retry(_body(source))
+
+
+def _loops(source: str):
+    region = discover(DECODER, _fetch(source)[0], RAM, 200, follow_calls=False)
+    return [(loop.first - RAM, len(loop.blocks)) for loop in retry_loops(region)]
+
+
+def test_a_chain_of_blocks():
+    ttas = ".option norvc\nnop\n1: ld t0, (a0)\n bnez t0, 1b\n amoswap.d t0, a1, (a0)\n bnez t0, 1b\n ret"
+    assert _loops(ttas) == [(4, 1)]  # the outer loop has an inner one: only that is a chain
+    assert _loops(".option norvc\n1: ld t0, (a0)\n beqz t0, 2f\n pause\n j 1b\n2: ret") == [(0, 2)]
+
+
+def test_other_shapes_are_left_alone():
+    assert _loops(".option norvc\n1: ld t0, (a0)\n beqz t0, 2f\n nop\n2: bnez t0, 1b\n ret") == []
