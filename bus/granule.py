@@ -246,15 +246,19 @@ def _give(bits: int, value: str, suffix: str = "") -> str:
 """
 
 
-def tracked_lr(size: int, exp: int, how: tuple[str, str] = CALLED) -> str:
+def tracked_lr(size: int, exp: int, exact: bool, how: tuple[str, str] = CALLED) -> str:
     """`{iN, i1} @tracked_lr_N(place)`: reads between two looks at a free word that has not changed."""
     bits = 8 * size
+    place = f"""
+{_word("a.p", Hart.RESERVATION_ADDRESS)}
+{_word("s.p", Hart.RESERVATION_SIZE)}
+  store i64 %offset, ptr %a.p
+  store i64 {size}, ptr %s.p
+"""
     return f"""
 {how[0]} {{i{bits}, i1}} @tracked_lr_{bits}({_PLACE}) {how[1]} {{
 {_locate(exp)}
 {_word("r.p", Hart.RESERVATION)}
-{_word("a.p", Hart.RESERVATION_ADDRESS)}
-{_word("s.p", Hart.RESERVATION_SIZE)}
 {_word("v.p", Hart.RESERVATION_VERSION)}
 {_word("lost.p", Hart.RESERVATION_LOST)}
   %p = getelementptr i8, ptr %ram, i64 %offset
@@ -280,9 +284,14 @@ wait:
 again:
   br label %look
 done:
+  %lost = load i64, ptr %lost.p
+  %told = icmp eq i64 %lost, 0
+  br i1 %told, label %reserve, label %forget
+forget:
   store i64 0, ptr %lost.p
-  store i64 %offset, ptr %a.p
-  store i64 {size}, ptr %s.p
+  br label %reserve
+reserve:
+{place if exact else ""}
   store i64 %bare, ptr %v.p
   store i64 %held, ptr %r.p
 {_give(bits, "%data")}
@@ -295,7 +304,8 @@ no:
 def tracked_sc(size: int, exp: int, exact: bool, how: tuple[str, str] = CALLED) -> str:
     """`i1 @tracked_sc_N(place, value, none, support)`: whether it failed.
 
-    `none` is the cause if nothing is reserved; `support` the table, for code that includes this has no `changed`.
+    `none` is the cause if nothing is reserved; `support` is the table, for it may be included where the table's
+    functions are not.
     """
     bits = 8 * size
     exactly = f"""
@@ -306,12 +316,7 @@ def tracked_sc(size: int, exp: int, exact: bool, how: tuple[str, str] = CALLED) 
   %a.same = icmp eq i64 %a, %offset
   %s.same = icmp eq i64 %s, {size}
   %exact = and i1 %a.same, %s.same
-  br i1 %exact, label %try, label %inexact
-inexact:
-  %fail1.p = getelementptr ptr, ptr %support, i64 {SUPPORT.index("sc_failed")}
-  %fail1 = load ptr, ptr %fail1.p
-  call void %fail1(ptr %page, i64 {ScFailure.ADDRESS_MISMATCH}, i64 %g)
-  ret i1 true
+  br i1 %exact, label %try, label %fail
 """
     return f"""
 {how[0]} i1 @tracked_sc_{bits}({_PLACE}, i{bits} %value, i64 %none, ptr %support) {how[1]} {{
@@ -330,18 +335,10 @@ nothing:
   %known = icmp ne i64 %lost, 0
   %lost.cause = sub i64 %lost, 1
   %cause0 = select i1 %known, i64 %lost.cause, i64 %none
-  %fail2.p = getelementptr ptr, ptr %support, i64 {SUPPORT.index("sc_failed")}
-  %fail2 = load ptr, ptr %fail2.p
-  call void %fail2(ptr %page, i64 %cause0, i64 %g)
-  ret i1 true
+  br label %fail
 reserved:
   %here = icmp eq i64 %r, %held
-  br i1 %here, label %{"check" if exact else "try"}, label %elsewhere
-elsewhere:
-  %fail3.p = getelementptr ptr, ptr %support, i64 {SUPPORT.index("sc_failed")}
-  %fail3 = load ptr, ptr %fail3.p
-  call void %fail3(ptr %page, i64 {ScFailure.GRANULE_MISMATCH}, i64 %g)
-  ret i1 true
+  br i1 %here, label %{"check" if exact else "try"}, label %fail
 {"check:" + exactly if exact else ""}
 try:
   %v = load i64, ptr %v.p
@@ -361,10 +358,15 @@ changed:
 broken:
   store volatile i64 0, ptr %held.p
   %who = load atomic volatile i64, ptr %last monotonic, align 8
-  %cause = and i64 %who, 255
-  %fail4.p = getelementptr ptr, ptr %support, i64 {SUPPORT.index("sc_failed")}
-  %fail4 = load ptr, ptr %fail4.p
-  call void %fail4(ptr %page, i64 %cause, i64 %g)
+  %cause1 = and i64 %who, 255
+  br label %fail
+fail:
+  %cause = phi i64 [ %cause0, %nothing ], [ {ScFailure.GRANULE_MISMATCH}, %reserved ], [ %cause1, %broken ]{
+        f", [ {ScFailure.ADDRESS_MISMATCH}, %check ]" if exact else ""
+    }
+  %sc_failed.p = getelementptr ptr, ptr %support, i64 {SUPPORT.index("sc_failed")}
+  %sc_failed = load ptr, ptr %sc_failed.p
+  call void %sc_failed(ptr %page, i64 %cause, i64 %g)
   ret i1 true
 write:
   %p = getelementptr i8, ptr %ram, i64 %offset
@@ -447,7 +449,7 @@ def support_ir(exp: int, *, own_store_breaks: bool, exact: bool) -> str:
             *(tracked_store(size, exp) for size in plain),
             *(tracked_amo(op, size, exp) for op in AmoOp for size in plain),
             *(tracked_cas(size, exp) for size in (*plain, 16)),
-            *(tracked_lr(size, exp) for size in reservable),
+            *(tracked_lr(size, exp, exact) for size in reservable),
             *(tracked_sc(size, exp, exact) for size in reservable),
         ]
     )
@@ -459,7 +461,7 @@ def reservation_ir(exp: int, *, exact: bool) -> str:
     return "\n".join(
         [
             _DECLARE_PAUSE,
-            *(tracked_lr(size, exp, INLINED) for size in (4, 8)),
+            *(tracked_lr(size, exp, exact, INLINED) for size in (4, 8)),
             *(tracked_sc(size, exp, exact, INLINED) for size in (4, 8)),
         ]
     )

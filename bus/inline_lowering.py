@@ -17,6 +17,7 @@ from bus.lowering import (
     count,
     count_failure,
     full_fence,
+    hart_word,
     host_fence,
     page_byte,
     plain_amo,
@@ -24,6 +25,7 @@ from bus.lowering import (
     plain_store,
     plain_swap,
     support,
+    unless_misaligned,
 )
 from bus.native_heat import sampled
 from bus.reservations import Reservations
@@ -40,6 +42,9 @@ class InlineLowering:
         what the host's memory order is."""
         self._injects = reservations.spurious_sc_failure > 0
         self._tso = tso
+        self._reservation_ir = reservation_ir(
+            reservations.reservation_set_size_exp, exact=reservations.require_exact_reservation_addr
+        )
         self._exp = reservations.reservation_set_size_exp
         self._reservation_ir = reservation_ir(self._exp, exact=reservations.require_exact_reservation_addr)
         self._ignored = 0 if watching else int(PageState.WATCHED)
@@ -59,9 +64,7 @@ class InlineLowering:
         plain_store(e, offset, size, value, order)
         e.line(f"br label %{done}")
         self._if_open(e, byte, slow)
-        if size > 1:  # a misaligned one may touch two granules
-            low = e.value(f"and i64 {offset}, {size - 1}")
-            e.unless(e.value(f"icmp ne i64 {low}, 0"))
+        unless_misaligned(e, offset, size)
         function = self._support(e, f"tracked_store_{8 * size}")
         ok = e.value(f"call i1 {function}({_PLACE}, i64 {offset}, i{8 * size} {value})")
         e.line(f"br i1 {ok}, label %{done}, label %{e.interpret()}")
@@ -131,15 +134,22 @@ class InlineLowering:
         pointer = e.value(f"getelementptr i8, ptr %ram, i64 {offset}")
         read = e.value(f"load atomic volatile i{bits}, ptr {pointer} acquire, align {size}")
         e.line(f"store i{bits} {read}, ptr {e.slot(fused, bits)}")
-        reservation = e.value(f"getelementptr i64, ptr %page, i64 {int(Hart.RESERVATION)}")
+        # An older reservation ends; there is mostly none, and each store makes the next locked instruction wait.
+        reservation = hart_word(e, Hart.RESERVATION)
+        older, read_it = e.label(), e.label()
+        none = e.value(f"icmp eq i64 {e.value(f'load i64, ptr {reservation}')}, 0")
+        e.line(f"br i1 {none}, label %{read_it}, label %{older}, !prof !0")
+        e.begin(older)
         e.line(f"store i64 0, ptr {reservation}")
+        e.line(f"br label %{read_it}")
+        e.begin(read_it)
         e.line(f"br label %{done}")
         e.begin(slow)
         e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
         tracked, last = self._call(e, bits, self._support(e, name), arguments)
         e.line(f"br label %{done}")
         e.begin(done)
-        value = e.value(f"phi i{bits} [ {read}, %{fast} ], [ {tracked}, %{last} ]")
+        value = e.value(f"phi i{bits} [ {read}, %{read_it} ], [ {tracked}, %{last} ]")
         self._count(e, AtomicKind.LR, offset)
         return value
 

@@ -97,6 +97,10 @@ class AccessEmitter(Protocol):
     def unless(self, condition: str) -> None:
         """Go on if the i1 `condition` is false; else leave the instruction to the interpreter. Expected false."""
 
+    def counter(self, word: int) -> str:
+        """Pointer to that word of the hart's page, which nobody else writes, nor reads while the code runs: it may be
+        kept in a register until the code is left."""
+
     def here(self) -> None:
         """Note the instruction's address in the hart's page, as SC_PC."""
 
@@ -157,9 +161,15 @@ def full_fence(e: AccessEmitter) -> None:
 
 def count(e: AccessEmitter, kind: AtomicKind) -> None:
     """Count an atomic in the hart's page."""
-    pointer = hart_word(e, Hart.ATOMICS + kind)
+    pointer = atomics_counter(e, kind)
     old = e.value(f"load i64, ptr {pointer}")
     e.line(f"store i64 {e.value(f'add i64 {old}, 1')}, ptr {pointer}")
+
+
+def atomics_counter(e: AccessEmitter, kind: AtomicKind) -> str:
+    """Pointer to a count of atomics. That of SCs lies in memory, where the account of failed ones reads it."""
+    word = Hart.ATOMICS + kind
+    return hart_word(e, word) if kind is AtomicKind.SC else e.counter(word)
 
 
 def count_failure(e: AccessEmitter, function: str, cause: ScFailure, offset: Value, exp: int) -> None:
@@ -215,6 +225,13 @@ def plain_swap(e: AccessEmitter, offset: Value, size: int, expected: str, desire
     return e.value(
         f"cmpxchg volatile ptr {pointer}, i{bits} {expected}, i{bits} {desired} seq_cst seq_cst, align {size}"
     )
+
+
+def unless_misaligned(e: AccessEmitter, offset: Value, size: int) -> None:
+    """Leave a misaligned access to the interpreter, where a granule's word counts: it may touch two granules."""
+    if size > 1:
+        low = e.value(f"and i64 {offset}, {size - 1}")
+        e.unless(e.value(f"icmp ne i64 {low}, 0"))
 
 
 def page_byte(e: AccessEmitter, offset: Value) -> str:

@@ -15,7 +15,7 @@ from functools import cache
 
 from bus.access import AtomicKind
 from bus.layout import HEAT_ROWS, WORD, Hart
-from bus.lowering import AccessEmitter, Value, hart_word
+from bus.lowering import AccessEmitter, Value, atomics_counter, hart_word
 from bus.native import compile_module
 from bus.segment import Words
 
@@ -92,7 +92,7 @@ replace:
 
 def sampled(e: AccessEmitter, kind: AtomicKind, offset: Value, heat: str) -> None:
     """Count an atomic in the hart's page, and perhaps its address; `heat` is the function."""
-    counter = hart_word(e, Hart.ATOMICS + kind)
+    counter = atomics_counter(e, kind)
     number = e.value(f"load i64, ptr {counter}")
     e.line(f"store i64 {e.value(f'add i64 {number}, 1')}, ptr {counter}")
     next_one = e.value(f"load i64, ptr {hart_word(e, Hart.HEAT_NEXT + kind)}")

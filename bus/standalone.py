@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bus.access import AmoOp, Order
 from bus.ir_text import FunctionText
-from bus.lowering import Lowering
+from bus.lowering import Lowering, hart_word
 from bus.native import compile_module
 from bus.segment import Segment
 
@@ -117,6 +117,10 @@ class _Access(FunctionText):
         go = self.label()
         self.line(f"br i1 {condition}, label %bail, label %{go}")
         self.begin(go)
+
+    def counter(self, word: int) -> str:
+        """See `AccessEmitter.counter`."""
+        return hart_word(self, word)
 
     def here(self) -> None:
         """See `AccessEmitter.here`: the interpreter has."""

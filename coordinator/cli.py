@@ -26,6 +26,7 @@ from coordinator.commands import (
     disasm,
     dt,
     isa,
+    litmus,
     model,
     reg,
     results,
@@ -59,6 +60,7 @@ app.add_typer(bench.app, name="bench")
 app.add_typer(isa.app, name="isa")
 app.command("dt")(dt.dt)
 app.command("model")(model.model)
+app.command("litmus")(litmus.litmus)
 app.add_typer(serve.app, name="serve")
 app.add_typer(vm.app, name="vm")
 app.add_typer(reg.app, name="reg")

@@ -17,6 +17,8 @@ from bus.native import host_atomics
 from bus.parking import parking
 from bus.policies import NAMES, policy
 from bus.policies.inline import preload
+from hart.jit.codegen import host_identity
+from hart.jit.compiler import engine_identity
 
 __all__ = ["bus", "hart"]
 
@@ -26,6 +28,8 @@ host_atomics()
 parking()
 compile_failures()
 preload()
+engine_identity()
+host_identity()
 # Objects that live forever need no collector; leaving them alone keeps their pages shared.
 gc.collect()
 gc.freeze()

@@ -43,11 +43,11 @@ CROWDED_BUDGET = 200
 microsecond, some hand-overs between two that run."""
 BUDGET = 20_000
 """The same where each hart may have a processor: it is worth some ten microseconds to keep it."""
-REST_S = 200e-6
-"""How long a hart in T0 rests after each slice where there are more harts than processors and native code is on its
-way: whoever compiles needs a processor too. (Yielding would do less, and give way to programs that have nothing to do
-with this VM.)"""
-PATIENCE_NS = 1_000_000_000
+REST_S = 100e-6
+"""How long a hart in T0 rests after each slice while native code is on its way, for each hart that a processor has,
+where it has more than one: then all of them leave some of it to whoever compiles. (Yielding would give way to programs
+that have nothing to do with this VM.)"""
+PATIENCE_NS = 10_000_000_000
 """How long it does so after each request at most."""
 FRUITLESS = 16
 """A hart that has retired no more than so many budgets since it last gave way has done nothing but spin."""
@@ -101,7 +101,9 @@ class TieredInterpreter(Interpreter):
     ) -> None:
         """`warm` are the tiers to use, in the order in which a region gets them; the first after so many jumps."""
         super().__init__(hart, extensions, port, segment.harts[hart], clint)
-        self.crowded = segment.geometry.harts > len(os.sched_getaffinity(0))
+        harts, processors = segment.geometry.harts, len(os.sched_getaffinity(0))
+        self.crowded = harts > processors
+        self._rest_s = REST_S * harts / processors
         self.engine = self._engine_type(segment, hart, port.support)
         self.stride = FIRST_STRIDE
         self._strides = LOOKING_STRIDES
@@ -149,7 +151,7 @@ class TieredInterpreter(Interpreter):
                 self._interpret(min(left, INTERPRETED_SLICE))
                 now = time.monotonic_ns()
                 if self._awaited and now < self._rests_until:
-                    time.sleep(REST_S)
+                    time.sleep(self._rest_s)
                 continue
             self.port.forget_fused()
             self.at = enter(native, left, self.stride)

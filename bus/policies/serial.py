@@ -71,7 +71,16 @@ from bus.doorbell import wait_unless_rung
 from bus.failures import failed
 from bus.heat import Heat
 from bus.layout import PAGE_EXP, WORD, GranuleState, Hart, Header, PageState, TransactionPhase
-from bus.lowering import AccessEmitter, Value, hart_word, host_fence, page_byte, plain_load, plain_store
+from bus.lowering import (
+    AccessEmitter,
+    Value,
+    hart_word,
+    host_fence,
+    page_byte,
+    plain_load,
+    plain_store,
+    unless_misaligned,
+)
 from bus.messages import CATALOGUE, MOST_POSTED, Kind
 from bus.native import host_atomics
 from bus.order_log import OrderLog, OrderRecord
@@ -522,7 +531,7 @@ class SerialArbiter:
             waiting.append((hart, request))
             return
         self._deferred[granule] = [(hart, request)]
-        # Native code asks the page map alone, so it comes first: rule 1 holds for it by the same quiescence.
+        # Native code asks the page map first, so it is set first: rule 1 holds for it by the same quiescence.
         self._page_map[granule << self._exp >> PAGE_EXP] |= PageState.TRACKED
         self._granules[granule] = _PENDING
 
@@ -672,10 +681,11 @@ class SerialArbiter:
 
 
 class SerialLowering:
-    """Loads, and stores to pages without a tracked granule, are native; all else is the interpreter's."""
+    """Loads, and stores to untracked granules, are native; all else is the interpreter's."""
 
     def __init__(self, reservations: Reservations) -> None:
-        """The arbiter alone cares how reservations behave."""
+        """Of how reservations behave only the size of a granule matters here; the rest is the arbiter's."""
+        self._exp = reservations.reservation_set_size_exp
 
     def load(self, e: AccessEmitter, offset: Value, size: int, order: Order) -> str | None:
         """Rule 3; ordered loads are rare here, and counted by the port, which knows what has been put off."""
@@ -688,7 +698,22 @@ class SerialLowering:
         """Between the check and the store there is no safepoint: quiescence covers native code too."""
         if order:
             return False
-        e.unless(e.value(f"icmp ne i8 {page_byte(e, offset)}, 0"))
+        byte = page_byte(e, offset)
+        go, look = e.label(), e.label()
+        e.line(f"br i1 {e.value(f'icmp eq i8 {byte}, 0')}, label %{go}, label %{look}, !prof !0")
+        e.begin(look)
+        other = e.value(f"and i8 {byte}, {~int(PageState.TRACKED) & 0xFF}")
+        e.unless(e.value(f"icmp ne i8 {other}, 0"))
+        unless_misaligned(e, offset, size)
+        granule = (
+            offset >> self._exp if isinstance(offset, int) else e.value(f"lshr i64 {offset}, {self._exp}")
+        )
+        word = e.value(
+            f"load volatile i64, ptr {e.value(f'getelementptr i64, ptr %granules, i64 {granule}')}"
+        )
+        e.unless(e.value(f"icmp ne i64 {word}, {_UNTRACKED}"))
+        e.line(f"br label %{go}")
+        e.begin(go)
         plain_store(e, offset, size, value, order)
         return True
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import geometric_mean, median
 
+from bus import policies
 from coordinator.bench.contention import (
     QEMU,
     WORKLOADS,
@@ -31,6 +32,8 @@ MESSENGERS = ("serial", "directory")
 """Policies whose harts talk to the bus."""
 MESSAGE_HARTS = (1, 4)
 FUSED, UNFUSED = "lrsc", "lrsc-unfused"
+ATOMICS = ("amoadd", "amoswap", "amocas", FUSED)
+"""Workloads that are one instruction each, or one pair."""
 CROWDED = (FUSED, "ttas", "mcs")
 """What many harts on few cores must all finish."""
 CROWD = 64
@@ -100,6 +103,7 @@ class CoherenceReport:
 
     cores: int
     policy: str
+    policy_correct: bool
     comparisons: list[Comparison]
     traffic: list[Traffic]
     crowds: list[Crowd]
@@ -272,7 +276,16 @@ def measure(
         messages = [
             t for other in others for t in traffic(bench, other, workloads, message_harts, plan, report)
         ]
-    return CoherenceReport(len(os.sched_getaffinity(0)), policy, comparisons, messages, crowds)
+    return CoherenceReport(
+        len(os.sched_getaffinity(0)), policy, policies.policy(policy).correct, comparisons, messages, crowds
+    )
+
+
+def atomics(rounds: int, seconds: float, report: Report = lambda text: None) -> list[Comparison]:
+    """The instructions alone, on one hart and on two that contend, under `inline`; raises BenchError."""
+    with tempfile.TemporaryDirectory(prefix="hartstorm-bench-") as scratch:
+        bench = Bench(Path(scratch), "inline")
+        return compare(bench, ATOMICS, (1, 2), rounds, Plan(measure_s=seconds), report)
 
 
 def summarise(comparisons: Sequence[Comparison]) -> Summary:

@@ -36,7 +36,7 @@ KERNELS = (
     "list",
     "calls",
 )
-ISA = "rv64imc_zicntr"
+ISA = "rv64imc_zicclsm_zicntr"
 RAM_BYTES = 16 << 20
 _LINE = re.compile(r"([0-9a-f-]+) (\d+)")
 
@@ -161,11 +161,19 @@ def run_guest(built: Built, cache: Path, policy: str, tier: str = "auto") -> lis
 
 
 def run_command(built: Built, cache_home: Path, policy: str) -> float:
-    """Seconds that `hartstorm run` takes as a process of its own."""
+    """Seconds that `hartstorm run` takes as a process of its own.
+
+    Python keeps its byte code beside `cache_home`, as it does for an installed program.
+    """
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    environment |= {
+        "XDG_CACHE_HOME": str(cache_home),
+        "PYTHONPYCACHEPREFIX": str(cache_home.parent / "byte-code"),
+    }
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "coordinator", "run", str(built.elf), "--policy", policy],
-        env=os.environ | {"XDG_CACHE_HOME": str(cache_home)},
+        env=environment,
         capture_output=True,
         text=True,
         timeout=600,

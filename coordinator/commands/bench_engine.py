@@ -11,61 +11,94 @@ from coordinator.commands.exit_codes import ExitCode
 from coordinator.commands.policy_help import POLICY_HELP
 
 if TYPE_CHECKING:
+    from coordinator.bench.coherence import Comparison
     from coordinator.bench.engine import Figures
     from coordinator.bench.latency import Exactness, Latency
 
+ATOMICS = "atomics"
+STOPS = "stops"
+SECONDS = 0.2
+"""Measured time of each atomic in each round."""
+
 
 def engine(
-    kernels: Annotated[list[str] | None, typer.Argument(help="Kernels to run; default: all ten.")] = None,
+    parts: Annotated[
+        list[str] | None,
+        typer.Argument(help="Kernels to run, atomics and stops; default: all ten, and both."),
+    ] = None,
     repetitions: Annotated[int, typer.Option(min=2, help="Calls of the kernel in a process.")] = 10,
     rounds: Annotated[int, typer.Option(min=1, help="Processes of each kind, interleaved.")] = 3,
     policy: Annotated[str, typer.Option(help=POLICY_HELP)] = "serial",
     stops: Annotated[
         int,
-        typer.Option(min=0, help="Stop requests, and random numbers of instructions, to try; 0 for none."),
+        typer.Option(min=1, help="Stop requests, and random numbers of instructions, to try."),
     ] = 1000,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Time ten C kernels as guests, under qemu-riscv64 and natively; and how soon and how exactly harts stop."""
+    """Time ten C kernels and the atomic instructions as guests, under qemu-riscv64 and natively; and how soon and how
+    exactly harts stop. All in one run.
+
+    The policy is the kernels'; atomics run under inline.
+    """
+    from coordinator.bench import coherence
     from coordinator.bench.engine import measure, summarise
     from coordinator.bench.kernels import KERNELS, BenchError
     from coordinator.bench.latency import fuel_exactness, stop_latency
     from hart.spelling import nearest
 
-    for name in kernels or ():
-        if name not in KERNELS:
-            message = f"no kernel {name!r}{nearest(name, KERNELS)}; there are {', '.join(KERNELS)}"
-            typer.echo(message, err=True)
+    allowed = (*KERNELS, ATOMICS, STOPS)
+    chosen = parts or allowed
+    for name in chosen:
+        if name not in allowed:
+            typer.echo(
+                f"no kernel {name!r}{nearest(name, allowed)}; there are {', '.join(allowed)}", err=True
+            )
             raise typer.Exit(ExitCode.USAGE_OR_CONFIG)
+
+    def report(what: str) -> None:
+        typer.echo(f"measuring {what}", err=True)
+
+    kernels = [name for name in chosen if name in KERNELS]
     try:
-        figures = measure(
-            kernels or KERNELS,
-            repetitions=repetitions,
-            rounds=rounds,
-            policy=policy,
-            report=lambda name: typer.echo(f"measuring {name}", err=True),
+        figures = (
+            measure(kernels, repetitions=repetitions, rounds=rounds, policy=policy, report=report)
+            if kernels
+            else []
         )
+        atomics = coherence.atomics(rounds, SECONDS, report) if ATOMICS in chosen else []
     except BenchError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(ExitCode.NOT_AS_EXPECTED) from error
     latencies, exact = [], []
-    if stops:
-        typer.echo("measuring stops", err=True)
+    if STOPS in chosen:
+        report("stops")
         latencies, exact = stop_latency(stops), fuel_exactness(stops)
     if json:
         from json import dumps
 
-        found = {
-            "kernels": [asdict(f) for f in figures],
-            "summary": asdict(summarise(figures)),
-            "stops": [asdict(row) for row in latencies],
-            "exact": [asdict(row) for row in exact],
-        }
+        found: dict[str, object] = {"kernels": [asdict(f) for f in figures]}
+        if figures:
+            found["summary"] = asdict(summarise(figures))
+        found["atomics"] = [asdict(c) for c in atomics]
+        found["stops"] = [asdict(row) for row in latencies]
+        found["exact"] = [asdict(row) for row in exact]
         typer.echo(dumps(found, indent=2))
-    else:
+        return
+    if figures:
         _print(figures, repetitions, rounds)
-        if stops:
-            _print_stops(latencies, exact)
+    if atomics:
+        _print_atomics(atomics)
+    if exact:
+        _print_stops(latencies, exact)
+
+
+def _print_atomics(atomics: list[Comparison]) -> None:
+    import os
+
+    from coordinator.commands.bench_coherence import comparison_table
+    from coordinator.report import stdout_console
+
+    stdout_console().print(comparison_table(atomics, "inline", len(os.sched_getaffinity(0))))
 
 
 def _print(figures: list[Figures], repetitions: int, rounds: int) -> None:

@@ -79,7 +79,7 @@ def model(
     from coordinator.litmus.text import LitmusError
 
     try:
-        files = list(_files(paths))
+        files = list(named_files(paths))
         if explain is not None:
             from coordinator.litmus.parser import parse_proposition
 
@@ -98,7 +98,8 @@ def model(
     raise typer.Exit(worst)
 
 
-def _files(paths: list[Path]) -> Iterator[Path]:
+def named_files(paths: list[Path]) -> Iterator[Path]:
+    """The tests that arguments name; raises LitmusError and OSError as `coordinator.litmus.index.test_files`."""
     from coordinator.litmus.index import test_files
 
     for path in paths:

@@ -26,10 +26,11 @@ INSTRUCTION_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One instruction: its row, what the row's meaning takes after the algebra, and the line it comes from."""
+    """One instruction: its row, what the row's meaning takes after the algebra, its encoding, and its line."""
 
     row: Row
     arguments: tuple[int, ...]
+    word: int
     line: Line
 
 
@@ -84,11 +85,12 @@ def _assemble_thread(
     for line in lines:
         if line.mnemonic:
             pc = base + INSTRUCTION_BYTES * len(instructions)
-            instructions += (Instruction(row, given, line) for row, given in _line(source, line, pc, look_up))
+            instructions += (Instruction(*made, line) for made in _line(source, line, pc, look_up))
     return Program(base, tuple(instructions), labels)
 
 
-Made = tuple[tuple[Row, tuple[int, ...]], ...]
+Made = tuple[tuple[Row, tuple[int, ...], int], ...]
+"""Rows, arguments of their meanings, encodings."""
 
 
 def _line(source: Source, line: Line, pc: int, look_up: Callable[[str], int]) -> Made:
@@ -135,7 +137,8 @@ def _assemble_line(mnemonic: str, operands: tuple[str, ...], pc: int, look_up: C
     refusal: OperandError | None = None
     if row is not None:
         try:
-            return ((row, row.bind(parse_operands(row, texts, evaluate, pc, given))),)
+            fields = parse_operands(row, texts, evaluate, pc, given)
+            return ((row, row.bind(fields), row.pattern.encode(fields)),)
         except OperandError as error:
             refusal = error
 
@@ -148,7 +151,7 @@ def _assemble_line(mnemonic: str, operands: tuple[str, ...], pc: int, look_up: C
     for pseudo in PSEUDO.get(name, ()):
         bound = bind(pseudo, texts, constant)
         if bound is not None:
-            made: list[tuple[Row, tuple[int, ...]]] = []
+            made: list[tuple[Row, tuple[int, ...], int]] = []
             for statement in statements(pseudo, bound):
                 base, rest = fill(statement, bound)
                 at = pc + INSTRUCTION_BYTES * len(made)

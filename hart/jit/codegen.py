@@ -41,6 +41,7 @@ def _machine(tier: Tier) -> llvm.TargetMachine:
     )
 
 
+@cache
 def host_identity() -> str:
     """What native code depends on besides its IR: LLVM's version and the host's CPU."""
     import llvmlite

@@ -103,6 +103,8 @@ class _Function(IrArithmetic):
         self._values: dict[int, Value] = {}
         self._dirty: set[int] = set()
         self._slots: dict[str, int] = {}
+        self._counters: list[int] = []
+        """Words of the hart's page that live in allocas."""
         self._pairs = fused_pairs(region)
         """LR/SC pairs that can be fused: name of the pair by either address."""
         self._groups: dict[int, AccessGroup] = {}
@@ -166,7 +168,8 @@ class _Function(IrArithmetic):
             "  %spins.0 = load i64, ptr %spins.p",
             "  store i64 %spins.0, ptr %spins",
         ]
-        head.append("  %start = icmp sge i64 %budget, 0")
+        start = "  %start = icmp sge i64 %budget, 0"
+        head.append(start)
         head.append(f"  br i1 %start, label %b{entry:x}, label %empty, !prof !0")
         head.append("empty:")
         head.append(f"  store i64 {entry}, ptr %pcv")
@@ -176,6 +179,14 @@ class _Function(IrArithmetic):
         # Variables that lowerings asked for belong to the entry block, as the registers do.
         at = head.index("entry:") + 1
         head[at:at] = [f"  {name} = alloca i{bits}" for name, bits in self._slots.items()]
+        at = head.index(start)
+        for count in self._counters:
+            head[at:at] = [
+                f"  %count{count} = alloca i64",
+                f"  %count{count}.p = getelementptr i64, ptr %page, i64 {count}",
+                f"  %count{count}.0 = load i64, ptr %count{count}.p",
+                f"  store i64 %count{count}.0, ptr %count{count}",
+            ]
         module = (
             DECLARATIONS,
             CYCLES_DECLARATION,
@@ -279,6 +290,9 @@ class _Function(IrArithmetic):
         for r in self._writes if self._ssa else ():
             lines.append(f"  %x{r}.s{suffix} = load i64, ptr %x{r}")
             lines.append(f"  store i64 %x{r}.s{suffix}, ptr %x{r}.p")
+        for word in self._counters:
+            lines.append(f"  %count{word}.s{suffix} = load i64, ptr %count{word}")
+            lines.append(f"  store i64 %count{word}.s{suffix}, ptr %count{word}.p")
         return lines
 
     # Blocks
@@ -438,6 +452,14 @@ class _Function(IrArithmetic):
         go = self.label()
         self.line(f"br i1 {condition}, label %{otherwise or self.interpret()}, label %{go}, !prof !2")
         self.begin(go)
+
+    def counter(self, word: int) -> str:
+        """See `AccessEmitter.counter`."""
+        if not self._ssa:
+            return hart_word(self, word)
+        if word not in self._counters:
+            self._counters.append(word)
+        return f"%count{word}"
 
     def here(self) -> None:
         """See `AccessEmitter.here`."""
