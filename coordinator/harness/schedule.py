@@ -22,7 +22,9 @@ class Effort:
     """Bounds of the choice.
 
     Attributes:
-        instances: log2 of how many instances a round has, least and most.
+        instances: log2 of how many instances a round has, least and most; the first rounds of a test are smaller, for
+            the interpreter runs them.
+        start: the same for the first rounds, one after the other.
         delays: log2 of how many turns of an empty loop a hart may wait at most, before it begins.
         patience: how often in a round a hart looks whether the others begin before it does so alone: at least, and
             more for each instance.
@@ -30,23 +32,25 @@ class Effort:
     """
 
     instances: tuple[int, int]
+    start: tuple[int, ...]
     delays: tuple[int, ...]
     patience: tuple[int, int]
 
 
-NATIVE = Effort((8, 13), (0, 0, 0, 1, 2, 3, 4, 5, 6), (1 << 19, 256))
-INTERPRETED = Effort((4, 6), (0, 0, 1, 2, 3), (500, 50))
+FAST = Effort((8, 13), (6, 6, 6, 7, 7, 8), (0, 0, 0, 1, 2, 3, 4, 5, 6), (1 << 19, 256))
+SLOW = Effort((4, 6), (4,), (0, 0, 1, 2, 3), (500, 50))
 
 
 def schedule(seed: int, effort: Effort) -> bytes:
     """The schedule's rows, as they lie in guest memory."""
     choose = random.Random(seed)
-    rows = [_row(choose, effort) for _ in range(memory.SCHEDULE_ROWS)]
+    later = memory.SCHEDULE_ROWS - len(effort.start)
+    sizes = (*effort.start, *(choose.randint(*effort.instances) for _ in range(later)))
+    rows = [_row(choose, effort, 1 << size) for size in sizes]
     return b"".join(struct.pack(f"<{Row.END}Q", *row) for row in rows)
 
 
-def _row(choose: random.Random, effort: Effort) -> list[int]:
-    count = 1 << choose.randint(*effort.instances)
+def _row(choose: random.Random, effort: Effort, count: int) -> list[int]:
     row = [0] * Row.END
     placement = choose.choice(tuple(p for p in _PLACEMENTS if count * p.bytes <= Team.AREA_BYTES))
     row[Row.MASK] = count - 1

@@ -89,7 +89,7 @@ ONE_ERROR = [
     (
         '[vm.expect]\nending = "exti"',
         "f.toml:5: vm.expect.ending = \"exti\": is not allowed; did you mean 'exit'?; allowed: exit, trap, parked, "
-        "instruction limit, watchdog, stopped, hart died, bus died",
+        "instruction limit, watchdog, stopped, hart died, bus died, recorder died",
     ),
     (
         '[vm.expect]\nending = "trap"\nexit_code = 1',
@@ -123,7 +123,7 @@ ONE_ERROR = [
         "[vm.expect.sc_failures]\nother_stor = 1",
         "f.toml:4: vm.expect.sc_failures: no SC failure cause 'other_stor'; did you mean 'other_store'?; allowed: "
         "no_reservation, other_store, other_sc, other_amo, own_store, granule_mismatch, address_mismatch, trap, "
-        "external_write, page_transition, bus_restart, injected, value_changed",
+        "external_write, page_transition, bus_restart, injected, value_changed, tier_change",
     ),
     (
         '[vm.expect]\nconsole.matches = "("',
