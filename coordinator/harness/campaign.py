@@ -26,6 +26,7 @@ from coordinator.harness.compile import Unsupported
 from coordinator.harness.experiment import Account, Limits, Ready, Status, from_json, run
 from coordinator.harness.program import Program
 from coordinator.harness.session import Broken, Session, Setting
+from coordinator.harness.witness import witness
 from coordinator.litmus.parser import NotRiscv, parse
 from coordinator.litmus.test import LitmusTest
 from coordinator.litmus.text import LitmusError
@@ -46,6 +47,7 @@ class Plan:
         model: name of the memory model that judges.
         zalasr: how it reads plain loads and stores with aq or rl.
         model_s: processor seconds to find what it allows for one test.
+        recordings: folder to keep recordings of forbidden outcomes in, or None to keep none.
 
     """
 
@@ -54,6 +56,7 @@ class Plan:
     model: str = "rvwmo"
     zalasr: str = Zalasr.RCPC.value
     model_s: float = 20.0
+    recordings: Path | None = None
 
     def id_of(self, text: str) -> str:
         """What a test's account is kept under: the hash of its text, of all that decides how it is run, and of the
@@ -140,13 +143,22 @@ def _run_batch(batch: Sequence[_Read], plan: Plan) -> Iterator[Account]:
         with Session(program, setting) as session:
             try:
                 while at < len(ready):
-                    yield run(session, at, ready[at], plan.limits)
+                    account = run(session, at, ready[at], plan.limits)
+                    yield _with_witness(account, ready[at], setting, plan)
                     at += 1
             except Broken as broken:
                 failed = ready[at]
                 at += 1
                 test = failed.compiled.test.name
                 yield Account(failed.id, failed.file, Status.BROKEN, f"{failed.file}: {broken}", test=test)
+
+
+def _with_witness(account: Account, ready: Ready, setting: Setting, plan: Plan) -> Account:
+    """The account, with what a recorded run shows of its forbidden outcomes."""
+    if not account.forbidden:
+        return account
+    shown = witness(ready.compiled, setting, ready.model, account.forbidden, plan.recordings)
+    return replace(account, witness=shown)
 
 
 def _allowed(test: LitmusTest, model: Model, plan: Plan) -> Outcome | None:

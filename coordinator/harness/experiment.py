@@ -81,6 +81,7 @@ class Account:
         allowed: how many states the model allows, and `covered` of them were seen.
         target: how many of them have the condition's property, and `target_seen` of them were seen.
         forbidden: states that were seen and are not allowed, with what forbids them.
+        witness: what a recorded run shows of them.
         log: litmus7's log of the test.
 
     """
@@ -103,6 +104,7 @@ class Account:
     target: int = 0
     target_seen: int = 0
     forbidden: dict[str, str] = field(default_factory=dict)
+    witness: str = ""
     log: str = ""
 
     @property
