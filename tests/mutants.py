@@ -127,6 +127,7 @@ def doubleword_store_in_two_halves() -> None:
         low = e.value(f"trunc i64 {value} to i32")
         high = e.value(f"trunc i64 {e.value(f'lshr i64 {value}, 32')} to i32")
         e.line(f"store atomic volatile i32 {low}, ptr {first} monotonic, align 4")
+        e.line("fence seq_cst")  # time for others to look
         e.line(f"store atomic volatile i32 {high}, ptr {second} monotonic, align 4")
         return True
 
