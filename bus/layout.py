@@ -213,6 +213,10 @@ class Hart(IntEnum):
     """Processor time that it used from its look before, which found no bell, to the one that did; where TIMED."""
     TIMED = 142
     """Written by the coordinator: 1 to have that measured."""
+    POSTED = 179
+    """Under `serial`: 1 while AMOs of the hart may not have been executed yet that it does not wait for."""
+    POSTED_DONE = 180
+    """Written by the bus: id of the last of those that it has executed; counts while TXN_PHASE is EMPTY, too."""
     MVENDORID = 400
     """What the CSR of that name reads; written by the coordinator, as the next two, before the hart starts."""
     MARCHID = 401
@@ -223,10 +227,6 @@ class Hart(IntEnum):
     """FAILURE_SITES times pc, granule << 8 | ScFailure, count; see `bus.failures`."""
     HEAT = 896
     """HEAT_ROWS times key, count; see `bus.native_heat`."""
-    POSTED = 179
-    """Under `serial`: 1 while AMOs of the hart may not have been executed yet that it does not wait for."""
-    POSTED_DONE = 180
-    """Written by the bus: id of the last of those that it has executed; counts while TXN_PHASE is EMPTY, too."""
     END = 1024
 
 

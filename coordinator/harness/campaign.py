@@ -18,6 +18,8 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
+import bus
+import hart
 from coordinator.check.enumerator import Outcome, Timeout, enumerate_states
 from coordinator.check.models import Model, Zalasr, model_named
 from coordinator.harness.compile import Unsupported
@@ -27,6 +29,7 @@ from coordinator.harness.session import Broken, Session, Setting
 from coordinator.litmus.parser import NotRiscv, parse
 from coordinator.litmus.test import LitmusTest
 from coordinator.litmus.text import LitmusError
+from hart.sources import sources_digest
 
 BATCH = 32
 """Tests that share a VM."""
@@ -53,9 +56,11 @@ class Plan:
     model_s: float = 20.0
 
     def id_of(self, text: str) -> str:
-        """What a test's account is kept under: the hash of its text and of all that decides how it is run."""
+        """What a test's account is kept under: the hash of its text, of all that decides how it is run, and of the
+        sources of what runs it.
+        """
         limits = (self.limits.time_s, self.limits.iterations, self.limits.covered)
-        parts = (text, self.setting, limits, self.model, self.zalasr)
+        parts = (text, self.setting, limits, self.model, self.zalasr, sources_digest((bus, hart)))
         return hashlib.sha256("\0".join(map(repr, parts)).encode()).hexdigest()[:16]
 
 

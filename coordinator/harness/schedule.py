@@ -14,6 +14,8 @@ from coordinator.harness import memory
 from coordinator.harness.memory import Row, Team
 
 _LINE = memory.ROOM
+_TOGETHER_ONCE = (1 << 64) - 1
+"""As SYNC_MASK: harts begin the first instance together, and no other."""
 _PAGE = 1 << 12
 
 
@@ -22,7 +24,9 @@ class Effort:
     """Bounds of the choice.
 
     Attributes:
-        instances: log2 of how many instances a round has, least and most.
+        instances: log2 of how many instances a round has, least and most; the first rounds of a test are smaller and
+            plain, for the interpreter runs them.
+        start: the same for those rounds, one after the other.
         delays: log2 of how many turns of an empty loop a hart may wait at most, before it begins.
         patience: how often in a round a hart looks whether the others begin before it does so alone: at least, and
             more for each instance.
@@ -30,29 +34,33 @@ class Effort:
     """
 
     instances: tuple[int, int]
+    start: tuple[int, ...]
     delays: tuple[int, ...]
     patience: tuple[int, int]
 
 
-NATIVE = Effort((8, 13), (0, 0, 0, 1, 2, 3, 4, 5, 6), (1 << 19, 256))
-INTERPRETED = Effort((4, 6), (0, 0, 1, 2, 3), (500, 50))
+FAST = Effort((8, 13), (6, 6, 7, 7, 8, 8, 9, 9, 10, 10), (0, 0, 0, 1, 2, 3, 4, 5, 6), (1 << 19, 256))
+SLOW = Effort((4, 6), (4,), (0, 0, 1, 2, 3), (500, 50))
 
 
 def schedule(seed: int, effort: Effort) -> bytes:
     """The schedule's rows, as they lie in guest memory."""
     choose = random.Random(seed)
-    rows = [_row(choose, effort) for _ in range(memory.SCHEDULE_ROWS)]
+    later = memory.SCHEDULE_ROWS - len(effort.start)
+    sizes = (*effort.start, *(choose.randint(*effort.instances) for _ in range(later)))
+    rows = [_row(choose, effort, 1 << size) for size in sizes]
+    for row in rows[: len(effort.start)]:
+        row[Row.SYNC_MASK], row[Row.DELAY_MASK], row[Row.SKEW_MASK] = _TOGETHER_ONCE, 0, 0
     return b"".join(struct.pack(f"<{Row.END}Q", *row) for row in rows)
 
 
-def _row(choose: random.Random, effort: Effort) -> list[int]:
-    count = 1 << choose.randint(*effort.instances)
+def _row(choose: random.Random, effort: Effort, count: int) -> list[int]:
     row = [0] * Row.END
     placement = choose.choice(tuple(p for p in _PLACEMENTS if count * p.bytes <= Team.AREA_BYTES))
     row[Row.MASK] = count - 1
     row[Row.INCREMENT] = choose.getrandbits(32) | 1
     row[Row.FIRST] = choose.randrange(count)
-    row[Row.SYNC_MASK] = choose.choice((0, 0, 0, 0, 0, 1, 7, count - 1))
+    row[Row.SYNC_MASK] = choose.choice((0, 0, 0, 0, 0, 1, 7, _TOGETHER_ONCE))
     row[Row.DELAY_MASK] = (1 << choose.choice(effort.delays)) - 1
     row[Row.SKEW_MASK] = (1 << choose.choice(effort.delays)) - 1
     row[Row.PATIENCE] = effort.patience[0] + effort.patience[1] * count

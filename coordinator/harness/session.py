@@ -16,7 +16,7 @@ from bus.policies import policy as policy_named
 from coordinator.harness import memory
 from coordinator.harness.memory import Block, Control
 from coordinator.harness.program import Program
-from coordinator.harness.schedule import INTERPRETED, NATIVE
+from coordinator.harness.schedule import FAST, SLOW
 from coordinator.result import VmResult
 from coordinator.spec import TierName, VmSpec
 from coordinator.vm import VirtualMachine
@@ -46,9 +46,10 @@ class Setting:
     spurious_sc_failure: float = 0.0
 
     @property
-    def interpreted(self) -> bool:
-        """Whether no hart will run native code."""
-        return self.tier == "interpreter" or policy_named(self.policy).lowering is None
+    def slow(self) -> bool:
+        """Whether instructions are interpreted, or the bus has a part in accesses that harts contend for."""
+        chosen = policy_named(self.policy)
+        return self.tier == "interpreter" or chosen.lowering is None or chosen.total_order or chosen.owned
 
 
 def vm_spec(setting: Setting) -> VmSpec:
@@ -93,7 +94,7 @@ class Session:
         self._sequence = 0
         self._command = 0
         self._vm = VirtualMachine(vm_spec(setting))
-        effort = INTERPRETED if setting.interpreted else NATIVE
+        effort = SLOW if setting.slow else FAST
         self._vm.load(program.image(setting.harts, setting.seed, effort))
         self._vm.start()
 

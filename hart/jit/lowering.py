@@ -503,14 +503,9 @@ class _Function(IrArithmetic):
         """Offset of an access of any kind that compiled code may make; any other is the interpreter's."""
         offset = self._in_ram(address, size, plain)
         if self._instruments & Instrument.WATCHED:
-            self._unless_watched(offset)
-            if plain and self._misaligned and size > 1 and not isinstance(offset, int):
-                self._unless_watched(self.value(f"add i64 {offset}, {size - 1}"))
+            watched = self.value(f"and i8 {page_byte(self, offset)}, {int(PageState.WATCHED)}")
+            self.unless(self.value(f"icmp ne i8 {watched}, 0"))
         return offset
-
-    def _unless_watched(self, offset: Value) -> None:
-        watched = self.value(f"and i8 {page_byte(self, offset)}, {int(PageState.WATCHED)}")
-        self.unless(self.value(f"icmp ne i8 {watched}, 0"))
 
     def _in_ram(self, address: Value, size: int, plain: bool) -> Value:
         """Offset of an access that lies in RAM and is aligned, as far as it must be; any other is the interpreter's.

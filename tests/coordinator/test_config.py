@@ -123,7 +123,7 @@ ONE_ERROR = [
         "[vm.expect.sc_failures]\nother_stor = 1",
         "f.toml:4: vm.expect.sc_failures: no SC failure cause 'other_stor'; did you mean 'other_store'?; allowed: "
         "no_reservation, other_store, other_sc, other_amo, own_store, granule_mismatch, address_mismatch, trap, "
-        "external_write, page_transition, bus_restart, injected, value_changed",
+        "external_write, page_transition, bus_restart, injected, value_changed, tier_change",
     ),
     (
         '[vm.expect]\nconsole.matches = "("',
