@@ -218,17 +218,17 @@ def sc_looks_at_no_version() -> None:
 @mutant
 def lr_takes_the_version_after_the_value() -> None:
     _support(
-        "done:\n  store i64 %offset, ptr %a.p",
-        "done:\n  call void @sleep_a_little()\n"
-        "  %late = load atomic volatile i64, ptr %word acquire, align 8\n  store i64 %offset, ptr %a.p",
+        "  store i64 %bare, ptr %v.p\n  store i64 %held, ptr %r.p",
+        "  call void @sleep_a_little()\n"
+        "  %late = load atomic volatile i64, ptr %word acquire, align 8\n"
+        "  store i64 %late, ptr %v.p\n  store i64 %held, ptr %r.p",
     )
-    _support("  store i64 %w, ptr %v.p", "  store i64 %late, ptr %v.p")
     changed = inline.support_ir
     inline.support_ir = lambda *a, **k: (
         changed(*a, **k)
         + (
             "\ndefine internal void @sleep_a_little() {\n  br label %l\nl:\n  %n = phi i64 [ 0, %0 ], [ %m, %l ]\n"
-            '  %m = add i64 %n, 1\n  call void asm sideeffect "", ""()\n  %d = icmp ugt i64 %m, 300\n'
+            '  %m = add i64 %n, 1\n  call void asm sideeffect "", ""()\n  %d = icmp ugt i64 %m, 30000\n'
             "  br i1 %d, label %e, label %l\ne:\n  ret void\n}\n"
         )
     )
