@@ -122,10 +122,14 @@ def doubleword_store_in_two_halves() -> None:
     def store(self, e, offset, size, value, order):
         if size != 8:
             return original(self, e, offset, size, value, order)
+        first = e.pointer(offset)
+        second = e.value(f"getelementptr i8, ptr {first}, i64 4")
         low = e.value(f"trunc i64 {value} to i32")
         high = e.value(f"trunc i64 {e.value(f'lshr i64 {value}, 32')} to i32")
-        later = offset + 4 if isinstance(offset, int) else e.value(f"add i64 {offset}, 4")
-        return original(self, e, offset, 4, low, order) and original(self, e, later, 4, high, order)
+        e.line(f"store atomic volatile i32 {low}, ptr {first} monotonic, align 4")
+        e.line("fence seq_cst")  # time for others to look
+        e.line(f"store atomic volatile i32 {high}, ptr {second} monotonic, align 4")
+        return True
 
     Lowering.store = store
 
@@ -178,16 +182,18 @@ def byte_amo_writes_its_neighbours_back() -> None:
     def amo(self, e, op, offset, size, operand, order):
         if size != 1:
             return original(self, e, op, offset, size, operand, order)
-        word = e.value(f"and i64 {offset}, -4")
-        before = plain_load(e, word, 4, Order.NONE)
+        address = e.value(f"ptrtoint ptr {e.pointer(offset)} to i64")
+        word = e.value(f"inttoptr i64 {e.value(f'and i64 {address}, -4')} to ptr")
+        before = e.value(f"load atomic volatile i32, ptr {word} monotonic, align 4")
         old = original(self, e, op, offset, size, operand, order)
-        lane = e.value(f"and i64 {offset}, 3")
+        lane = e.value(f"and i64 {address}, 3")
         shift = e.value(f"trunc i64 {e.value(f'shl i64 {lane}, 3')} to i32")
         mask = e.value(f"shl i32 255, {shift}")
-        now = plain_load(e, word, 4, Order.NONE)
+        now = e.value(f"load atomic volatile i32, ptr {word} monotonic, align 4")
         mine = e.value(f"and i32 {now}, {mask}")
         others = e.value(f"and i32 {before}, {e.value(f'xor i32 {mask}, -1')}")
-        plain_store(e, word, 4, e.value(f"or i32 {mine}, {others}"), Order.NONE)
+        both = e.value(f"or i32 {mine}, {others}")
+        e.line(f"store atomic volatile i32 {both}, ptr {word} monotonic, align 4")
         return old
 
     Lowering.amo = amo
