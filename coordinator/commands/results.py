@@ -39,7 +39,8 @@ def results(
 
 
 @contextmanager
-def _opened(directory: Path) -> Iterator[Results]:
+def opened(directory: Path) -> Iterator[Results]:
+    """Gives the results in a directory; what is wrong with them, or with what is asked of them, ends the command."""
     from coordinator.results import ResultsError, open_results
 
     try:
@@ -53,7 +54,7 @@ def _opened(directory: Path) -> Iterator[Results]:
 @app.command("list")
 def list_points(context: typer.Context, metric: Metric = None, json: Json = False) -> None:
     """Print every point of the plan: parameters, status, metrics."""
-    with _opened(context.obj) as found:
+    with opened(context.obj) as found:
         _print_points(found, None, metric, json)
 
 
@@ -65,7 +66,7 @@ def filter_points(
     json: Json = False,
 ) -> None:
     """Print the points for which an expression over parameters and metrics holds."""
-    with _opened(context.obj) as found:
+    with opened(context.obj) as found:
         _print_points(found, expression, metric, json)
 
 
@@ -102,7 +103,7 @@ def show(
     import json
     from dataclasses import asdict
 
-    with _opened(context.obj) as found:
+    with opened(context.obj) as found:
         it = found.point(point)
         document = asdict(it) | {"status": it.values["status"], "config": json.loads(it.config)}
         typer.echo(json.dumps(document | {"metrics": it.metrics, "sessions": found.sessions}, indent=2))
@@ -126,7 +127,7 @@ def aggregate(
     from coordinator.results.compare import aggregate as aggregated
     from coordinator.results.compare import grouping
 
-    with _opened(context.obj) as found:
+    with opened(context.obj) as found:
         names = grouping(found) if by is None else tuple(filter(None, (n.strip() for n in by.split(","))))
         metrics = metric or [m for m in DEFAULT_METRICS if m in found.names()][:1]
         sums = {m: aggregated(found, m, names, where) for m in metrics}
@@ -159,7 +160,7 @@ def compare(
 
     from coordinator.results.compare import compare as compared
 
-    with _opened(context.obj) as a, _opened(other) as b:
+    with opened(context.obj) as a, opened(other) as b:
         found = compared(a, b, metric, where)
     if json:
         _print_json([asdict(found) | {"differs": found.differs}])
@@ -232,7 +233,7 @@ def outcomes(
     from coordinator.results.compare import check_names, grouping
     from coordinator.results.histogram import histograms
 
-    with _opened(context.obj) as found:
+    with opened(context.obj) as found:
         names = grouping(found) if by is None else tuple(filter(None, (n.strip() for n in by.split(","))))
         check_names(found, names)
         groups = histograms(found.points(where), names)
@@ -259,7 +260,7 @@ def export(
     """Write the points to a file for other programs; its suffix says which form."""
     from coordinator.results.export import export as exported
 
-    with _opened(context.obj) as found:
+    with opened(context.obj) as found:
         exported(found, file, where)
 
 
