@@ -73,6 +73,7 @@ def filter_points(
 def _print_points(found: Results, where: str | None, metric: Sequence[str] | None, json: bool) -> None:
     from coordinator.report import plain_table, stdout_console
     from coordinator.results.compare import check_names
+    from coordinator.results.text import number
 
     if json:
         _print_json({"number": p.number, "id": p.id, **p.values} for p in found.points(where))
@@ -126,6 +127,7 @@ def aggregate(
     from coordinator.report import plain_table, stdout_console
     from coordinator.results.compare import aggregate as aggregated
     from coordinator.results.compare import grouping
+    from coordinator.results.text import number
 
     with opened(context.obj) as found:
         names = grouping(found) if by is None else tuple(filter(None, (n.strip() for n in by.split(","))))
@@ -172,6 +174,7 @@ def compare(
 
 def _print_comparison(found: Comparison) -> None:
     from coordinator.report import plain_table, stdout_console
+    from coordinator.results.text import number
 
     table = plain_table(["", *found.by, f"{found.metric} here", "there", "ratio", "95 % interval", "p"])
     for group in found.groups:
@@ -252,6 +255,30 @@ def outcomes(
 
 
 @app.command()
+def scaling(
+    context: typer.Context,
+    metric: Metric = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="Parameters to group by, with commas. Default: all but harts, seed, repetition."),
+    ] = None,
+    where: Where = None,
+    json: Json = False,
+) -> None:
+    """Print how groups of points scale with harts: means, intervals, fitted laws, and what to be warned of."""
+    from coordinator.analysis.scaling import scaling as scaled
+    from coordinator.analysis.show import print_scaling, to_json
+
+    with opened(context.obj) as found:
+        names = None if by is None else tuple(filter(None, (n.strip() for n in by.split(","))))
+        report = scaled(found, names, where, metric or ())
+    if json:
+        _print_json([to_json(report)])
+    else:
+        print_scaling(report)
+
+
+@app.command()
 def export(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="File to write: .csv, .json, .parquet, or .xml for JUnit.")],
@@ -262,13 +289,6 @@ def export(
 
     with opened(context.obj) as found:
         exported(found, file, where)
-
-
-def number(value: object) -> str:
-    """A value for a table: four significant digits where it is no whole number."""
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
-    return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _print_json(documents: Iterator[dict[str, object]] | Sequence[dict[str, object]]) -> None:

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
 
-from coordinator.analysis.scaling import HARTS, THROUGHPUT, ScalingReport, label, scaling
-from coordinator.analysis.usl import Estimate
+from coordinator.analysis.scaling import HARTS, THROUGHPUT, ScalingReport, scaling
+from coordinator.analysis.show import FIT_HEADER, fits
 from coordinator.page.markup import Markup, join, table, tag
 from coordinator.plots import style
 from coordinator.plots.batch import report_figures
 from coordinator.plots.draw import css_name, inline_svg
 from coordinator.plots.figure import Figure, axis_label
 from coordinator.results.read import BatchPoint, Results
-from coordinator.results.statistics import Summary
+from coordinator.results.text import mean, number
 
 MOST_FAILURES = 200
 MOST_POINTS = 1000
@@ -135,8 +135,8 @@ def _pictures(figures: Mapping[str, Figure]) -> Markup:
     drawn = []
     for name, shown in figures.items():
         panels = []
-        for number, panel in enumerate(shown.panels):
-            identity = f"{name}-{number}"
+        for at, panel in enumerate(shown.panels):
+            identity = f"{name}-{at}"
             svg = inline_svg(shown, panel, identity)
             title = join([shown.title, f": {panel.title}" if panel.title else ""])
             named = f'<svg role="img" aria-label="{title}" '
@@ -163,69 +163,30 @@ def _scaling_table(found: ScalingReport) -> Markup:
         for n in group.harts:
             cells = [group.series.get(metric, {}).get(n) for metric in found.metrics]
             runs = max((s.n for s in cells if s is not None), default=0)
-            rows.append([*map(str, group.group), str(n), str(runs), *map(_cell, cells)])
+            rows.append([*map(str, group.group), str(n), str(runs), *(_cell(*mean(s)) for s in cells)])
     columns = len(found.metrics) + 2
     return _section(
         "Measurements", table("Means over runs, with 95 % intervals of the mean", header, rows, columns)
     )
 
 
-def _cell(summary: Summary | None) -> Markup:
-    if summary is None:
-        return Markup("")
-    if summary.low is None or summary.high is None or summary.low == summary.high:
-        return join([number(summary.mean)])
-    interval = f"{number(max(summary.low, 0.0))} to {number(summary.high)}"
-    return join([number(summary.mean), Markup("<br>"), tag("span", interval, class_="i")])
-
-
-def number(value: float) -> str:
-    """Three or four significant digits; thousands apart."""
-    if value == 0:
-        return "0"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+def _cell(value: str, between: str) -> Markup:
+    """A value and below it, smaller, its interval."""
+    return join([value, Markup("<br>"), tag("span", between, class_="i")] if between else [value])
 
 
 def _fits(found: ScalingReport) -> Markup:
-    rows = []
-    for group in found.groups:
-        for name, fit in (("Amdahl", group.amdahl), ("USL", group.usl)):
-            if fit is None:
-                continue
-            peak = "none" if fit.peak is None else f"{fit.peak:.3g}"
-            limit = "none" if fit.limit is None else number(fit.limit)
-            rows.append(
-                [
-                    label(found.by, group.group),
-                    name,
-                    f"{group.fitted[0]} to {group.fitted[-1]}",
-                    _estimate(fit.rate),
-                    _estimate(fit.sigma),
-                    _estimate(fit.kappa) if name == "USL" else "",
-                    peak,
-                    limit,
-                    f"{100 * fit.relative_error:.1f} %",
-                ]
-            )
+    rows = [[c if isinstance(c, str) else _cell(*c) for c in row] for row in fits(found)]
     if not rows:
         return Markup("")
-    header = ["group", "law", "harts", "\u03bb (operations/s)", "\u03c3 contention", "\u03ba coherence"]
-    header += ["peak at harts", "most operations/s", "residual"]
     said = (
         "X(N) = \u03bbN / (1 + \u03c3(N\u22121) + \u03baN(N\u22121)); Amdahl's law has \u03ba = 0. Least squares of "
         "relative errors over all runs; the residual is their root mean square. Where the best \u03c3 or \u03ba is "
         "negative, which has no meaning, it is held at 0."
     )
     return _section(
-        "Fits", tag("p", said), table("Laws fitted to throughput, with 95 % intervals", header, rows, 7)
+        "Fits", tag("p", said), table("Laws fitted to throughput, with 95 % intervals", FIT_HEADER, rows, 7)
     )
-
-
-def _estimate(estimate: Estimate) -> Markup:
-    if estimate.low is None or estimate.high is None:
-        return join([number(estimate.value)])
-    interval = f"{number(estimate.low)} to {number(estimate.high)}"
-    return join([number(estimate.value), Markup("<br>"), tag("span", interval, class_="i")])
 
 
 def _host(results: Results) -> Markup:
@@ -258,7 +219,7 @@ def _points(results: Results, points: Sequence[BatchPoint]) -> Markup:
                 str(p.number),
                 *(str(p.parameters.get(name, "")) for name in results.parameters),
                 str(values["status"]),
-                *("" if not isinstance(v, int | float) else number(v) for v in shown),
+                *map(number, shown),
             ]
         )
     header = ["point", *results.parameters, "status", *metrics]

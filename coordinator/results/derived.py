@@ -32,7 +32,10 @@ QUOTIENTS: dict[str, Quotient] = {
     "sc_failure_rate": Quotient("sc_failed", "sc", "share of SCs that fail"),
 }
 FAIRNESS = "fairness"
-"""Jain's index of the harts' shares in `operations`."""
+"""Jain's index of the harts' shares: of the first of `SHARES` that the configuration has for each hart."""
+SHARES = ("share", OPERATIONS)
+"""Keys of `[vm.hart_metrics]`. A guest whose harts all do as much in the end says with `share` what each had done when
+the first was through; otherwise its share are its operations."""
 
 DERIVED = (*QUOTIENTS, FAIRNESS)
 """All names."""
@@ -50,10 +53,16 @@ def derived(measured: Mapping[str, float], shares: Sequence[float]) -> dict[str,
     return found
 
 
+def shares_of(by_hart: Sequence[Mapping[str, float]]) -> list[float]:
+    """Each hart's share, from its metrics; empty where nothing tells it."""
+    name = next((name for name in SHARES if all(name in metrics for metrics in by_hart)), None)
+    return [] if name is None else [metrics[name] for metrics in by_hart]
+
+
 def derivable(measured: Collection[str], by_hart: Collection[str]) -> list[str]:
     """Names of what can follow from measurements of these names, of VMs and of harts."""
     found = [name for name, q in QUOTIENTS.items() if q.above in measured and q.below in measured]
-    return [*found, FAIRNESS] if OPERATIONS in by_hart else found
+    return [*found, FAIRNESS] if any(name in by_hart for name in SHARES) else found
 
 
 def jain(shares: Sequence[float]) -> float:

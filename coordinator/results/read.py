@@ -15,9 +15,8 @@ from pathlib import Path
 
 from coordinator import expression
 from coordinator.expression import Expression, ExpressionError, Value
-from coordinator.measure import OPERATIONS
 from coordinator.results import schema
-from coordinator.results.derived import derivable, derived
+from coordinator.results.derived import derivable, derived, shares_of
 from coordinator.results.record import CheckRecord, HartRecord, Status, VmRecord, first_failures, label
 from coordinator.results.store import DATABASE
 from hart.spelling import nearest
@@ -107,8 +106,7 @@ def vm_metrics(vm: VmRecord) -> dict[str, float]:
     if vm.messages is not None:
         found["messages"] = vm.messages
     found |= vm.metrics
-    shares = [h.metrics[OPERATIONS] for h in harts if OPERATIONS in h.metrics]
-    return derived(found, shares) | found
+    return derived(found, shares_of([h.metrics for h in harts])) | found
 
 
 def identifier(name: str) -> str:
