@@ -44,9 +44,6 @@ class InlineLowering:
         what the host's memory order is."""
         self._injects = reservations.spurious_sc_failure > 0
         self._tso = tso
-        self._reservation_ir = reservation_ir(
-            reservations.reservation_set_size_exp, exact=reservations.require_exact_reservation_addr
-        )
         self._exp = reservations.reservation_set_size_exp
         self._reservation_ir = reservation_ir(self._exp, exact=reservations.require_exact_reservation_addr)
         self._ignored = 0 if watching else int(PageState.WATCHED)
