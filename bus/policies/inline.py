@@ -27,7 +27,7 @@ waits for quiescence (`bus.quiescence`) and clears PENDING. While PENDING, store
 sleeps until the word is no longer its reservation, the doorbell rings or its time has passed. A retry loop
 (`hart.isa.retry`) spins for a budget of rounds; then the hart gives way some times; then it has the page tracked, so
 that every write passes the word, and sleeps until the next one. The kernel wakes those that spin first come, first
-served, one for each change: that is the fair queue. Measured with an MCS lock, 64 processes on two busy cores:
+served, one for each change, and it the next if the change was not for it: that is the fair queue. Measured with an MCS lock, 64 processes on two busy cores:
 `sched_yield` takes 80 to 380 us an operation, futex(2) 8 to 14, and a round trip to the bus, of which its own queue
 would need two, some 60. Where the next owner may be anybody (test-and-set, LR/SC), giving way is better than sleeping,
 for the one that runs goes on without a system call: hence the yields.
@@ -156,11 +156,13 @@ class InlinePort(DirectLoads):
         self._fruitless = 0
         """Calls of `spin` in a row."""
         self._own = segment.harts[context.hart]
-        self._park = parking().park
+        self._park, self._pass_on = parking().park, parking().pass_on
         self._random = random.Random(f"{context.reservations.seed}/{context.hart}")
 
     def forget_fused(self) -> None:
-        """See `MemoryPort.forget_fused`."""
+        """See `MemoryPort.forget_fused`; the hart enters native code, and passes on a baton that it still has."""
+        if self._page[Hart.BATON]:
+            self._pass_on(self._own.address(0), self._granules.address(0))
         if self._fused is not None:
             self._lose_fused(ScFailure.TIER_CHANGE)
 
