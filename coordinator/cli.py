@@ -22,13 +22,17 @@ from coordinator.commands import (
     bench_control,
     bench_engine,
     cache,
+    check,
     configs,
     disasm,
     dt,
+    fuzz,
     isa,
     litmus,
     model,
+    plot,
     reg,
+    report,
     results,
     run,
     serve,
@@ -49,6 +53,8 @@ app.command("batch")(batch.batch)
 app.command("asm")(asm.asm)
 app.command("disasm")(disasm.disasm)
 app.add_typer(results.app, name="results")
+app.command("report")(report.report)
+app.command("plot")(plot.plot)
 app.add_typer(configs.app, name="configs")
 app.add_typer(cache.app, name="cache")
 bench.app.command("control")(bench_control.control)
@@ -60,6 +66,8 @@ app.add_typer(bench.app, name="bench")
 app.add_typer(isa.app, name="isa")
 app.command("dt")(dt.dt)
 app.command("model")(model.model)
+app.command("check")(check.check)
+app.add_typer(fuzz.app, name="fuzz")
 app.command("litmus")(litmus.litmus)
 app.add_typer(serve.app, name="serve")
 app.add_typer(vm.app, name="vm")
