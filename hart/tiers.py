@@ -245,6 +245,7 @@ class TieredInterpreter(Interpreter):
             self._load(self._arrived.popleft())
 
     def _load(self, region: CompiledRegion) -> None:
+        self._awaited.discard(region.entry)
         if not region.object or region.tier <= self._loaded.get(region.entry, 0):
             return
         if self.engine.add(region.entry, region.name, region.stretches, region.code, region.object):

@@ -30,6 +30,7 @@ from bus import policies
 from bus.access import ScFailure
 from bus.handover import LONGEST_CONSTRAINED_LOOP
 from coordinator import expression
+from coordinator.check import linearizability
 from coordinator.config.descriptions import describe
 from coordinator.config.units import format_size, parse_size
 from coordinator.result import Ending
@@ -39,6 +40,8 @@ from hart.isa import extensions, isa_string
 from hart.isa.registers import NUMBERS as REGISTERS
 from hart.spelling import nearest
 
+MEMORY_FILE = "memory.rec"
+"""Where `record = "memory"` writes."""
 PAGE = 4096
 """Guest memory comes in pages of this many bytes."""
 
@@ -285,6 +288,11 @@ class Record(_Table):
     """File for the order in which the policy performed accesses. Default: none."""
     trace: str | None = None
     """File for the instructions that each hart ran. Default: none."""
+    memory: str | None = None
+    """File for every memory event, for `hartstorm check`; `record = "memory"` means `memory.rec`. Default: none."""
+    when_full: Literal["wait", "lose"] = "wait"
+    """What a hart does when memory events come faster than they are written: wait, or lose them and count. Default
+    wait."""
     profile: bool = False
     """Measure what each piece of guest code takes; not together with `trace`. Default false."""
     hot_addresses: int = Field(default=16, ge=0, le=4096)
@@ -320,6 +328,12 @@ class Outcome(_Table):
 
 
 MetricName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+def _recorded(value: object) -> object:
+    """`record = "memory"` is short for the usual file."""
+    return {"memory": MEMORY_FILE} if value == "memory" else value
+
 
 # [vm.expect]
 
@@ -417,6 +431,29 @@ class ConsoleExpect(_Table):
         return pattern
 
 
+class LinearizableExpect(_Table):
+    """The guest's own history of operations on one or more objects must be linearizable: each took effect at one
+    instant while it ran."""
+
+    type: Annotated[str, *_one_of(list(linearizability.TYPES))]
+    """What the objects are: `counter`, `stack`, `queue`, `ring` (a queue that may be full), `deque`."""
+    history: str
+    """Symbol of the array of events, as many for each hart; see `guests/workloads/workload.h`."""
+    capacity: int | None = Field(default=None, ge=1)
+    """How much a ring holds."""
+    most_states: int = Field(default=linearizability.MOST_STATES, ge=1)
+    """How many states to search for each object; where they do not suffice the answer is `undecided`, and the
+    expectation is not met. Default 200000."""
+
+    @model_validator(mode="after")
+    def _capacity_of_rings(self) -> Self:
+        if linearizability.TYPES[self.type].bounded and self.capacity is None:
+            raise ValueError(f"a {self.type} needs capacity, how much it holds")
+        if self.capacity is not None and not linearizability.TYPES[self.type].bounded:
+            raise ValueError(f"capacity is for a ring; a {self.type} holds any number")
+        return self
+
+
 def _hart_number(text: str) -> str:
     if not (text.isascii() and text.isdigit() and str(int(text)) == text):
         raise ValueError("the key is a hart number: 0, 1, ...")
@@ -453,6 +490,8 @@ class Expect(_Table):
     """Failed SCs by cause, all harts together, e.g. `other_store = 1`."""
     console: ConsoleExpect | None = None
     """What the guest printed: text that must occur, or a table."""
+    linearizable: LinearizableExpect | None = None
+    """A history that must be linearizable."""
 
     @field_validator("sc_failures")
     @classmethod
@@ -519,7 +558,7 @@ class Vm(_Table):
     """How granules change hands, under policy `directory`."""
     limits: Limits = Limits()
     """When to give up."""
-    record: Record = Record()
+    record: Annotated[Record, BeforeValidator(_recorded)] = Record()
     """What to record."""
     metrics: dict[MetricName, ExpressionText] = {}
     """Numbers to keep of the run, by name: expressions as in `expect.invariants`. `operations` is what the guest did;

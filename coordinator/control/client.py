@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from typing import TypeVar
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import zmq
 from pydantic import ValidationError
@@ -58,6 +59,7 @@ from coordinator.control.messages import (
     encode_request,
     events_endpoint,
 )
+from coordinator.control.plain import Plain, is_plain_get, is_plain_set, is_plain_value
 from coordinator.hwprobe import Pair
 from coordinator.refusal import Refusal
 from coordinator.registers import LAYOUT, Class, Ext, RegisterId
@@ -133,6 +135,39 @@ class ControlClient:
 
     def call(self, verb: str, body: Body, reply: type[B], timeout_s: float | None = None) -> B:
         """Send a request and wait for its answer."""
+        content = self._exchange(verb, body, timeout_s)
+        try:
+            return reply.model_validate(content)
+        except ValidationError as e:
+            raise self._bad_reply(verb, e) from None
+
+    def get_one_reg(self, vm: str, hart: int, register: int) -> int:
+        """KVM_GET_ONE_REG, as `RemoteVm.get_one_reg`."""
+        body = {"vm": vm, "hart": hart, "id": register}
+        if not is_plain_get(body):
+            GetOneReg.model_validate(body)  # says what is wrong
+        content = self._exchange("get_one_reg", body)
+        if is_plain_value(content):
+            return int(content["value"])
+        try:
+            return Value.model_validate(content).value
+        except ValidationError as e:
+            raise self._bad_reply("get_one_reg", e) from None
+
+    def set_one_reg(self, vm: str, hart: int, register: int, value: int) -> None:
+        """KVM_SET_ONE_REG, as `RemoteVm.set_one_reg`."""
+        body = {"vm": vm, "hart": hart, "id": register, "value": value}
+        if not is_plain_set(body):
+            SetOneReg.model_validate(body)  # a long value, or it says what is wrong
+        content = self._exchange("set_one_reg", body)
+        if content != {}:
+            raise self._bad_reply("set_one_reg", f"{content!r} is not empty")
+
+    def _bad_reply(self, verb: str, why: object) -> BadReply:
+        return BadReply(f"{self.endpoint}: answer to {verb}: {why}")
+
+    def _exchange(self, verb: str, body: Body | Plain, timeout_s: float | None = None) -> Any:
+        """Send a request and wait for its answer; gives the body, unchecked."""
         request_id = next(self._ids)
         patience_ms = int(1000 * (self._timeout_s if timeout_s is None else timeout_s))
         deadline = time.monotonic() + patience_ms / 1000
@@ -145,12 +180,12 @@ class ControlClient:
             if answered != request_id:  # late, to a request that was given up
                 patience_ms = max(0, int(1000 * (deadline - time.monotonic())))
                 continue
+            if not number:
+                return content
             try:
-                if number:
-                    raise RefusedByServer(number, ErrorBody.model_validate(content))
-                return reply.model_validate(content)
+                raise RefusedByServer(number, ErrorBody.model_validate(content))
             except ValidationError as e:
-                raise BadReply(f"{self.endpoint}: answer to {verb}: {e}") from None
+                raise self._bad_reply(verb, e) from None
 
     def _receive(self, patience_ms: int) -> bytes:
         if patience_ms != self._patience_ms:
@@ -205,14 +240,11 @@ class RemoteVm:
 
     def get_one_reg(self, hart: int, register: int | str) -> int:
         """A register's value, by id or name (`core.a0`)."""
-        return self._client.call(
-            "get_one_reg", GetOneReg(vm=self.id, hart=hart, id=_number(register)), Value
-        ).value
+        return self._client.get_one_reg(self.id, hart, _number(register))
 
     def set_one_reg(self, hart: int, register: int | str, value: int) -> None:
         """Set a register, by id or name."""
-        body = SetOneReg(vm=self.id, hart=hart, id=_number(register), value=value)
-        self._client.call("set_one_reg", body, Empty)
+        self._client.set_one_reg(self.id, hart, _number(register), value)
 
     def get_reg_list(self, hart: int) -> list[int]:
         """The ids of all registers of the vCPU."""
@@ -358,4 +390,9 @@ def _pieces(size: int) -> list[tuple[int, int]]:
 
 
 def _number(register: int | str) -> int:
-    return register if isinstance(register, int) else find_register(register).encode()
+    return register if isinstance(register, int) else _id(register)
+
+
+@lru_cache(maxsize=1024)
+def _id(name: str) -> int:
+    return find_register(name).encode()

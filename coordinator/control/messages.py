@@ -15,7 +15,7 @@ import errno
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgpack
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
@@ -305,12 +305,30 @@ class Malformed(Refusal):
         self.request_id = request_id
 
 
+class Envelope(NamedTuple):
+    """A request whose body has not been looked at."""
+
+    id: int
+    verb: str
+    body: object
+
+
 def decode_request(payload: bytes) -> Request:
     """Read a request.
 
     Raises:
+        Malformed: as `open_envelope` and `check_body`.
+
+    """
+    return check_body(open_envelope(payload))
+
+
+def open_envelope(payload: bytes) -> Envelope:
+    """Read a request up to its body.
+
+    Raises:
         Malformed: EBADMSG not a msgpack array of four, EPROTO another version, ENOTTY an unknown verb (as for
-            an unknown ioctl), EINVAL a body that is not the verb's, with the path of the first error.
+            an unknown ioctl).
 
     """
     envelope = _unpack(payload)
@@ -325,12 +343,22 @@ def decode_request(payload: bytes) -> Request:
         )
     if not isinstance(name, str) or name not in VERBS:
         raise Malformed(errno.ENOTTY, f"unknown verb {_brief(name)}{_hint(name, VERBS)}", "$[2]", request_id)
-    model = VERBS[name].request
+    return Envelope(request_id, name, body)
+
+
+def check_body(envelope: Envelope) -> Request:
+    """The request in the envelope.
+
+    Raises:
+        Malformed: EINVAL a body that is not the verb's, with the path of the first error.
+
+    """
+    model = VERBS[envelope.verb].request
     try:
-        return Request(request_id, name, model.model_validate(body))
+        return Request(envelope.id, envelope.verb, model.model_validate(envelope.body))
     except ValidationError as e:
         path, reason = _first_error(e, model)
-        raise Malformed(errno.EINVAL, reason, path, request_id) from None
+        raise Malformed(errno.EINVAL, reason, path, envelope.id) from None
 
 
 def _unpack(payload: bytes) -> object:
@@ -382,12 +410,12 @@ def _keys_at(model: type, location: tuple[int | str, ...]) -> list[str]:
     return _keys_at(inner, location[1:]) if isinstance(inner, type) else []
 
 
-def encode_request(request_id: int, verb: str, body: Body) -> bytes:
-    """The bytes of a request."""
+def encode_request(request_id: int, verb: str, body: Body | dict[str, Any]) -> bytes:
+    """The bytes of a request; a body that is no model must be plain (`coordinator.control.plain`)."""
     return _pack([VERSION, request_id, verb, body])
 
 
-def encode_reply(request_id: int, body: Body) -> bytes:
+def encode_reply(request_id: int, body: Body | dict[str, Any]) -> bytes:
     """The bytes of an answer that grants the request."""
     return _pack([VERSION, request_id, 0, body])
 

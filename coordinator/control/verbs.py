@@ -10,6 +10,7 @@ import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from bus.access import MemoryFault
 from bus.policies import policy
@@ -45,6 +46,7 @@ from coordinator.control.messages import (
     VmList,
     VmSummary,
 )
+from coordinator.control.plain import Plain, is_plain_get, is_plain_set
 from coordinator.control.registry import Registry, Vm
 from coordinator.devicetree import device_tree, to_blob, to_source
 from coordinator.host import not_simulated
@@ -96,6 +98,28 @@ def perform(hypervisor: Hypervisor, client: Client, verb: str, body: Body) -> Bo
         raise Refusal(errno.EFAULT, f"{e}; RAM is {_ram(vm.machine.spec)}") from None
 
 
+def perform_plain(hypervisor: Hypervisor, client: Client, verb: str, body: Any) -> Plain | None:
+    """Carry out a plain GET_ONE_REG or SET_ONE_REG and give the answer's body; None for anything else.
+
+    Raises:
+        Refusal: as `perform`.
+
+    """
+    plain = _PLAIN.get(verb)
+    if plain is None or not plain(body):
+        return None
+    needs = VERBS[verb].needs
+    assert needs is not None
+    vcpu = hypervisor.vms.find(client, body["vm"], needs).vcpu(body["hart"])
+    if verb == "get_one_reg":
+        return {"value": get_one_reg(vcpu, body["id"])}
+    set_one_reg(vcpu, body["id"], body["value"])
+    return {}
+
+
+_PLAIN: dict[str, Callable[[Any], bool]] = {"get_one_reg": is_plain_get, "set_one_reg": is_plain_set}
+
+
 def status(vm: Vm) -> Status:
     """Where a VM is."""
     result = vm.machine.wait(0)
@@ -129,9 +153,10 @@ def _create_vm(hypervisor: Hypervisor, client: Client, body: CreateVm) -> Create
     spec = body.spec
     if not client.role.makes_vms:
         raise Refusal(errno.EPERM, f"role {client.role.value} makes no VMs")
-    if client.role is not Role.ADMIN and (spec.record_order or spec.trace):
+    if client.role is not Role.ADMIN and (spec.record_order or spec.trace or spec.record_memory):
         raise Refusal(
-            errno.EPERM, "$.spec: record_order and trace name files of the server: only for role admin"
+            errno.EPERM,
+            "$.spec: record_order, trace and record_memory name files of the server: only for role admin",
         )
     if hypervisor.vms.owned(client.name, spec.name):
         raise Refusal(errno.EEXIST, f"you have a VM {spec.name!r}")
@@ -182,9 +207,7 @@ def _create_vcpu(hypervisor: Hypervisor, vm: Vm, body: OnHart) -> Empty:
 
 
 def _get_one_reg(hypervisor: Hypervisor, vm: Vm, body: GetOneReg) -> Value:
-    return Value.model_construct(
-        value=get_one_reg(vm.vcpu(body.hart), body.id)
-    )  # nothing to check: it is ours
+    return Value(value=get_one_reg(vm.vcpu(body.hart), body.id))
 
 
 def _set_one_reg(hypervisor: Hypervisor, vm: Vm, body: SetOneReg) -> Empty:

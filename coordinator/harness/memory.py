@@ -131,6 +131,7 @@ class Block(IntEnum):
     END = 512
 
 
+assert Team.PLAIN + Team.AREA_BYTES == Team.TRACKED
 assert Team.RESULTS + MAX_THREADS * Team.RESULTS_OF_THREAD <= Team.PLAIN
 assert Block.SHOWN + 4 * (MAX_SHOWN + 1) <= Block.INITIAL
 assert Block.INITIAL + 3 * MAX_INITIAL <= Block.END
@@ -183,9 +184,9 @@ MODEL_BASE = 0x5A00_0000
 MODEL_STEP_EXP = 16
 
 
-def ram_bytes(harts: int) -> int:
-    """How much RAM a VM with so many harts needs."""
-    return TEAMS - RAM_BASE + harts * Team.BYTES
+def ram_bytes(teams: int) -> int:
+    """How much RAM a VM with so many teams needs."""
+    return TEAMS - RAM_BASE + teams * Team.BYTES
 
 
 def defines() -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from contextlib import suppress
-from dataclasses import replace
 
 from coordinator.onereg.steps import (
     DONE,
@@ -97,7 +96,7 @@ def _multi_set(single: Step, on: bool) -> Step:
         for one in _singles(a):
             if one.value:
                 with suppress(Refusal):
-                    single(replace(one, value=int(on)))
+                    single(one._replace(value=int(on)))
         return DONE
 
     return in_order(listed, write)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from coordinator.machine import MachineState
 from coordinator.refusal import Refusal
@@ -15,9 +15,8 @@ from coordinator.registers import LAYOUT, RegisterId, width
 from coordinator.vcpu import Vcpu
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """One GET (value None) or SET."""
+class Access(NamedTuple):
+    """One GET (whose value is 0) or SET."""
 
     vcpu: Vcpu
     register: RegisterId

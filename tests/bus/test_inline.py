@@ -12,6 +12,7 @@ from bus.granule import LOCK, SUPPORT, VERSION, WRITER, support_ir
 from bus.inline_lowering import InlineLowering
 from bus.ir_text import FunctionText
 from bus.layout import PAGE, Geometry, Hart, PageState
+from bus.lowering import hart_word
 from bus.policies import ArbiterContext, PortContext, Refused, Reservations, policy
 from bus.segment import Segment
 from tests.bus.direct_bus import NobodyRuns
@@ -151,6 +152,9 @@ class _Emitter(FunctionText):
 
     def interpret(self):
         return "bail"
+
+    def counter(self, word):
+        return hart_word(self, word)
 
     def here(self):
         pass

@@ -123,7 +123,7 @@ def _outside(segment, *, paint: bool) -> bytes:
     if paint:
         used_header, used_page = 8 * 256, 8 * 408
         page = geometry.hart_offset + HART_BYTES  # hart 1's, which never runs
-        unused = [(used_header, PAGE), (page + used_page, page + PAGE)]
+        unused = [(used_header, PAGE), (page + used_page, page + HART_BYTES)]
         unused += [
             (geometry.page_map_offset + RAM_BYTES // PAGE, geometry.granule_offset),
             (geometry.granule_offset + 8 * (RAM_BYTES >> geometry.granule_exp), geometry.writer_offset),
@@ -144,11 +144,13 @@ def _allowed(segment) -> set[int]:
     header = (Header.BUS_TRANSACTIONS, Header.QUIESCE_EPOCH)
     allowed = {8 * word for word in header}
     allowed |= {geometry.hart_offset + 8 * word for word in range(HART_BYTES // 8)}
+    # The program's own code and data have owners, too.
+    granules = RAM_BYTES >> geometry.granule_exp if geometry.owned else 0
+    allowed |= set(range(geometry.ownership_offset, geometry.ownership_offset + granules, 8))
     tried = {a + i for size in (1, 2, 4, 8, 16) for a in _addresses(size) for i in range(size)}
     places = {a - RAM for a in tried if RAM <= a < END}
     for place in places:
         allowed.add((geometry.page_map_offset + (place >> PAGE_EXP)) & ~7)
         for table in (geometry.granule_offset, geometry.writer_offset):
             allowed.add(table + 8 * (place >> geometry.granule_exp))
-        allowed.add((geometry.ownership_offset + (place >> geometry.granule_exp)) & ~7)
     return allowed
