@@ -19,13 +19,16 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+PLUGIN = () if entry_points(group="pytest11", name="hartstorm") else ("-p", "coordinator.pytest_plugin")
+"""What makes pytest load hartstorm's plugin where hartstorm is not installed."""
 _FENCE = re.compile(r"^```(?P<language>\w+)(?: file=(?P<file>\S+))?$")
 _SHIMS = {
     "hartstorm": [sys.executable, "-m", "coordinator"],
-    "pytest": [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist"],
+    "pytest": [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", *PLUGIN],
     "python": [sys.executable],
     "cat": ["cat"],
 }

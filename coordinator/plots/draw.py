@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 FORMATS = (".svg", ".png")
 _LABEL_GAP = 0.062
 """Least distance of two labels, as a share of the panel's height."""
+_MOST_TEXT = 24
+"""Characters of a name in a figure: longer ones would leave no room for the lines."""
 _DODGE = 0.03
 """How far lines' points stand apart, as a share of the distance from one x to the next."""
 _BANDS = 2
@@ -166,7 +168,7 @@ def _limits(figure: Figure, panel: Panel) -> tuple[float, float]:
 def _panel(cell: Any, figure: Figure, panel: Panel) -> None:
     xs = figure.xs
     if panel.title:
-        cell.set_title(panel.title, pad=14)
+        cell.set_title(_short(panel.title), pad=14)
     if figure.cores is not None and isinstance(xs[0], int | float) and xs[0] <= figure.cores <= float(xs[-1]):
         cell.axvline(figure.cores, color=style.FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         cell.annotate(
@@ -249,7 +251,7 @@ def _labels(cell: Any, figure: Figure, panel: Panel) -> None:
         look = style.LOOKS[line.look % len(style.LOOKS)]
         x = _place(line.points[-1].x, figure.xs)
         cell.annotate(
-            line.label,
+            _short(line.label),
             (x, line.points[-1].mean),
             xycoords="data",
             xytext=(1.035, moved),
@@ -294,6 +296,10 @@ def _apart(wanted: Sequence[float], gap: float) -> list[float]:
         for rank, at in enumerate(members):
             found[at] = middle + gap * (rank - (len(members) - 1) / 2)
     return found
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MOST_TEXT else f"{text[: _MOST_TEXT - 1]}…"
 
 
 def _place(x: Value, xs: Sequence[Value]) -> float:

@@ -62,6 +62,7 @@ RC: dict[str, object] = {
     "ytick.color": INK,
     "text.color": INK,
     "text.parse_math": False,  # names may hold dollar signs
+    "axes.prop_cycle": f"cycler('color', ['{INK}'])",  # whatever has no colour of a look
     "lines.linewidth": 1.6,
     "lines.markersize": 5,
     "figure.facecolor": PAPER,

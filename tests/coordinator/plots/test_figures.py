@@ -1,0 +1,139 @@
+"""What figures show, and `hartstorm plot`."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from xml.etree import ElementTree
+
+import pytest
+from typer.testing import CliRunner
+
+from coordinator.cli import app
+from coordinator.plots.batch import batch_figure
+from coordinator.plots.draw import _apart
+from coordinator.plots.figure import axis_label, figure
+from coordinator.plots.style import DARK, FAINT, INK, LOOKS, PAPER
+from coordinator.results import ResultsError, open_results
+from coordinator.results.statistics import summarise
+from tests.coordinator.results.locks import lock_batch
+
+
+@pytest.fixture(scope="module")
+def locks(tmp_path_factory):
+    return lock_batch(tmp_path_factory.mktemp("locks"), locks=("tas", "mcs", "clh <$x$>"))
+
+
+def of(directory, *words, **options):
+    with open_results(directory) as results:
+        return batch_figure(results, *words, **options)
+
+
+def plot(*words):
+    return CliRunner().invoke(app, ["plot", *map(str, words)])
+
+
+def test_many_lines_are_spread_over_panels(locks):
+    shown = of(locks, "operations_per_s", "harts")
+    assert [panel.title for panel in shown.panels] == ["serial", "inline"]
+    assert [line.label for line in shown.panels[0].lines] == ["tas", "mcs", "clh <$x$>"]
+    assert [[line.look for line in panel.lines] for panel in shown.panels] == [[0, 1, 2]] * 2
+    assert shown.has_own_scales  # 500 times as much in one panel
+    assert shown.cores == 4
+    assert shown.is_log_x
+    assert all(line.fit for line in shown.panels[0].lines)
+    point = shown.panels[0].lines[0].points[0]
+    assert point.low < point.mean < point.high
+
+
+def test_few_lines_share_a_panel(locks):
+    shown = of(locks, "fairness", "harts", by=["policy"], where="lock == 'mcs'")
+    assert [[line.label for line in panel.lines] for panel in shown.panels] == [["serial", "inline"]]
+    assert shown.is_share
+
+
+def test_latencies_are_in_seconds(locks):
+    shown = of(locks, "latency_p99_ns", "harts")
+    assert (shown.y, shown.tick_unit) == ("latency, 99th percentile", "s")
+    assert shown.panels[0].lines[0].points[0].mean == pytest.approx(5 / 4000, rel=0.1)
+
+
+def test_axes_have_units():
+    assert axis_label("operations_per_s") == "throughput (operations/s)"
+    assert axis_label("run_s") == "run_s (s)"
+    assert axis_label("latency_p999_ticks") == "latency, 99.9th percentile (ticks)"
+
+
+def test_words_as_x_keep_their_order(locks):
+    shown = of(locks, "instret", "lock", by=["policy"])
+    assert shown.xs == ["tas", "mcs", "clh <$x$>"]
+    assert not shown.is_log_x
+
+
+def test_values_that_span_much_are_logarithmic():
+    few = {("a",): {1: summarise([1.0]), 2: summarise([3.0])}}
+    many = {("a",): {1: summarise([1.0]), 2: summarise([3000.0])}}
+    assert not figure("m", "x", ["by"], few).is_log_y
+    assert figure("m", "x", ["by"], many).is_log_y
+
+
+def test_a_metric_that_no_point_has(locks):
+    with pytest.raises(ResultsError, match="has both harts and messages"):
+        of(locks, "messages", "harts", where="seed > 9")
+
+
+def test_labels_are_moved_apart_in_order():
+    moved = _apart([0.5, 0.5, 0.9, 0.0, 0.52], 0.1)
+    order = sorted(range(5), key=moved.__getitem__)
+    assert order in ([3, 0, 1, 4, 2], [3, 1, 0, 4, 2])
+    places = sorted(moved)
+    assert all(b - a >= 0.1 - 1e-9 for a, b in itertools.pairwise(places))
+    assert _apart([0.2, 0.8], 0.1) == [0.2, 0.8]
+    assert max(_apart([1.0] * 30, 0.1)) <= 1 + 1e-9
+
+
+def _contrast(a, b):
+    def luminance(colour):
+        parts = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted((luminance(a), luminance(b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_colours_can_be_seen_on_light_and_dark():
+    """WCAG 2.1: 3 to 1 for graphics, 7 to 1 for text of the highest grade."""
+    for look in LOOKS:
+        assert _contrast(look.colour, PAPER) > 2.95, look
+        assert _contrast(look.dark, DARK[PAPER]) > 3, look
+    assert _contrast(FAINT, PAPER) > 3
+    assert _contrast(INK, PAPER) > 7
+    assert _contrast(DARK[INK], DARK[PAPER]) > 7
+    assert len({look.marker for look in LOOKS}) == len(LOOKS)
+
+
+def test_svg_and_png(locks, tmp_path):
+    pytest.importorskip("matplotlib")
+    words = (locks, "--y", "operations_per_s", "--by", "lock,policy", "-o")
+    assert plot(*words, tmp_path / "a.svg").exit_code == 0
+    assert plot(*words, tmp_path / "b.svg").exit_code == 0
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    assert ElementTree.parse(tmp_path / "a.svg").getroot().tag.endswith("svg")
+    assert plot(*words, tmp_path / "a.png").exit_code == 0
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_wrong_words(locks, tmp_path):
+    wrong = plot(locks, "--y", "operation_per_s", "-o", tmp_path / "a.svg")
+    assert (wrong.exit_code, "did you mean 'operations_per_s'" in wrong.stderr) == (2, True)
+    wrong = plot(locks, "-o", tmp_path / "a.sgv")
+    assert (wrong.exit_code, "did you mean '.svg'" in wrong.stderr) == (2, True)
+    assert plot(locks, "-o", tmp_path / "no" / "a.svg").exit_code == 2
+
+
+def test_without_matplotlib_the_extra_is_named(locks, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for words in (("plot", locks, "-o", tmp_path / "a.svg"), ("report", locks, "-o", tmp_path / "a.html")):
+        done = CliRunner().invoke(app, [*map(str, words)])
+        assert (done.exit_code, "pip install 'hartstorm[plots]'" in done.stderr) == (2, True)
