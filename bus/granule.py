@@ -388,8 +388,9 @@ def spin(exp: int) -> str:
     """`i1 @spin(place)`: a hart spins on these bytes of a tracked page; whether it shall leave native code.
 
     First it notes the word and lets the hart look at its bytes again; if it comes back and the word is still the same,
-    what it looks for was not there after the note was made, and it parks. If the word keeps changing (its own swaps at a
-    test-and-set lock do that), it gives way each time, as `inline`'s port does.
+    what it looks for was not there after the note was made, and it parks. If the word has changed and the last change was
+    an AMO of its own, it spins at a test-and-set lock, where it would never see the word at rest: it gives way each time,
+    as `inline`'s port does.
     """
     return f"""
 define i1 @spin({_PLACE}) cold noinline {{
@@ -398,6 +399,7 @@ define i1 @spin({_PLACE}) cold noinline {{
 {_word("seen.p", Hart.SPUN_SEEN)}
 {_word("bell.p", Hart.DOORBELL)}
 {_word("baton.p", Hart.BATON)}
+{_word("number.p", Hart.NUMBER)}
   %baton = load i64, ptr %baton.p
   %has = icmp ne i64 %baton, 0
   br i1 %has, label %pass, label %look
@@ -416,7 +418,12 @@ look:
 note:
   store i64 %held, ptr %on.p
   store i64 %now, ptr %seen.p
-  br i1 %here, label %yield, label %ask
+  %who = load atomic volatile i64, ptr %last monotonic, align 8
+  %number = load i64, ptr %number.p
+  %hart = shl i64 %number, 8
+  %me = or i64 %hart, {ScFailure.OTHER_AMO}
+  %mine = icmp eq i64 %who, %me
+  br i1 %mine, label %yield, label %ask
 yield:
   %yielded = call i32 @sched_yield()
   br label %ask
