@@ -14,7 +14,8 @@ from coordinator.onereg import get_one_reg, register_list, set_one_reg
 from coordinator.refusal import Refusal
 from coordinator.registers import Class, decode, find, known
 from coordinator.spec import VmSpec
-from coordinator.vcpu import Vcpu, host_for, plan
+from coordinator.switching import host_for, plan
+from coordinator.vcpu import Vcpu
 from hart.isa.extensions import BY_KVM_ID, REGISTRY, implemented, requirements
 
 ALL_OF_KVM = frozenset(row.name for row in BY_KVM_ID.values() if not row.rv32_only)

@@ -10,6 +10,7 @@ from fake_machine import FakeMachine
 
 from coordinator.config import loads
 from coordinator.config.model import PROGRAM_KEYS, Vm
+from coordinator.config.offer import host_model
 from coordinator.local import local_coordinator
 from coordinator.progress import live_table, progress_line, show_progress
 from coordinator.result import Ending
@@ -159,12 +160,12 @@ def test_the_spec_says_what_the_config_says():
 def test_no_key_is_forgotten_on_the_way_to_the_spec():
     # Every scalar key of a VM shows in its spec, or is for the builder, the judge, or who measures.
     elsewhere = {"isa", "guest", "metrics", "hart_metrics", "outcome", "expect"}
-    source = Path(vm_spec.__code__.co_filename).read_text()
+    source = "".join(Path(made.__code__.co_filename).read_text() for made in (vm_spec, host_model))
     for key, field in Vm.model_fields.items():
         if key not in elsewhere:
             inner = getattr(field.annotation, "model_fields", None)
-            for name in inner or [key]:
-                assert re.search(rf"vm\.(\w+\.)?{name}\b", source), name
+            for name in {*(inner or [key])} - elsewhere:
+                assert re.search(rf"(vm|host)\.(\w+\.)?{name}\b", source), name
     assert set(PROGRAM_KEYS) < set(Vm.model_fields["guest"].annotation.model_fields)
     assert {e for e in REGISTRY if REGISTRY[e].implemented} >= vm_spec(
         "x", config('[vm]\nguest.elf = "a"').vms["vm"]
