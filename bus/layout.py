@@ -2,7 +2,8 @@
 
 Owns offsets and meanings. Never opens a segment. All words are unsigned 64-bit, aligned, native byte order.
 
-    header | hart pages | page map | granule table | writer table | guest RAM | rings | ownership table
+    header | hart pages | page map | granule table | writer table | guest RAM | rings | ownership table | lines |
+    event rings
 
 Every area starts on a 4 KiB boundary.
 """
@@ -16,10 +17,13 @@ from bus.access import AtomicKind, ScFailure
 from bus.traffic import Traffic
 
 MAGIC = 0x6D726F7473747268  # "hrtstorm"
-VERSION = 1
+VERSION = 2
 PAGE_EXP = 12
 PAGE = 1 << PAGE_EXP
 WORD = 8
+
+LINE_EXP = 6
+"""log2 of the bytes of a line: the unit in which recorded writes are numbered."""
 
 RAM_BASE = 0x8000_0000
 MAX_WATCHPOINTS = 16
@@ -39,7 +43,7 @@ class Header(IntEnum):
     """log2 of the granule size in bytes."""
     HARTS = 5
     RING_BYTES = 6
-    """Bytes of event ring per hart."""
+    """Bytes of console ring per hart."""
     TIME_ORIGIN_NS = 7
     """Host CLOCK_MONOTONIC at which mtime was 0."""
     BUS_GENERATION = 8
@@ -60,6 +64,18 @@ class Header(IntEnum):
     """Written by the compile service: regions compiled for this VM."""
     REGIONS_CACHED = 16
     """Written by the compile service: regions found in the cache."""
+    EVENT_BYTES = 23
+    """Bytes of memory-event ring per hart; 0 if memory is not recorded."""
+    RECORD_FROM = 18
+    """Offset in RAM of the first byte whose accesses are recorded."""
+    RECORD_BYTES = 19
+    """How many bytes from there are recorded."""
+    EVENTS_MAY_BE_LOST = 21
+    """1 if a hart whose event ring is full goes on without noting, instead of waiting for space."""
+    EXTERNAL_WRITES = 22
+    """Written by the bus: writes from outside that it has let through."""
+    RECORD_ENDS = 20
+    """Written by the coordinator: 1 once no hart runs any more, so that the recording can be completed."""
     TIMER_FREQUENCY_HZ = 17
     """Ticks of mtime per second; written once, before a hart starts."""
     WATCH_GENERATION = 24
@@ -145,6 +161,10 @@ class Hart(IntEnum):
     """Likewise a second one: AMOCAS.Q with 8-byte granules touches two."""
     RESERVATION_VERSION = 99
     """Under `inline`: the granule word that the LR saw."""
+    EVENTS_LOST = 181
+    """Memory events for which there was no space, where losing them is allowed."""
+    LINES_TAKEN = 182
+    """Lines that this hart took from a dead one, whose last write there may not have been recorded."""
     STEPS = 100
     """Written by the coordinator: how many instructions the paused hart shall execute; 0 calls a step off."""
     STEPPED = 101
@@ -325,7 +345,8 @@ class Geometry:
         ram_bytes: guest RAM, a multiple of 4096.
         ram_base: guest physical address of RAM, a multiple of 4096.
         granule_exp: log2 of the granule size, 3 to 12.
-        ring_bytes: event ring bytes per hart, a multiple of 4096; 0 for none.
+        ring_bytes: console ring bytes per hart, a multiple of 4096; 0 for none.
+        event_bytes: memory-event ring bytes per hart, a multiple of 4096; 0 if memory is not recorded.
         owned: whether there is an ownership table: a byte per hart and granule.
 
     Raises:
@@ -338,12 +359,13 @@ class Geometry:
     ram_base: int = RAM_BASE
     granule_exp: int = 6
     ring_bytes: int = 0
+    event_bytes: int = 0
     owned: bool = False
 
     def __post_init__(self) -> None:
         if self.harts < 1:
             raise ValueError(f"harts = {self.harts}: at least 1")
-        for name in ("ram_bytes", "ram_base", "ring_bytes"):
+        for name in ("ram_bytes", "ram_base", "ring_bytes", "event_bytes"):
             if getattr(self, name) % PAGE:
                 raise ValueError(f"{name} = {getattr(self, name):#x}: must be a multiple of {PAGE}")
         if self.ram_bytes <= 0 or self.ram_base < 0 or self.ram_base + self.ram_bytes > 1 << 56:
@@ -382,6 +404,16 @@ class Geometry:
         return self.ram_offset + self.ram_bytes
 
     @property
+    def line_offset(self) -> int:
+        """Byte offset of the line table: one word per line of RAM, if memory is recorded; see `bus.recorder`."""
+        return self.ownership_offset + self.harts * self.ownership_bytes
+
+    @property
+    def event_offset(self) -> int:
+        """Byte offset of hart 0's memory-event ring."""
+        return self.line_offset + (_round_up((self.ram_bytes >> LINE_EXP) * WORD) if self.event_bytes else 0)
+
+    @property
     def ownership_offset(self) -> int:
         """Byte offset of hart 0's part of the ownership table."""
         return self.ring_offset + self.harts * self.ring_bytes
@@ -394,7 +426,7 @@ class Geometry:
     @property
     def total_bytes(self) -> int:
         """Size of the segment."""
-        return self.ownership_offset + self.harts * self.ownership_bytes
+        return self.event_offset + self.harts * self.event_bytes
 
 
 def _round_up(size: int) -> int:

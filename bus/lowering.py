@@ -5,6 +5,7 @@ lowering; the lowering emits LLVM IR text for it, or leaves the access to the in
 
 What an emitter offers besides emitting lines:
 
+- `%record`: the recorder's table (`bus.recorder`), where memory is recorded.
 - `%support`: what the policy's port gives (`MemoryPort.support`), a table of its own functions for example.
 - `%ram`, `%page_map`, `%granules`, `%lasts`, `%page`: host pointers to guest RAM, the page map, the granule and the
   writer table, the hart's page; RAM offsets are values of type i64.
@@ -106,6 +107,9 @@ class AccessEmitter(Protocol):
 
     def slot(self, name: str, bits: int) -> str:
         """Pointer to a variable of the function that holds an integer of `bits`."""
+
+    def pc(self) -> Value:
+        """Guest address of the instruction that makes the access."""
 
     def include(self, text: str) -> None:
         """Have module text once beside the function: internal functions that it calls, which LLVM then can inline."""

@@ -12,11 +12,15 @@ from typing import Protocol
 from bus.access import AmoOp, Order
 
 
+class NotNow(Exception):
+    """An access that has to wait for another hart; nothing has happened. Pass a safepoint, then repeat it."""
+
+
 class MemoryPort(Protocol):
     """A hart's access to guest memory under one coherence policy.
 
     Every method raises `bus.access.MemoryFault` for an address outside guest RAM, and for a misaligned address
-    where the access does not allow one (all but plain `load` and `store`).
+    where the access does not allow one (all but plain `load` and `store`). Any may raise NotNow.
 
     Attributes:
         support: host address of what compiled code of the policy needs, a table of functions for example, or 0.

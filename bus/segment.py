@@ -142,6 +142,8 @@ class Segment:
         h[Header.GRANULE_EXP] = geometry.granule_exp
         h[Header.HARTS] = geometry.harts
         h[Header.RING_BYTES] = geometry.ring_bytes
+        h[Header.EVENT_BYTES] = geometry.event_bytes
+        h[Header.RECORD_BYTES] = geometry.ram_bytes
         h[Header.OWNED] = geometry.owned
         h[Header.TIME_ORIGIN_NS] = time.monotonic_ns()
         h[Header.TIMER_FREQUENCY_HZ] = TIMER_FREQUENCY_HZ
@@ -173,6 +175,17 @@ class Segment:
         """The ring area of a hart, for `bus.ring`; release it before `close`. Empty if the VM has no rings."""
         start = self.geometry.ring_offset + hart * self.geometry.ring_bytes
         return self._buffer[start : start + self.geometry.ring_bytes]
+
+    def event_ring(self, hart: int) -> memoryview:
+        """The area of a hart's memory events, for `bus.events`; release it before `close`. Empty if there is none."""
+        start = self.geometry.event_offset + hart * self.geometry.event_bytes
+        return self._buffer[start : start + self.geometry.event_bytes]
+
+    def lines(self, first: int, count: int) -> list[int]:
+        """Words of the line table, `count` from line `first`; see `bus.recorder`."""
+        start = self.geometry.line_offset + first * WORD
+        with self._buffer[start : start + count * WORD].cast("Q") as words:
+            return words.tolist()
 
     def _owned_by(self, hart: int) -> memoryview:
         g = self.geometry
@@ -253,7 +266,9 @@ def _geometry(shm: SharedMemory) -> Geometry:
     assert shm.buf is not None
     if shm.size < PAGE:
         raise SegmentError(f"{name!r} is not a hartstorm segment ({shm.size} bytes)")
-    words = [int.from_bytes(shm.buf[WORD * i : WORD * (i + 1)], sys.byteorder) for i in range(len(Header))]
+    words = [
+        int.from_bytes(shm.buf[WORD * i : WORD * (i + 1)], sys.byteorder) for i in range(max(Header) + 1)
+    ]
     if words[Header.MAGIC] != MAGIC:
         raise SegmentError(f"{name!r} is not a hartstorm segment (magic {words[Header.MAGIC]:#x})")
     if words[Header.VERSION] != VERSION:
@@ -265,6 +280,7 @@ def _geometry(shm: SharedMemory) -> Geometry:
             ram_base=words[Header.RAM_BASE],
             granule_exp=words[Header.GRANULE_EXP],
             ring_bytes=words[Header.RING_BYTES],
+            event_bytes=words[Header.EVENT_BYTES],
             owned=bool(words[Header.OWNED]),
         )
     except ValueError as error:

@@ -269,6 +269,7 @@ class BusServer:
         _, request_id, address, size, value = request
         try:
             self._arbiter.external_write(address, size, value, lambda: self._answer(sender, request_id))
+            self._segment.header[Header.EXTERNAL_WRITES] += 1
         except Refused as refused:
             self._refuse(sender, request_id, str(refused))
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bus.access import AmoOp, Order
 from bus.ir_text import FunctionText
-from bus.lowering import Lowering, hart_word
+from bus.lowering import Lowering, Value, hart_word
 from bus.native import compile_module
 from bus.segment import Segment
 
@@ -129,6 +129,10 @@ class _Access(FunctionText):
         """See `AccessEmitter.slot`."""
         self._slots[f"%slot.{name}"] = bits
         return f"%slot.{name}"
+
+    def pc(self) -> Value:
+        """See `AccessEmitter.pc`: no guest instruction."""
+        return 0
 
     def narrow(self, parameter: str, size: int) -> str:
         """A parameter as an integer of `size` bytes."""

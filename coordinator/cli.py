@@ -22,9 +22,11 @@ from coordinator.commands import (
     bench_control,
     bench_engine,
     cache,
+    check,
     configs,
     disasm,
     dt,
+    fuzz,
     isa,
     litmus,
     model,
@@ -60,6 +62,8 @@ app.add_typer(bench.app, name="bench")
 app.add_typer(isa.app, name="isa")
 app.command("dt")(dt.dt)
 app.command("model")(model.model)
+app.command("check")(check.check)
+app.add_typer(fuzz.app, name="fuzz")
 app.command("litmus")(litmus.litmus)
 app.add_typer(serve.app, name="serve")
 app.add_typer(vm.app, name="vm")

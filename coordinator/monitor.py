@@ -23,6 +23,8 @@ from bus.layout import Doorbell, Hart, HartEnding, HartStatus, Header
 from bus.link import BusError, BusLink, BusLost
 from bus.messages import Kind
 from bus.policies import Reservations, policy
+from bus.recording_file import DrainSpec, Facts, begin
+from bus.recording_file import run as run_drainer
 from bus.ring import RingReader
 from bus.segment import Segment
 from bus.server import BusSpec
@@ -51,6 +53,8 @@ CALL_S = 0.4
 """How long the bus has to answer the watching thread, which has other things to do."""
 PATIENCE_S = 20.0
 """How long the bus has to answer the coordinator."""
+RECORDING_S = 60.0
+"""How long the recorder has to write what is left once the harts have ended."""
 
 TIERS: dict[TierName, tuple[Tier, ...]] = {
     "auto": (Tier.T1, Tier.T2),
@@ -121,6 +125,7 @@ class Monitor:
         """All that were ever started."""
         try:
             self._bus = self._launch(run_bus, self._bus_spec, "bus")
+            self._drainer = self._record()
             harts = [self._launch(run_hart, s, f"hart{s.hart}") for s in self._hart_specs(directory)]
             if self._tiers:
                 service = ServiceSpec(
@@ -240,6 +245,27 @@ class Monitor:
                 handover=self._bus_spec.handover,
             )
 
+    def _record(self) -> Process | None:
+        """The process that writes the memory events to their file, if they are recorded; before any hart starts."""
+        spec = self._spec
+        if spec.record_memory is None:
+            return None
+        facts = Facts(
+            name=spec.name,
+            harts=spec.harts,
+            ram_base=spec.ram_base,
+            ram_bytes=spec.ram_bytes,
+            policy=spec.policy,
+            tier=spec.tier,
+            extensions=tuple(sorted(frozenset().union(*self._extensions))),
+            symbols={name: symbol.address for name, symbol in self._image.symbols.items()},
+        )
+        try:
+            begin(Path(spec.record_memory), facts, self._segment)
+        except OSError as error:
+            raise LaunchError(f"memory cannot be recorded: {error}") from error
+        return self._launch(run_drainer, DrainSpec(self._segment.name, spec.record_memory), "recorder")
+
     # The thread
 
     def _watch(self) -> None:
@@ -248,6 +274,7 @@ class Monitor:
             self._watch_until_end()
             self._stop_harts()
             rows = self._statistics()
+            self._complete_recording()
         except BaseException as error:
             self.end(Ending.STOPPED, None, f"internal error: {error!r}")
             raise
@@ -266,8 +293,15 @@ class Monitor:
             patience = spec.watch.poll_interval_s
             if time_limit is not None:
                 patience = min(patience, time_limit - time.monotonic())
-            ended = wait([self._bus, self._wake_reader, *alive.values()], patience)
+            watched: list[Process | int] = [self._bus, self._wake_reader, *alive.values()]
+            if self._drainer is not None:
+                watched.append(self._drainer)
+            ended = wait(watched, patience)
             self._drain()
+            if self._drainer is not None and self._drainer in ended:
+                self._drainer.join()
+                how = self._drainer.how_it_ended()
+                self.end(Ending.RECORDER_DIED, None, f"the recorder process ended {how}")
             if self._bus in ended:
                 self._bus_ended()
             for hart in [h for h, process in alive.items() if process in ended]:
@@ -368,6 +402,17 @@ class Monitor:
             ended = wait(alive, min(left, self._spec.watch.poll_interval_s))
             self._drain()
             alive = [p for p in alive if p not in ended]
+
+    def _complete_recording(self) -> None:
+        """Have what is left of the memory events written; no hart may run any more."""
+        if self._drainer is None or self._drainer.exit_code is not None:
+            return
+        for process in self._harts.values():
+            process.kill()
+            process.join()
+        self._segment.header[Header.RECORD_ENDS] = 1
+        if not self._drainer.join(RECORDING_S):
+            self.end(Ending.RECORDER_DIED, None, f"the recorder did not finish in {RECORDING_S:g} s")
 
     def _statistics(self) -> list[list[int]]:
         rows: list[list[int]] = []

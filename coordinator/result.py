@@ -31,6 +31,8 @@ class Ending(Enum):
     """The hart's process ended without leaving a result."""
     BUS_DIED = "bus died"
     """The bus process ended under the VM."""
+    RECORDER_DIED = "recorder died"
+    """The process that writes the recorded memory events ended under the VM."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,10 @@ class VmSpec:
         timeout_s: wall-clock limit of a run in seconds; None for no limit.
         record_order: file for the order in which the policy performs accesses, or None.
         trace: file for the instruction trace, or None.
+        record_memory: file for every memory event (`bus.recording_file`), or None.
+        memory_events: whether harts note their memory events without a file: whoever makes the VM reads the rings.
+        recorded_bytes: offset in RAM and size of what is recorded; None for all of RAM.
+        events_when_full: what a hart does while its ring of memory events is full: wait for space, or lose and count.
         profile: measure what each piece of guest code takes; not together with a trace.
         tier: which execution tiers to use; a traced VM is interpreted whatever it says.
         cache: directory of the object cache; None for the user's.
@@ -113,6 +117,10 @@ class VmSpec:
     timeout_s: Annotated[float, Field(gt=0)] | None = None
     record_order: str | None = None
     trace: str | None = None
+    record_memory: str | None = None
+    memory_events: bool = False
+    recorded_bytes: tuple[int, int] | None = None
+    events_when_full: Literal["wait", "lose"] = "wait"
     profile: bool = False
     tier: TierName = "auto"
     cache: str | None = None

@@ -9,9 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from bus.layout import PAGE_EXP, Doorbell, Geometry, Hart, HartStatus, Header, PageState
+from bus.events import ring_area
+from bus.layout import LINE_EXP, PAGE_EXP, Doorbell, Geometry, Hart, HartStatus, Header, PageState
 from bus.messages import Kind
 from bus.policies import policy
+from bus.recorder import VERSION_SHIFT
+from bus.ring import RingReader
 from bus.segment import Segment, Words, new_name, unlink
 from coordinator.launch import drop, hold
 from coordinator.machine import MachineState
@@ -27,6 +30,8 @@ from hart.supervisor_view import WORDS
 from hart.watch import Hit, Watchpoint, store_watchpoints, stored_hit
 
 RING_BYTES = 1 << 16
+EVENT_BYTES = 4 << 20
+"""Memory-event ring per hart: some 100,000 events."""
 
 
 class VirtualMachine:
@@ -46,6 +51,7 @@ class VirtualMachine:
             ram_base=spec.ram_base,
             granule_exp=spec.reservation_set_size_exp,
             ring_bytes=RING_BYTES,
+            event_bytes=EVENT_BYTES if spec.record_memory is not None or spec.memory_events else 0,
             owned=policy(spec.policy).owned,
         )
         name = new_name()
@@ -53,6 +59,10 @@ class VirtualMachine:
         hold(*self._held)
         try:
             self._segment = Segment.create(geometry, name)
+            header = self._segment.header
+            header[Header.EVENTS_MAY_BE_LOST] = spec.events_when_full == "lose"
+            if spec.recorded_bytes is not None:
+                header[Header.RECORD_FROM], header[Header.RECORD_BYTES] = spec.recorded_bytes
             self._runtime = RuntimeDirectory(name)
         except OSError:
             unlink(name)
@@ -72,6 +82,7 @@ class VirtualMachine:
         self._watched_pages: set[int] = set()
         """Guest addresses of pages that are watched for watchpoints alone."""
         self._destroyed = False
+        self._events: list[RingReader] = []
         self._ended: Callable[[], None] = lambda: None
 
     @property
@@ -199,6 +210,41 @@ class VirtualMachine:
             value = int.from_bytes(data[at : at + size], "little")
             self._monitor.call(Kind.EXTERNAL_WRITE, address + at, size, value)
             at += size
+
+    # What harts note, for whoever made the VM with `memory_events`
+
+    @property
+    def decoder_extensions(self) -> frozenset[str]:
+        """What the harts' decoders know, all together."""
+        return effective(frozenset().union(*self._extensions))
+
+    def write_paused(self, address: int, data: bytes) -> None:
+        """Write to RAM while no hart runs, past the policy: no reservation ends, nothing is noted.
+
+        Raises:
+            MemoryFault: outside RAM.
+
+        """
+        assert self.state is not MachineState.RUNNING, "a running VM's memory is its harts'"
+        self._segment.memory.write(address, data)
+
+    def regions_ready(self) -> int:
+        """How many regions of native code the compiler has made ready."""
+        return self._segment.header[Header.CODE_GENERATION]
+
+    def take_events(self) -> tuple[bytes, ...]:
+        """Each hart's memory events since the last call, as `bus.events` has them."""
+        if not self._events:
+            for hart in range(self.spec.harts):
+                area = self._segment.event_ring(hart)
+                self._events.append(RingReader(ring_area(area)))
+                area.release()
+        return tuple(ring.read() for ring in self._events)
+
+    def line_versions(self, offset: int, size: int) -> tuple[int, ...]:
+        """The version of each line of these bytes of RAM, by offset; while no hart runs."""
+        lines = self._segment.lines(offset >> LINE_EXP, -(-size >> LINE_EXP))
+        return tuple(word >> VERSION_SHIFT for word in lines)
 
     def hart_page(self, hart: int) -> Words:
         """What a hart says of itself (`bus.layout.Hart`), for measurements."""
@@ -330,6 +376,8 @@ class VirtualMachine:
         self.stop()
         if self._monitor is not None:
             self._monitor.close()
+        for ring in self._events:
+            ring.release()
         self._segment.close()
         self._segment.unlink()
         self._runtime.remove()

@@ -144,6 +144,12 @@ class Interpreter(IntegerArithmetic):
     def on_tohost(self) -> None:
         """Called after a store to `tohost`; an environment overrides it."""
 
+    def on_jump(self, target: int) -> None:
+        """Called before a jump whose target is no constant of the code; a recorder overrides it, and may raise."""
+
+    def on_trap(self, handler: int) -> None:
+        """Called when a trap or an interrupt is taken; a recorder overrides it."""
+
     def watch(self, points: tuple[Watchpoint, ...]) -> None:
         """Raise WatchpointHit at accesses that one of `points` is for, from now on."""
         self._watching = WatchingPort(self._own_port, points) if points else None
@@ -238,6 +244,7 @@ class Interpreter(IntegerArithmetic):
         base = csrs.mtvec & ~3
         vectored = csrs.mtvec & 1 and cause & INTERRUPT
         self.at = base + 4 * (cause & ~INTERRUPT) if vectored else base
+        self.on_trap(self.at)
 
     def interrupts_pending(self) -> int:
         """The interrupt lines, as bits of mip."""
@@ -403,6 +410,7 @@ class Interpreter(IntegerArithmetic):
 
     def jump_to(self, target: int) -> None:
         """See `Algebra.jump_to`."""
+        self.on_jump(target & ~1)
         self._go(target & ~1)
 
     def branch(self, condition: int, offset: int) -> None:
@@ -432,6 +440,7 @@ class Interpreter(IntegerArithmetic):
     def mret(self) -> None:
         """See `Algebra.mret`."""
         csrs = self.csrs
+        self.on_jump(csrs.mepc)
         enabled = csrs.mstatus & MSTATUS_MPIE
         csrs.mstatus = MSTATUS_MPP_M | MSTATUS_MPIE | (MSTATUS_MIE if enabled else 0)
         self._following = csrs.mepc

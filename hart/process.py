@@ -21,6 +21,9 @@ from bus.link import BusLink, BusLost
 from bus.messages import Kind
 from bus.native import host_atomics
 from bus.policies import PortContext, Reservations, policy
+from bus.port import NotNow
+from bus.recorder import Recorder
+from bus.recording import RecordingPort
 from bus.ring import RingWriter
 from bus.segment import Segment
 from hart import profile
@@ -37,6 +40,7 @@ from hart.interpreter import (
     WatchpointHit,
 )
 from hart.jit.codegen import Tier
+from hart.jit.context import Word
 from hart.jit.service import SharedCompiler
 from hart.profile import ProfiledInterpreter, ProfiledTieredInterpreter
 from hart.supervisor_view import SupervisorView
@@ -118,6 +122,10 @@ class HartRunner:
         clint = Clint(segment, Ringer(segment, link))
         context = PortContext(segment, spec.hart, link, spec.reservations, spec.handover)
         port = policy(spec.policy).port(context)
+        recording: RecordingPort | None = None
+        if segment.geometry.event_bytes:
+            recorder = Recorder(segment, spec.hart)
+            port = recording = RecordingPort(port, recorder, segment.geometry.ram_bytes)
         self.machine: Interpreter
         if spec.trace is not None:
             file = stack.enter_context(Path(spec.trace).open("w"))  # noqa: SIM115 - the stack closes it
@@ -126,7 +134,10 @@ class HartRunner:
             compiler = SharedCompiler(segment, spec.directory, spec.cache, spec.extension_set)
             stack.callback(compiler.close)
             kind = ProfiledTieredInterpreter if spec.profile else TieredInterpreter
-            self.machine = kind(spec.hart, spec.extensions, port, segment, clint, compiler, spec.tiers)
+            tiered = kind(spec.hart, spec.extensions, port, segment, clint, compiler, spec.tiers)
+            if recording is not None:
+                tiered.engine.context[Word.RECORD] = recorder.table
+            self.machine = tiered
         else:
             plain = ProfiledInterpreter if spec.profile else Interpreter
             self.machine = plain(spec.hart, spec.extensions, port, self._page, clint)
@@ -138,6 +149,11 @@ class HartRunner:
             stack.callback(area.release)
             stack.callback(self._console.release)
         environment(spec.environment).attach(self.machine, segment, spec.symbols, self._print)
+        if recording is not None:
+            recording.set_pc(self.machine.pc)
+            self.machine.on_jump = recording.jump  # type: ignore[method-assign]
+            self.machine.on_trap = recording.trap  # type: ignore[method-assign]
+            self.machine.on_tohost = recording.in_place(self.machine.on_tohost)  # type: ignore[method-assign]
         csrs = self.machine.csrs
         csrs.mvendorid, csrs.marchid, csrs.mimpid = (
             self._page[word] for word in (Hart.MVENDORID, Hart.MARCHID, Hart.MIMPID)
@@ -207,11 +223,20 @@ class HartRunner:
                 self._page[Hart.STATUS] = HartStatus.RUNNING
             except Spinning:
                 os.sched_yield()
+            except NotNow:
+                self._make_way()
             except WatchpointHit as hit:
                 self._note(hit)
                 self._pause()
             except GuestExit as end:
                 self._exit(end.code)
+
+    def _make_way(self) -> None:
+        """Let others go on whom this hart may wait for: give up what they want, however short it was held."""
+        instret = self.machine.instret
+        while hold := self.machine.port.answer_recalls(instret):
+            instret += hold
+        os.sched_yield()
 
     def _note(self, hit: WatchpointHit) -> None:
         access = hit.access

@@ -108,7 +108,8 @@ class TracedInterpreter(Interpreter):
         return failed
 
     def amo(self, op: AmoOp, address: int, size: int, operand: int, order: Order) -> int:
-        """See `Algebra.amo`."""
+        """See `Algebra.amo`; the line shows what was written, so even an AMO with rd = x0 is waited for."""
+        self._discarding = False
         old = super().amo(op, address, size, operand, order)
         self._accessed(address)
         self._stored(address, size, combine(op, old, operand, size))

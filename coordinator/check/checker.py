@@ -191,8 +191,8 @@ class _Graph:
                 if v not in distance or further < distance[v]:
                     distance[v] = further
                     came_from[v] = (u, label)
-                    # Auxiliary nodes cost nothing to leave, so they go first.
-                    (queue.append if v < self.events else queue.appendleft)(v)
+                    # Auxiliary nodes cost nothing to leave, so what they lead to goes first.
+                    (queue.append if u < self.events else queue.appendleft)(v)
         return None
 
     def _length(self, path: list[tuple[int, int]]) -> int:

@@ -68,6 +68,14 @@ def litmus(
             help="Keep what came of each test in this file (JSON lines); what it holds is not run again."
         ),
     ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            file_okay=False,
+            help="Keep the recording of a forbidden outcome here, for `hartstorm check`.",
+        ),
+    ] = None,
     log: Annotated[Path | None, typer.Option(help="Write the logs to this file, not to stdout.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a test.")] = False,
 ) -> None:
@@ -77,6 +85,7 @@ def litmus(
     or a test ended its VM, else with 2 if a test could not be read or run.
     """
     from contextlib import ExitStack
+    from dataclasses import replace
 
     from coordinator.harness.campaign import accounts, known_accounts
     from coordinator.harness.experiment import Status
@@ -84,7 +93,8 @@ def litmus(
     from coordinator.litmus.text import LitmusError
 
     plan = _plan(policy, tier, harts, spurious_sc_failure, seed)
-    plan = _limited(plan, time, iterations, until_covered, seen, stop_on, model, zalasr)
+    plan = _limited(plan, time, iterations, until_covered, seen, stop_on)
+    plan = replace(plan, model=model.value, zalasr=zalasr.value, recordings=record)
     try:
         files = list(named_files(paths))
         known = known_accounts(state) if state is not None else []
@@ -148,8 +158,6 @@ def _limited(
     until_covered: bool,
     seen: Path | None,
     stop_on: str | None,
-    model: ModelName,
-    zalasr: ZalasrReading,
 ) -> Plan:
     from dataclasses import replace
 
@@ -164,7 +172,7 @@ def _limited(
         with seen.open(encoding="utf-8") as lines:
             states = {e.hash: frozenset(e.states) for e in read_log(lines) if e.hash is not None}
     limits = Limits(time, iterations, until_covered, states, stop_on is not None)
-    return replace(plan, limits=limits, model=model.value, zalasr=zalasr.value)
+    return replace(plan, limits=limits)
 
 
 def _writer(stack: ExitStack, log: Path | None, json: bool) -> Callable[[Account], None]:

@@ -38,6 +38,7 @@ class _Options:
     model: str
     zalasr: str
     explain: str | None
+    svg: Path | None
     json: bool
     timeout: float
     unroll: int
@@ -67,6 +68,10 @@ def model(
             metavar="PROP", help="Show an execution with this property, or the cycle that forbids it."
         ),
     ] = None,
+    svg: Annotated[
+        Path | None,
+        typer.Option(help="With --explain: draw the cycle to this file; the last test's, of several."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a test.")] = False,
     jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="Processes to use.")] = 1,
     timeout: Annotated[float, typer.Option(help="Processor seconds for one test.")] = 60.0,
@@ -87,7 +92,7 @@ def model(
     except (LitmusError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(ExitCode.USAGE_OR_CONFIG) from None
-    options = _Options(name.value, zalasr.value, explain, json, timeout, unroll)
+    options = _Options(name.value, zalasr.value, explain, svg, json, timeout, unroll)
     worst = ExitCode.AS_EXPECTED
     for answer in _answers(files, options, jobs):
         if answer.output:
@@ -126,6 +131,7 @@ def _answer(file: Path, options: _Options) -> _Answer:
     from coordinator.check.enumerator import Timeout, enumerate_states
     from coordinator.check.explain import explain, explanation_text
     from coordinator.check.models import Zalasr, model_named
+    from coordinator.check.svg import draw
     from coordinator.litmus.log import herd_log
     from coordinator.litmus.parser import parse_file, parse_proposition
     from coordinator.litmus.text import LitmusError
@@ -136,6 +142,8 @@ def _answer(file: Path, options: _Options) -> _Answer:
         if options.explain is not None:
             proposition = parse_proposition(options.explain, "--explain")
             found = explain(test, chosen, proposition, options.timeout)
+            if options.svg is not None and found.execution is not None and found.violation is not None:
+                options.svg.write_text(draw(found.execution, found.violation))
             return _Answer(f"{test.name}: {explanation_text(found, options.explain)}\n")
         outcome = enumerate_states(test, chosen, unroll=options.unroll, limit_s=options.timeout)
     except (LitmusError, OSError) as error:

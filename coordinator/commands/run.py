@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +34,10 @@ def run(
     max_instructions: Annotated[int | None, typer.Option(help="Stop each hart after so many.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Stop after so many seconds.")] = None,
     trace: Annotated[Path | None, typer.Option(help="Write the instructions that ran to this file.")] = None,
+    record: Annotated[Path | None, typer.Option(help="Record every memory event in this file.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Check what was recorded against RVWMO; see `hartstorm check`.")
+    ] = False,
     profile: Annotated[
         bool, typer.Option("--profile", help="Show which guest code took how long, in which tier.")
     ] = False,
@@ -59,8 +64,11 @@ def run(
     from coordinator.config.settings import parse_setting
 
     trace_file = None if trace is None else str(trace)
+    record_file = None if record is None else str(record)
     profiled = True if profile or profile_to is not None else None
-    overrides = Overrides(harts, isa, policy, tier, seed, max_instructions, timeout, trace_file, profiled)
+    overrides = Overrides(
+        harts, isa, policy, tier, seed, max_instructions, timeout, trace_file, record_file, profiled
+    )
     with config_errors():
         settings = tuple(map(parse_setting, set_ or ()))
         prepared = [_prepare(file, overrides, settings) for file in files]
@@ -84,7 +92,31 @@ def run(
         for config, repetitions in runs:
             _print_report(config, repetitions)
     every = (outcome for _, repetitions in runs for outcomes in repetitions for outcome in outcomes)
-    raise typer.Exit(exit_code(list(every)))
+    code = exit_code(list(every))
+    if check:
+        code = max(code, _check_recordings(config for config, _ in prepared))
+    raise typer.Exit(code)
+
+
+def _check_recordings(configs: Iterable[Config]) -> ExitCode:
+    from coordinator.check.models import RVWMO
+    from coordinator.commands.check import check_file
+    from coordinator.runner import vm_spec
+
+    code = ExitCode.AS_EXPECTED
+    for config in configs:
+        several = len(config.run.vms) > 1
+        for name, vm in config.run.vms.items():
+            file = vm_spec(name, vm, name if several else "").record_memory
+            if file is None:
+                typer.echo(
+                    f'{config.run.name}: nothing to check; give --record FILE or `record = "memory"`',
+                    err=True,
+                )
+                code = max(code, ExitCode.USAGE_OR_CONFIG)
+            else:
+                code = max(code, check_file(Path(file), RVWMO))
+    return code
 
 
 def _prepare(

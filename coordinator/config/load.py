@@ -64,6 +64,7 @@ class Overrides:
     max_instructions: int | None = None
     timeout: float | None = None
     trace: str | None = None
+    record: str | None = None
     profile: bool | None = None
 
     def apply(self, vm: Table) -> None:
@@ -98,6 +99,7 @@ _OPTION_PATHS: dict[str, tuple[str, ...]] = {
     "max_instructions": ("limits", "max_instructions"),
     "timeout": ("limits", "timeout_s"),
     "trace": ("record", "trace"),
+    "record": ("record", "memory"),
     "profile": ("record", "profile"),
 }
 assert set(_OPTION_PATHS) == {f.name for f in fields(Overrides)}

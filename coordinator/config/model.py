@@ -37,6 +37,8 @@ from hart.isa import extensions
 from hart.isa.registers import NUMBERS as REGISTERS
 from hart.spelling import nearest
 
+MEMORY_FILE = "memory.rec"
+"""Where `record = "memory"` writes."""
 PAGE = 4096
 """Guest memory comes in pages of this many bytes."""
 
@@ -194,6 +196,11 @@ class Record(Table):
     """File for the order in which the policy performed accesses. Default: none."""
     trace: str | None = None
     """File for the instructions that each hart ran. Default: none."""
+    memory: str | None = None
+    """File for every memory event, for `hartstorm check`; `record = "memory"` means `memory.rec`. Default: none."""
+    when_full: Literal["wait", "lose"] = "wait"
+    """What a hart does when memory events come faster than they are written: wait, or lose them and count. Default
+    wait."""
     profile: bool = False
     """Measure what each piece of guest code takes; not together with `trace`. Default false."""
     hot_addresses: int = Field(default=16, ge=0, le=4096)
@@ -229,6 +236,12 @@ class Outcome(Table):
 
 
 MetricName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+def _recorded(value: object) -> object:
+    """`record = "memory"` is short for the usual file."""
+    return {"memory": MEMORY_FILE} if value == "memory" else value
+
 
 # [vm.expect]
 
@@ -425,7 +438,7 @@ class Vm(Table):
     """How granules change hands, under policy `directory`."""
     limits: Limits = Limits()
     """When to give up."""
-    record: Record = Record()
+    record: Annotated[Record, BeforeValidator(_recorded)] = Record()
     """What to record."""
     metrics: dict[MetricName, ExpressionText] = {}
     """Numbers to keep of the run, by name: expressions as in `expect.invariants`. `operations` is what the guest did;

@@ -153,9 +153,10 @@ def _create_vm(hypervisor: Hypervisor, client: Client, body: CreateVm) -> Create
     spec = body.spec
     if not client.role.makes_vms:
         raise Refusal(errno.EPERM, f"role {client.role.value} makes no VMs")
-    if client.role is not Role.ADMIN and (spec.record_order or spec.trace):
+    if client.role is not Role.ADMIN and (spec.record_order or spec.trace or spec.record_memory):
         raise Refusal(
-            errno.EPERM, "$.spec: record_order and trace name files of the server: only for role admin"
+            errno.EPERM,
+            "$.spec: record_order, trace and record_memory name files of the server: only for role admin",
         )
     if hypervisor.vms.owned(client.name, spec.name):
         raise Refusal(errno.EEXIST, f"you have a VM {spec.name!r}")

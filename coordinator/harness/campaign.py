@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-from collections.abc import Iterable, Iterator, Sequence
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.queues import Queue
@@ -26,6 +27,7 @@ from coordinator.harness.compile import Unsupported
 from coordinator.harness.experiment import Account, Limits, Ready, Status, from_json, run
 from coordinator.harness.program import Program
 from coordinator.harness.session import Broken, Session, Setting
+from coordinator.harness.witness import witness
 from coordinator.litmus.parser import NotRiscv, parse
 from coordinator.litmus.test import LitmusTest
 from coordinator.litmus.text import LitmusError
@@ -46,6 +48,7 @@ class Plan:
         model: name of the memory model that judges.
         zalasr: how it reads plain loads and stores with aq or rl.
         model_s: processor seconds to find what it allows for one test.
+        recordings: folder to keep recordings of forbidden outcomes in, or None to keep none.
 
     """
 
@@ -54,6 +57,7 @@ class Plan:
     model: str = "rvwmo"
     zalasr: str = Zalasr.RCPC.value
     model_s: float = 20.0
+    recordings: Path | None = None
 
     def id_of(self, text: str) -> str:
         """What a test's account is kept under: the hash of its text, of all that decides how it is run, and of the
@@ -79,20 +83,34 @@ class _Read:
 def accounts(
     files: Sequence[Path], plan: Plan, jobs: int, known: Iterable[Account] = ()
 ) -> Iterator[Account]:
-    """What came of each test, as they end; first what is known already, which is not run again.
+    """What came of each test, as they end; what is known already is not run again.
 
     Raises:
         OSError: a file cannot be read, or the host cannot run the VMs.
 
     """
-    done = {account.id: account for account in known}
-    batches: dict[int, list[_Read]] = {}
-    full: list[list[_Read]] = []
+    made = _batches(files, plan, {account.id: account for account in known})
+    if jobs > 1:
+        yield from _run_in_processes(made, plan, jobs)
+        return
+    for ready in made:
+        if isinstance(ready, Account):
+            yield ready
+        else:
+            yield from _run_batch(ready, plan)
+
+
+_Batch = list[_Read]
+
+
+def _batches(files: Sequence[Path], plan: Plan, known: Mapping[str, Account]) -> Iterator[Account | _Batch]:
+    """Tests to run together, as they are read, and the accounts of what is not to be run."""
+    begun: dict[int, _Batch] = {}
     for file in files:
         text = file.read_text(encoding="utf-8", errors="replace")
         id_ = plan.id_of(text)
-        if id_ in done:
-            yield replace(done[id_], file=str(file))
+        if id_ in known:
+            yield replace(known[id_], file=str(file))
             continue
         try:
             read = _Read(id_, str(file), parse(text, str(file)))
@@ -100,20 +118,16 @@ def accounts(
             if not isinstance(error, NotRiscv):
                 yield Account(id_, str(file), Status.REFUSED, str(error))
             continue
-        batch = batches.setdefault(len(read.test.threads), [])
+        threads = len(read.test.threads)
+        batch = begun.setdefault(threads, [])
         batch.append(read)
         if len(batch) == BATCH:
-            full.append(batches.pop(len(read.test.threads)))
-    full += batches.values()
-    if jobs == 1 or len(full) < 2:
-        for batch in full:
-            yield from _run_batch(batch, plan)
-    else:
-        yield from _run_in_processes(full, plan, jobs)
+            yield begun.pop(threads)
+    yield from begun.values()
 
 
-def _run_batch(batch: Sequence[_Read], plan: Plan) -> Iterator[Account]:
-    """Run tests that have as many threads, in as few VMs as that takes."""
+def _run_batch(batch: _Batch, plan: Plan, leave: Callable[[], bool] = lambda: False) -> Iterator[Account]:
+    """Run tests that have as many threads, in as few VMs as that takes; no more once `leave` says so."""
     model = model_named(plan.model, Zalasr(plan.zalasr))
     threads = len(batch[0].test.threads)
     setting = replace(plan.setting, harts=plan.setting.harts or threads)
@@ -136,17 +150,28 @@ def _run_batch(batch: Sequence[_Read], plan: Plan) -> Iterator[Account]:
                 read.id, read.file, Status.REFUSED, text if read.file in text else f"{read.file}: {text}"
             )
     at = 0
-    while at < len(ready):
+    while at < len(ready) and not leave():
         with Session(program, setting) as session:
             try:
                 while at < len(ready):
-                    yield run(session, at, ready[at], plan.limits)
+                    account = run(session, at, ready[at], plan.limits, leave)
+                    if leave():
+                        return
+                    yield _with_witness(account, ready[at], setting, plan)
                     at += 1
             except Broken as broken:
                 failed = ready[at]
                 at += 1
                 test = failed.compiled.test.name
                 yield Account(failed.id, failed.file, Status.BROKEN, f"{failed.file}: {broken}", test=test)
+
+
+def _with_witness(account: Account, ready: Ready, setting: Setting, plan: Plan) -> Account:
+    """The account, with what a recorded run shows of its forbidden outcomes."""
+    if not account.forbidden:
+        return account
+    shown = witness(ready.compiled, setting, ready.model, account.forbidden, plan.recordings)
+    return replace(account, witness=shown)
 
 
 def _allowed(test: LitmusTest, model: Model, plan: Plan) -> Outcome | None:
@@ -159,53 +184,63 @@ def _allowed(test: LitmusTest, model: Model, plan: Plan) -> Outcome | None:
 # Several processes
 
 
-def _run_in_processes(batches: Sequence[Sequence[_Read]], plan: Plan, jobs: int) -> Iterator[Account]:
+def _run_in_processes(made: Iterator[Account | _Batch], plan: Plan, jobs: int) -> Iterator[Account]:
     context = multiprocessing.get_context("forkserver")
-    work: Queue[Sequence[_Read] | None] = context.Queue()
-    made: Queue[Account | None] = context.Queue()
+    work: Queue[_Batch | None] = context.Queue()
+    results: Queue[Account | None] = context.Queue()
     leave = context.Event()
-    for batch in batches:
-        work.put(batch)
     workers = [
-        context.Process(target=_work, args=(work, made, plan, leave), daemon=True)
-        for _ in range(min(jobs, len(batches)))
+        context.Process(target=_work, args=(work, results, plan, leave), daemon=True) for _ in range(jobs)
     ]
     for worker in workers:
-        work.put(None)
         worker.start()
-    left = len(workers)
+    given = 0
+    """Batches that are not done."""
     try:
-        while left:
-            try:
-                account = made.get(timeout=_PATIENCE_S)
-            except Empty:
-                _look_for_dead(workers)
+        for ready in made:
+            if isinstance(ready, Account):
+                yield ready
                 continue
-            if account is None:
-                left -= 1
-            else:
+            work.put(ready)
+            given += 1
+            while given > jobs:  # one each, and one that waits
+                account = _next(results, workers)
+                given -= account is None
+                if account is not None:
+                    yield account
+        while given:
+            account = _next(results, workers)
+            given -= account is None
+            if account is not None:
                 yield account
     finally:
-        leave.set()  # after the test that each is at
+        leave.set()
+        for _ in workers:
+            work.put(None)
         for worker in workers:
             worker.join()
 
 
-def _look_for_dead(workers: Sequence[ForkServerProcess]) -> None:
-    for worker in workers:
-        if worker.exitcode:
-            raise RuntimeError(f"a process that runs tests ended with exit code {worker.exitcode}")
+def _next(results: Queue[Account | None], workers: Sequence[ForkServerProcess]) -> Account | None:
+    """The next account, or None for the end of a batch."""
+    while True:
+        try:
+            return results.get(timeout=_PATIENCE_S)
+        except Empty:
+            for worker in workers:
+                if worker.exitcode is not None:
+                    text = f"a process that runs tests ended with exit code {worker.exitcode}"
+                    raise RuntimeError(text) from None
 
 
-def _work(work: Queue[Sequence[_Read] | None], made: Queue[Account | None], plan: Plan, leave: Event) -> None:
-    """What a worker process does."""
+def _work(work: Queue[_Batch | None], results: Queue[Account | None], plan: Plan, leave: Event) -> None:
+    """What a worker process does: batches, each followed by None."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the command's to handle
     while not leave.is_set() and (batch := work.get()) is not None:
-        for account in _run_batch(batch, plan):
-            made.put(account)
-            if leave.is_set():
-                break
-    work.cancel_join_thread()
-    made.put(None)
+        for account in _run_batch(batch, plan, leave.is_set):
+            results.put(account)
+        results.put(None)
+    results.cancel_join_thread()  # nobody may want the rest
 
 
 # State files

@@ -7,7 +7,7 @@ reports are made of. How many tests there are is `coordinator.harness.campaign`'
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -81,6 +81,7 @@ class Account:
         allowed: how many states the model allows, and `covered` of them were seen.
         target: how many of them have the condition's property, and `target_seen` of them were seen.
         forbidden: states that were seen and are not allowed, with what forbids them.
+        witness: what a recorded run shows of them.
         log: litmus7's log of the test.
 
     """
@@ -103,6 +104,7 @@ class Account:
     target: int = 0
     target_seen: int = 0
     forbidden: dict[str, str] = field(default_factory=dict)
+    witness: str = ""
     log: str = ""
 
     @property
@@ -136,8 +138,14 @@ class Ready:
     model: Model
 
 
-def run(session: Session, number: int, ready: Ready, limits: Limits) -> Account:
-    """Run test `number` of the session's program.
+def run(
+    session: Session,
+    number: int,
+    ready: Ready,
+    limits: Limits,
+    leave: Callable[[], bool] = lambda: False,
+) -> Account:
+    """Run test `number` of the session's program, until a limit is reached or `leave` says so.
 
     Raises:
         Broken: it could not be run to its end.
@@ -146,7 +154,7 @@ def run(session: Session, number: int, ready: Ready, limits: Limits) -> Account:
     reader = Reader(ready.compiled)
     began = time.monotonic()
     session.begin(number)
-    while not _enough(session, reader, ready, limits, time.monotonic() - began):
+    while not leave() and not _enough(session, reader, ready, limits, time.monotonic() - began):
         time.sleep(min(POLL_S, max(0.0, began + limits.time_s - time.monotonic())))
         session.check()
     counts = session.end()

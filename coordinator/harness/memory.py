@@ -131,6 +131,7 @@ class Block(IntEnum):
     END = 512
 
 
+assert Team.PLAIN + Team.AREA_BYTES == Team.TRACKED
 assert Team.RESULTS + MAX_THREADS * Team.RESULTS_OF_THREAD <= Team.PLAIN
 assert Block.SHOWN + 4 * (MAX_SHOWN + 1) <= Block.INITIAL
 assert Block.INITIAL + 3 * MAX_INITIAL <= Block.END

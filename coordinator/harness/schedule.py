@@ -14,6 +14,8 @@ from coordinator.harness import memory
 from coordinator.harness.memory import Row, Team
 
 _LINE = memory.ROOM
+_TOGETHER_ONCE = (1 << 64) - 1
+"""As SYNC_MASK: harts begin the first instance together, and no other."""
 _PAGE = 1 << 12
 
 
@@ -22,9 +24,9 @@ class Effort:
     """Bounds of the choice.
 
     Attributes:
-        instances: log2 of how many instances a round has, least and most; the first rounds of a test are smaller, for
-            the interpreter runs them.
-        start: the same for the first rounds, one after the other.
+        instances: log2 of how many instances a round has, least and most; the first rounds of a test are smaller and
+            plain, for the interpreter runs them.
+        start: the same for those rounds, one after the other.
         delays: log2 of how many turns of an empty loop a hart may wait at most, before it begins.
         patience: how often in a round a hart looks whether the others begin before it does so alone: at least, and
             more for each instance.
@@ -37,7 +39,7 @@ class Effort:
     patience: tuple[int, int]
 
 
-FAST = Effort((8, 13), (6, 6, 6, 7, 7, 8), (0, 0, 0, 1, 2, 3, 4, 5, 6), (1 << 19, 256))
+FAST = Effort((8, 13), (6, 6, 7, 7, 8, 8, 9, 9, 10, 10), (0, 0, 0, 1, 2, 3, 4, 5, 6), (1 << 19, 256))
 SLOW = Effort((4, 6), (4,), (0, 0, 1, 2, 3), (500, 50))
 
 
@@ -47,6 +49,8 @@ def schedule(seed: int, effort: Effort) -> bytes:
     later = memory.SCHEDULE_ROWS - len(effort.start)
     sizes = (*effort.start, *(choose.randint(*effort.instances) for _ in range(later)))
     rows = [_row(choose, effort, 1 << size) for size in sizes]
+    for row in rows[: len(effort.start)]:
+        row[Row.SYNC_MASK], row[Row.DELAY_MASK], row[Row.SKEW_MASK] = _TOGETHER_ONCE, 0, 0
     return b"".join(struct.pack(f"<{Row.END}Q", *row) for row in rows)
 
 
@@ -56,7 +60,7 @@ def _row(choose: random.Random, effort: Effort, count: int) -> list[int]:
     row[Row.MASK] = count - 1
     row[Row.INCREMENT] = choose.getrandbits(32) | 1
     row[Row.FIRST] = choose.randrange(count)
-    row[Row.SYNC_MASK] = choose.choice((0, 0, 0, 0, 0, 1, 7, count - 1))
+    row[Row.SYNC_MASK] = choose.choice((0, 0, 0, 0, 0, 1, 7, _TOGETHER_ONCE))
     row[Row.DELAY_MASK] = (1 << choose.choice(effort.delays)) - 1
     row[Row.SKEW_MASK] = (1 << choose.choice(effort.delays)) - 1
     row[Row.PATIENCE] = effort.patience[0] + effort.patience[1] * count

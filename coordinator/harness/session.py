@@ -9,12 +9,13 @@ import struct
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 
 from bus.link import BusLost
 from bus.policies import policy as policy_named
 from coordinator.harness import memory
-from coordinator.harness.memory import Block, Control
+from coordinator.harness.memory import Block, Control, Team
 from coordinator.harness.program import Program
 from coordinator.harness.schedule import FAST, SLOW
 from coordinator.result import VmResult
@@ -52,7 +53,7 @@ class Setting:
         return self.tier == "interpreter" or chosen.lowering is None or chosen.total_order or chosen.owned
 
 
-def vm_spec(setting: Setting) -> VmSpec:
+def vm_spec(setting: Setting, record: Path | None = None) -> VmSpec:
     """The VM for a setting; raises pydantic's ValidationError for a policy or tier that there is not."""
     harts = max(1, setting.harts)
     return VmSpec(
@@ -64,6 +65,8 @@ def vm_spec(setting: Setting) -> VmSpec:
         tier=setting.tier,
         seed=setting.seed,
         spurious_sc_failure=setting.spurious_sc_failure,
+        record_memory=None if record is None else str(record.absolute()),
+        recorded_bytes=(memory.TEAMS - memory.RAM_BASE + Team.PLAIN, 2 * Team.AREA_BYTES),
     )
 
 
@@ -82,8 +85,8 @@ class Counts:
 class Session:
     """A started VM; use it as a context manager."""
 
-    def __init__(self, program: Program, setting: Setting) -> None:
-        """Start the VM.
+    def __init__(self, program: Program, setting: Setting, record: Path | None = None) -> None:
+        """Start the VM; with `record`, it is slower and the accesses of one team to locations are recorded there.
 
         Raises:
             OSError: the host has not the memory, or no process can be started.
@@ -93,8 +96,8 @@ class Session:
         self._harts = setting.harts
         self._sequence = 0
         self._command = 0
-        self._vm = VirtualMachine(vm_spec(setting))
-        effort = SLOW if setting.slow else FAST
+        self._vm = VirtualMachine(vm_spec(setting, record))
+        effort = SLOW if setting.slow or record is not None else FAST
         self._vm.load(program.image(setting.harts, setting.seed, effort))
         self._vm.start()
 

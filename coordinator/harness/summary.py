@@ -91,6 +91,7 @@ def verdict_text(account: Account) -> str:
     parts = [account.reason] if account.reason else []
     for state, why in account.forbidden.items():
         parts.append(f"{account.file}: FORBIDDEN outcome {state} seen {account.states[state]} times\n{why}")
+    parts += [account.witness] if account.witness else []
     return "\n".join(parts)
 
 

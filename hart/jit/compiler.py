@@ -51,7 +51,7 @@ class RegionCompiler:
         memory: guest RAM.
         decoder: for the VM's extensions.
         geometry: what compiled code assumes.
-        policy: name of the coherence policy, with its `lowering` for these `reservations`.
+        policy: what identifies the `lowering` for these `reservations`: the policy's name, and whether it is recorded.
         cache: where compiled regions are kept, or None.
 
     """

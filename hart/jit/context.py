@@ -35,6 +35,8 @@ class Word(IntEnum):
     """Private to compiled code."""
     SUPPORT = 42
     """Host address of the policy's table of functions; see `bus.lowering`."""
+    RECORD = 45
+    """Host address of the recorder's table, or 0; see `bus.recorder`."""
     COUNTS = 60
     """In profiled code: host address of the counts, COUNT_WORDS for each two bytes of RAM."""
     SINCE = 61

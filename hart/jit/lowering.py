@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from bus.access import AmoOp, Order
 from bus.layout import PAGE, Hart, PageState
 from bus.lowering import TSO_HOST, Lowering, Value, hart_word, page_byte
+from bus.recording import RecordingLowering
 from hart.isa.instruction import Instruction
 from hart.jit.accesses import AccessGroup, Extent, access_groups
 from hart.jit.arithmetic import DECLARATIONS, IrArithmetic
@@ -147,6 +148,7 @@ class _Function(IrArithmetic):
             ("lasts", Word.LASTS),
             ("support", Word.SUPPORT),
             ("page", Word.PAGE),
+            ("record", Word.RECORD),
         ):
             head.append(f"  %{pointer}.p = getelementptr i64, ptr %c, i64 {int(word)}")
             head.append(f"  %{pointer} = load ptr, ptr %{pointer}.p, !invariant.load !1")
@@ -649,13 +651,19 @@ class _Function(IrArithmetic):
 
     def fence(self, predecessor: int, successor: int) -> None:
         """See `Algebra.fence`."""
+        self._note_fence(predecessor, successor)
         # I and O order like R and W: devices are the interpreter's, which is a full barrier anyway.
         if predecessor and successor:
             self._policy.fence(self, bool(predecessor & 0b0101 and successor & 0b1010))
 
     def fence_tso(self) -> None:
         """See `Algebra.fence_tso`."""
+        self._note_fence(3, 3)
         self._policy.fence(self, False)
+
+    def _note_fence(self, predecessor: int, successor: int) -> None:
+        if isinstance(self._policy, RecordingLowering):
+            self._policy.note_fence(self, predecessor, successor)
 
     # The algebra: control transfer
 
@@ -673,13 +681,19 @@ class _Function(IrArithmetic):
         """See `Algebra.jump_to`."""
         if isinstance(target, int):
             self._aligned(target & ~1)
+            self._note_jump(target & ~1)
             self._terminator = ("jump", str(target & ~1))
             return
         even = self.value(f"and i64 {target}, -2")
         if self._geometry.alignment == 4:
             odd = self.value(f"and i64 {even}, 2")
             self.unless(self.value(f"icmp ne i64 {odd}, 0"))
+        self._note_jump(even)
         self._terminator = ("indirect", even)
+
+    def _note_jump(self, target: Value) -> None:
+        if isinstance(self._policy, RecordingLowering):
+            self._policy.jump(self, target)
 
     def branch(self, condition: Value, offset: int) -> None:
         """See `Algebra.branch`."""

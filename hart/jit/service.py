@@ -26,6 +26,7 @@ import zmq
 
 from bus.layout import Header
 from bus.policies import Reservations, policy
+from bus.recording import RecordingLowering
 from bus.segment import Segment
 from hart.isa.decoder import Decoder
 from hart.jit.cache import CompiledRegion, ObjectCache
@@ -82,12 +83,13 @@ def region_compiler(
         2 if "Zca" in extensions else 4,
         "Zicclsm" in extensions,
     )
+    accesses, recorded = lowering(reservations), segment.geometry.event_bytes > 0
     return RegionCompiler(
         segment.memory,
         Decoder(extensions),
         geometry,
-        policy_name,
-        lowering(reservations),
+        f"{policy_name}, recorded" if recorded else policy_name,
+        RecordingLowering(accesses, geometry.ram_base) if recorded else accesses,
         reservations,
         None if cache is None else ObjectCache(cache),
     )

@@ -89,7 +89,7 @@ ONE_ERROR = [
     (
         '[vm.expect]\nending = "exti"',
         "f.toml:5: vm.expect.ending = \"exti\": is not allowed; did you mean 'exit'?; allowed: exit, trap, parked, "
-        "instruction limit, watchdog, stopped, hart died, bus died",
+        "instruction limit, watchdog, stopped, hart died, bus died, recorder died",
     ),
     (
         '[vm.expect]\nending = "trap"\nexit_code = 1',

@@ -94,5 +94,7 @@ def test_a_hart_that_no_one_disturbs_asks_once_for_each_granule():
         vm.start()
         (hart,) = vm.wait(100).harts
         assert hart.traffic[Traffic.GET_MODIFIED] == 5
-        assert hart.traffic[Traffic.GET_SHARED] == 4  # LR, LR, the loads of `cas` and `done` come first
+        assert (
+            hart.traffic[Traffic.GET_SHARED] == 5
+        )  # LR, LR, the loads of `cas`, `done` and `stop` come first
         assert Traffic.RECALL not in hart.traffic

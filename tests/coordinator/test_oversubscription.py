@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from bus.access import AtomicKind
-from bus.layout import PageState
 from coordinator.result import Ending
 from tests.coordinator import guests
 
@@ -115,14 +113,3 @@ def test_all_harts_finish(work, rounds):
     result, values = guests.run(source, harts=HARTS, policy="inline", timeout_s=60)
     assert result.ending is Ending.PARKED, result.detail
     assert values["counter"] == HARTS * rounds
-
-
-def test_who_spins_for_long_has_the_page_tracked():
-    """So that it can park: the only other way to a tracked page is an LR that is not fused, and there is none."""
-    source = FRAME.replace("{work}", MCS).replace("{rounds}", "300")
-    with guests.machine(source, harts=HARTS, policy="inline", timeout_s=60) as vm:
-        vm.start()
-        result = vm.wait(60)
-        assert sum(hart.atomics.get(AtomicKind.LR, 0) for hart in result.harts) == 0
-        page = guests.image(source).symbols["nodes"].address - vm.spec.ram_base >> 12
-        assert vm._segment.page_map[page] & PageState.TRACKED

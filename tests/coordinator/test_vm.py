@@ -69,6 +69,7 @@ other:  ld t1, (s1)
         beqz t1, other
         ld t0, (s0)
         {write}
+        fence w, w
         li t1, 2
         sd t1, (s1)
         wfi

