@@ -387,10 +387,10 @@ write:
 def spin(exp: int) -> str:
     """`i1 @spin(place)`: a hart spins on these bytes of a tracked page; whether it shall leave native code.
 
-    First it notes the word and lets the hart look at its bytes again; if it comes back and the word is still the same,
-    what it looks for was not there after the note was made, and it parks. If the word has changed and the last change was
-    an AMO of its own, it spins at a test-and-set lock, where it would never see the word at rest: it gives way each time,
-    as `inline`'s port does.
+    First it notes the word and lets the hart look at its bytes again; if it comes back and the word is still the
+    same, what it looks for was not there after the note was made, and it parks. If the word has changed and the last
+    change was an AMO of its own, it spins at a test-and-set lock, where it would never see the word at rest: it gives
+    way each time, as `inline`'s port does.
     """
     return f"""
 define i1 @spin({_PLACE}) cold noinline {{

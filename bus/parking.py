@@ -26,9 +26,9 @@ No wake-up is lost. Let C be a change of the word, by a read-modify-write, and P
 
 - One that waits on a reservation misses none: its set is woken as a whole. Of those that spin one is woken by a change;
   say it is W, and runs when the word is v. Changes until then may have found the bit down: the others have not seen v.
-  If the word changes from v, that change finds the bit, which W has set, and wakes the next. If not, W passes the baton,
-  and the next runs at v. So they are woken one after the other until each has run at v or later: the kernel's queue is
-  first come, first served, and who parks again stands behind. Who has passed the baton at v does not do it again at v:
+  If the word changes from v, that change finds the bit, which W has set, and wakes the next. If not, W passes the
+  baton, and the next runs at v. So they are woken one after the other until each has run at v or later: the
+  kernel's queue is first come, first served, and who parks again stands behind. Who has passed the baton at v does not do it again at v:
   when it is woken there a second time, all that slept when it passed it have been woken, and those that came later
   looked at memory after the word was v. So nothing goes round for ever where the owner of a lock does not run.
 
@@ -170,8 +170,8 @@ awake:
   ret i64 %rang
 }}
 """
-"""`changed(word)` after a change that found WAITERS; `unpark(word)`; `pass_on(page, granules)` where BATON is not 0, with
-the granule table; `deadline(ns)`: CLOCK_MONOTONIC plus so much;
+"""`changed(word)` after a change that found WAITERS; `unpark(word)`; `pass_on(page, granules)` where BATON is not 0,
+with the granule table; `deadline(ns)`: CLOCK_MONOTONIC plus so much;
 `park(page, word, held, seen, deadline, set)`: 0, or the doorbell if it has rung. `held` is 1 + granule; `seen` the word
 without WAITERS; `deadline` absolute, 0 for none; `set` is ON_RESERVATION or SPINNING."""
 

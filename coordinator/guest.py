@@ -197,7 +197,9 @@ def _compile(vm: Vm, sources: list[Path]) -> Image:
 
 def compiler_arguments(vm: Vm, sources: Iterable[Path]) -> list[str]:
     """What to tell clang, but for the output file: target, ISA, memory layout, defines and sources."""
-    cpu = "+".join(["generic_rv64", *(name.lower() for name in canonical(vm.extensions) if name != "I")])
+    cpu = "+".join(
+        ["generic_rv64", *(name.lower() for name in canonical(vm.common_extensions) if name != "I")]
+    )
     library = paths.GUEST_LIBRARY
     layout = {"HS_RAM_END": RAM_BASE + vm.memory, "HS_HARTS": vm.harts, "HS_STACK_SIZE": STACK_BYTES}
     return [

@@ -58,7 +58,7 @@ class Outcome:
 
     @property
     def isa(self) -> str:
-        """The VM's canonical ISA string."""
+        """The canonical ISA string of all that the VM's harts have."""
         return format_isa(self.vm.extensions)
 
 

@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coordinator.config.model import Run, Vm
+from coordinator.config.offer import host_model
 from coordinator.control.client import ControlClient, RefusedByServer, RemoteVm
 from coordinator.expect import Check, Verdict, judge
-from coordinator.host import HostModel
 from coordinator.measure import ReadMemory, measure, operations
 from coordinator.outcome import Outcome
 from coordinator.result import Ending, VmResult
 from coordinator.spec import VmSpec, WatchSettings
-from coordinator.vcpu import host_for
 from hart.image import Image
-from hart.isa.extensions import implemented
 
 POLL_S = 0.02
 """How often the runner looks whether a VM has ended."""
@@ -70,9 +68,8 @@ def vm_spec(name: str, vm: Vm, file_suffix: str = "") -> VmSpec:
         on_hart_death=vm.on_hart_death,
         on_bus_death=vm.on_bus_death,
         watch=WatchSettings(hot_addresses=vm.record.hot_addresses),
-        host=HostModel(
-            extensions=host_for(vm.extensions, implemented(vm.reservation.reservation_set_size_exp))
-        ),
+        host=host_model(vm),
+        rules=vm.rules,
     )
 
 
@@ -97,7 +94,7 @@ def create(config: Run, images: Mapping[str, Image], client: ControlClient) -> d
         for name, vm in config.vms.items():
             vms[name] = client.create_vm(vm_spec(name, vm, name if several else ""))
             for hart in range(vm.harts):
-                vms[name].set_extensions(hart, vm.extensions)
+                vms[name].set_extensions(hart, vm.extensions_of(hart))
             vms[name].load_image(images[name])
     except BaseException:
         for made in vms.values():

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coordinator import guest, paths
-from coordinator.config.model import Guest, Isa, Vm
+from coordinator.config.isa import Isa
+from coordinator.config.model import Guest, Vm
 from coordinator.result import Ending
 from coordinator.spec import VmSpec
 from coordinator.vm import VirtualMachine

@@ -38,7 +38,8 @@ def dt(
     name = vm or next(iter(vms))
     if name not in vms:
         fail(f"{file} has no VM {name!r}{nearest(name, vms)}; there are {', '.join(vms)}")
-    tree = device_tree(vm_spec(name, vms[name]), [vms[name].extensions] * vms[name].harts)
+    chosen = vms[name]
+    tree = device_tree(vm_spec(name, chosen), [chosen.extensions_of(hart) for hart in range(chosen.harts)])
     if form is None:
         form = Form.DTB if output is not None and output.suffix == ".dtb" else Form.DTS
     if output is not None:

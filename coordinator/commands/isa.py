@@ -75,25 +75,31 @@ def query(file: ConfigFile, json: Json = False) -> None:
     from hart.isa.isa_string import format_isa
 
     found = {
-        name: (vm.extensions, decisions(vm.isa, vm.reservation.reservation_set_size_exp))
+        name: {hart: (vm.extensions_of(hart), decisions(vm, hart)) for hart in vm.isa.first_harts(vm.harts)}
         for name, vm in _load(file).run.vms.items()
     }
     if json:
         import json as json_module
         from dataclasses import asdict
 
-        vms = {
-            name: {"isa": format_isa(on), "misa": misa(on), "extensions": [asdict(d) for d in made]}
-            for name, (on, made) in found.items()
-        }
+        vms: dict[str, dict[str, object]] = {}
+        for name, kinds in found.items():
+            said: list[dict[str, object]] = [
+                {"isa": format_isa(on), "misa": misa(on), "extensions": [asdict(d) for d in made]}
+                for on, made in kinds.values()
+            ]
+            more = {"harts": dict(zip(kinds, said, strict=True))} if len(said) > 1 else {}
+            vms[name] = said[0] | more
         typer.echo(json_module.dumps(vms, indent=2))
         return
-    for name, (on, made) in found.items():
-        typer.echo(f"VM {name}: {format_isa(on)}\nmisa {misa(on):#x}")
-        table = plain_table(["extension", "", "why"])
-        for decision in made:
-            table.add_row(decision.name, "on" if decision.on else "off", decision.why)
-        stdout_console().print(table)
+    for name, kinds in found.items():
+        for hart, (on, made) in kinds.items():
+            which = f"VM {name}" if len(kinds) == 1 else f"VM {name}, hart {hart}"
+            typer.echo(f"{which}: {format_isa(on)}\nmisa {misa(on):#x}")
+            table = plain_table(["extension", "", "why"])
+            for decision in made:
+                table.add_row(decision.name, "on" if decision.on else "off", decision.why)
+            stdout_console().print(table)
 
 
 @app.command()
@@ -105,8 +111,9 @@ def hwprobe(file: ConfigFile, json: Json = False) -> None:
 
     found = {}
     for name, vm in _load(file).run.vms.items():
-        cpu = cpu_of_spec(vm_spec(name, vm), vm.extensions)
-        pairs, _ = probe({0: cpu}, [Pair(number, 0) for number in KEYS])
+        spec = vm_spec(name, vm)
+        cpus = {hart: cpu_of_spec(spec, vm.extensions_of(hart)) for hart in vm.isa.first_harts(vm.harts)}
+        pairs, _ = probe(cpus, [Pair(number, 0) for number in KEYS])
         found[name] = {KEYS[pair.key].name: pair.value for pair in pairs}
     if json:
         import json as json_module

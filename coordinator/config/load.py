@@ -19,6 +19,7 @@ from coordinator.config import places
 from coordinator.config.descriptions import descriptions
 from coordinator.config.errors import ConfigError, Problem
 from coordinator.config.model import PROGRAM_KEYS, Run
+from coordinator.config.offer import isa_problems
 from coordinator.config.settings import Setting, laid_over
 from coordinator.paths import shipped_configs
 from hart.spelling import nearest
@@ -239,8 +240,11 @@ def check(read: Document, overrides: Overrides = Overrides(), settings: Sequence
         raise ConfigError(source, [blame.problem(("vm",), "must be a table", common)])
     if several is None and common is None:
         raise ConfigError(source, [Problem("vm", "missing: the table that describes the VM")])
+    if "host" in document:
+        common = _laid_over({"host": document["host"]}, common or {})
+        assert isinstance(common, dict)
     named = {"vm": {}} if several is None else several
-    candidate = {key: value for key, value in document.items() if key != "vm"}
+    candidate = {key: value for key, value in document.items() if key not in ("vm", "host")}
     if isinstance(named, dict):
         if not named:
             raise ConfigError(source, [blame.problem(("vms",), "has no VM", named)])
@@ -253,7 +257,11 @@ def check(read: Document, overrides: Overrides = Overrides(), settings: Sequence
     except ValidationError as error:
         problems = dict.fromkeys(blame.problems(error.errors(include_url=False)))
         raise ConfigError(source, sorted(problems, key=lambda p: p.line)) from error
-    return Config(source, read.directory, run, blame)
+    config = Config(source, read.directory, run, blame)
+    refused = [config.problem(name, *what) for name, vm in run.vms.items() for what in isa_problems(vm)]
+    if refused:
+        raise ConfigError(source, sorted(dict.fromkeys(refused), key=lambda p: p.line))
+    return config
 
 
 M = TypeVar("M", bound=BaseModel)
@@ -322,12 +330,17 @@ class _Blame:
         return Problem(_dotted(path), message, _toml(value), places.line_of(self.lines, path))
 
     def _in_file(self, path: KeyPath) -> KeyPath:
-        """Where a key of a merged VM was written: `[vms.NAME]` if it is there, else `[vm]`."""
-        if path[:1] != ("vms",) or len(path) < 2 or "vm" not in self.document:
+        """Where a key of a merged VM was written: `[vms.NAME]` if it is there, else `[vm]`, or else `[host]`."""
+        if path[:1] != ("vms",) or len(path) < 2:
             return path
         if "vms" in self.document and (len(path) == 2 or _has(self.document, path)):
             return path
-        return ("vm", *path[2:])
+        inner = path[2:]
+        if inner[:1] == ("host",) and _has(self.document, inner) and not _has(self.document, ("vm", *inner)):
+            return inner
+        if "vm" not in self.document:
+            return path
+        return ("vm", *inner)
 
 
 def _has(document: object, path: KeyPath) -> bool:
@@ -425,7 +438,7 @@ def _unknown_key(path: KeyPath, root: type[BaseModel]) -> str:
     model = _model_at(tuple(tables), root)
     allowed = [*model.model_fields]
     if model is Run:
-        allowed.insert(2, "vm")
+        allowed[2:2] = ["host", "vm"]
     hint = nearest(str(key), allowed)
     if not hint:
         for name, field in model.model_fields.items():

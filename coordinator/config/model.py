@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     GetJsonSchemaHandler,
     ValidationInfo,
     WithJsonSchema,
-    create_model,
     field_validator,
     model_validator,
 )
@@ -31,12 +27,14 @@ from bus.access import ScFailure
 from bus.handover import LONGEST_CONSTRAINED_LOOP
 from coordinator import expression
 from coordinator.check import linearizability
-from coordinator.config.descriptions import describe
+from coordinator.config.isa import SMALLEST_SET_EXP, HartNumber, Host, Isa, hart_number
+from coordinator.config.table import Table
 from coordinator.config.units import format_size, parse_size
+from coordinator.host import Rules
 from coordinator.result import Ending
 from coordinator.spec import PROFILE_OR_TRACE, OrderName, TierName, order_problem, tier_problem
 from hart import causes, environments
-from hart.isa import extensions, isa_string
+from hart.isa import extensions
 from hart.isa.registers import NUMBERS as REGISTERS
 from hart.spelling import nearest
 
@@ -45,22 +43,6 @@ MEMORY_FILE = "memory.rec"
 PAGE = 4096
 """Guest memory comes in pages of this many bytes."""
 
-
-class _Table(BaseModel):
-    model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        frozen=True,
-        json_schema_extra=describe,
-        validate_default=False,
-        regex_engine="python-re",
-    )
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        return self  # frozen; pydantic copies defaults, which costs more than all its checks
-
-
-_SMALLEST_SET_EXP = 3
 
 # Field types
 
@@ -131,85 +113,12 @@ Word64 = Annotated[int, Field(ge=-(1 << 63), lt=1 << 64)]
 """A 64-bit value, signed or unsigned."""
 
 
-# [vm.isa]
-
-
-_extension_fields: dict[str, Any] = {
-    name: (bool | None, Field(default=None, description=row.about))
-    for name, row in extensions.REGISTRY.items()
-}
-_ExtensionKeys = create_model("_ExtensionKeys", __base__=_Table, **_extension_fields)
-
-
-class Isa(_ExtensionKeys):  # type: ignore[valid-type, misc] # a key per row of the registry
-    """Which ISA extensions the VM has. An instruction of one it lacks is an illegal instruction there.
-
-    Beside `base`, every known extension is a key of its own, by its canonical name: `Zacas = true`,
-    `Zabha = false`. Such a key is applied after `base`. Switching an extension off switches off what it
-    stands for (`A`: `Zaamo` and `Zalrsc`) and what needs it, but for what another key asks for.
-    """
-
-    base: str | None = None
-    """ISA string the VM starts from, e.g. `rv64imac_zicsr_zifencei`. Default: everything implemented."""
-
-    @property
-    def switches(self) -> dict[str, bool]:
-        """The extensions with a key of their own."""
-        given = {name: getattr(self, name) for name in self.model_fields_set if name in extensions.REGISTRY}
-        return {name: on for name, on in given.items() if on is not None}
-
-    def extensions(self, reservation_set_size_exp: int) -> frozenset[str]:
-        """Every extension that is on, with all it brings.
-
-        Raises:
-            ValueError: an unreadable ISA string, an extension that is on without what it needs, or one that
-                hartstorm does not execute.
-
-        """
-        return _extensions(self.base, frozenset(self.switches.items()), reservation_set_size_exp)
-
-    @field_validator("base")
-    @classmethod
-    def _readable(cls, base: str | None) -> str | None:
-        if base is not None:
-            isa_string.parse(base)
-        return base
-
-    @model_validator(mode="after")
-    def _sound(self) -> Self:
-        self.extensions(_SMALLEST_SET_EXP)
-        return self
-
-
-@cache
-def _extensions(
-    base: str | None, switches: frozenset[tuple[str, bool]], reservation_set_size_exp: int
-) -> frozenset[str]:
-    default = extensions.implemented(reservation_set_size_exp)
-    asked = extensions.effective(name for name, on in switches if on)
-    on = (default if base is None else isa_string.parse(base)) | asked
-    for name in (name for name, on in switches if not on):
-        gone = {name, *(set(extensions.REGISTRY[name].implies) - asked)}
-        while more := {d for g in gone for d in extensions.dependents(g, on)} - gone - asked:
-            gone |= more
-        on -= gone
-    if broken := extensions.unmet(on):
-        raise ValueError("; ".join(broken))
-    if missing := on - extensions.implemented(_SMALLEST_SET_EXP):
-        known = ", ".join(isa_string.canonical(default))
-        raise ValueError(f"hartstorm does not execute {', '.join(sorted(missing))}; it has {known}")
-    if unkept := on - default:
-        names = ", ".join(sorted(unkept))
-        raise ValueError(f"reservation_set_size_exp = {reservation_set_size_exp} is too large for {names}")
-    return on
-
-
 # [vm.guest]
 
 PROGRAM_KEYS = ("source", "c", "elf", "raw")
 
 
-class Guest(_Table):
+class Guest(Table):
     """The program every hart runs: one of `source`, `c`, `elf`, `raw`. Paths start at the config file."""
 
     source: list[str] | None = Field(default=None, min_length=1)
@@ -245,10 +154,10 @@ class Guest(_Table):
 # [vm.reservation], [vm.directory], [vm.limits], [vm.record]
 
 
-class Reservation(_Table):
+class Reservation(Table):
     """How LR/SC reservations behave where the ISA leaves it open; sail-riscv's names where it has them."""
 
-    reservation_set_size_exp: int = Field(default=6, ge=_SMALLEST_SET_EXP, le=12)
+    reservation_set_size_exp: int = Field(default=6, ge=SMALLEST_SET_EXP, le=12)
     """The reservation set is an aligned block of 2 to this power bytes. Default 6 (64 bytes)."""
     require_exact_reservation_addr: bool = False
     """SC fails unless its address and size are the LR's. Default false: anywhere in the set will do."""
@@ -260,7 +169,7 @@ class Reservation(_Table):
     """Probability with which an SC that could succeed fails, drawn from the VM's seed. Default 0."""
 
 
-class Directory(_Table):
+class Directory(Table):
     """How harts pass granules on under policy `directory`."""
 
     hold_instructions: int = Field(default=LONGEST_CONSTRAINED_LOOP, ge=0, le=1 << 32)
@@ -271,7 +180,7 @@ class Directory(_Table):
     `nearest` to its last owner on a ring of hart numbers, or a `random` one. Default `fifo`."""
 
 
-class Limits(_Table):
+class Limits(Table):
     """When to stop a VM that does not end by itself."""
 
     max_instructions: int | None = Field(default=None, ge=1)
@@ -280,7 +189,7 @@ class Limits(_Table):
     """Seconds of wall time for the VM, start to end. Default 60."""
 
 
-class Record(_Table):
+class Record(Table):
     """What to keep of the run. Paths start at the current directory. With several VMs each file name gets the VM's
     name before its suffix."""
 
@@ -312,13 +221,13 @@ def _hart_register(name: str) -> str:
     hart, colon, register = name.partition(":")
     if not colon:
         raise ValueError("write HART:REGISTER, e.g. 0:a0")
-    _hart_number(hart)
+    hart_number(hart)
     if register not in REGISTERS:
         raise ValueError(f"no such register{nearest(register, REGISTERS)}; allowed: x0 to x31, ABI names")
     return name
 
 
-class Outcome(_Table):
+class Outcome(Table):
     """What tells one run's outcome from another's, as in a litmus test; over repetitions it becomes a histogram."""
 
     registers: list[Annotated[str, AfterValidator(_hart_register)]] = []
@@ -338,7 +247,7 @@ def _recorded(value: object) -> object:
 # [vm.expect]
 
 
-class SizedValue(_Table):
+class SizedValue(Table):
     """A value with its width in memory: exactly one key."""
 
     u8: int | None = Field(default=None, ge=-(1 << 7), lt=1 << 8)
@@ -387,7 +296,7 @@ class SymbolValue(SizedValue):
         return {"anyOf": [{"type": "integer"}, handler.resolve_ref_schema(handler(core_schema))]}
 
 
-class TrapExpect(_Table):
+class TrapExpect(Table):
     """A trap that no handler takes. Keys left out are not checked."""
 
     cause: CauseNumber
@@ -400,7 +309,7 @@ class TrapExpect(_Table):
     """mtval."""
 
 
-class ConsoleExpect(_Table):
+class ConsoleExpect(Table):
     """What the guest printed; each key given must hold. Bytes outside UTF-8 count as U+FFFD."""
 
     equals: str | None = None
@@ -431,7 +340,7 @@ class ConsoleExpect(_Table):
         return pattern
 
 
-class LinearizableExpect(_Table):
+class LinearizableExpect(Table):
     """The guest's own history of operations on one or more objects must be linearizable: each took effect at one
     instant while it ran."""
 
@@ -454,12 +363,6 @@ class LinearizableExpect(_Table):
         return self
 
 
-def _hart_number(text: str) -> str:
-    if not (text.isascii() and text.isdigit() and str(int(text)) == text):
-        raise ValueError("the key is a hart number: 0, 1, ...")
-    return text
-
-
 def _register(name: str) -> str:
     if name != "pc" and name not in REGISTERS:
         hint = nearest(name, REGISTERS)
@@ -467,7 +370,7 @@ def _register(name: str) -> str:
     return name
 
 
-class Expect(_Table):
+class Expect(Table):
     """What must be true after the run. Without `ending`, `exit_code` or `trap`: exit with code 0."""
 
     ending: Annotated[Ending, Field(strict=False)] | None = None
@@ -480,9 +383,7 @@ class Expect(_Table):
     """Memory by symbol: a number at the symbol's own size, or `{ u32 = 5 }`."""
     memory: dict[str, SizedValue] = {}
     """Memory by address or `symbol + offset`."""
-    registers: dict[
-        Annotated[str, AfterValidator(_hart_number)], dict[Annotated[str, AfterValidator(_register)], Word64]
-    ] = {}
+    registers: dict[HartNumber, dict[Annotated[str, AfterValidator(_register)], Word64]] = {}
     """Registers by hart number, then by name (`a0`, `x10`, `pc`), at the end of the run."""
     invariants: list[ExpressionText] = []
     """Expressions that must be true. Names: symbols, defines, `harts`, `instret` (all harts together)."""
@@ -527,7 +428,7 @@ class Expect(_Table):
 # [vm]
 
 
-class Vm(_Table):
+class Vm(Table):
     """A virtual machine: its harts, memory and ISA, the guest it runs, and what must come of it."""
 
     harts: int = Field(default=1, ge=1, le=1024)
@@ -550,6 +451,11 @@ class Vm(_Table):
     """Seed of everything random in the run. Default 0."""
     isa: Isa = Isa()
     """ISA extensions."""
+    rules: Rules = "simulator"
+    """Which extensions may be switched off: `simulator` every one that hartstorm implements, `kvm` those that the
+    kernel lets go, which none of the atomics are. Default `simulator`."""
+    host: Host = Host()
+    """The simulated host. `[host]` is that of all VMs; what a VM says here is laid over it."""
     guest: Guest
     """The program."""
     reservation: Reservation = Reservation()
@@ -593,13 +499,31 @@ class Vm(_Table):
         return record
 
     @property
+    def host_extensions(self) -> frozenset[str]:
+        """Every ISA extension that the host has, as far as the reservation set allows it."""
+        set_exp = self.reservation.reservation_set_size_exp
+        return self.host.isa.extensions(SMALLEST_SET_EXP) & extensions.implemented(set_exp)
+
+    def extensions_of(self, hart: int) -> frozenset[str]:
+        """Every ISA extension that is on in a hart, with all it brings."""
+        set_exp = self.reservation.reservation_set_size_exp
+        return self.isa.of(hart).extensions(set_exp, self.host_extensions)
+
+    @property
     def extensions(self) -> frozenset[str]:
-        """Every ISA extension that is on, with all it brings."""
-        return self.isa.extensions(self.reservation.reservation_set_size_exp)
+        """Every ISA extension that some hart has."""
+        return frozenset().union(*map(self.extensions_of, self.isa.first_harts(self.harts)))
+
+    @property
+    def common_extensions(self) -> frozenset[str]:
+        """Every ISA extension that all harts have."""
+        first, *others = map(self.extensions_of, self.isa.first_harts(self.harts))
+        return first.intersection(*others)
 
     @model_validator(mode="after")
     def _granules_fit_the_isa(self) -> Self:
-        self.isa.extensions(self.reservation.reservation_set_size_exp)
+        for hart in self.isa.first_harts(self.harts):
+            self.extensions_of(hart)
         return self
 
     @model_validator(mode="after")
@@ -608,6 +532,7 @@ class Vm(_Table):
         if self.expect.trap is not None and self.expect.trap.hart is not None:
             named.append(("trap.hart", self.expect.trap.hart))
         named = [(f"expect.{key}", hart) for key, hart in named]
+        named += [("isa.harts", int(hart)) for hart in self.isa.harts]
         named += [("outcome.registers", int(name.partition(":")[0])) for name in self.outcome.registers]
         for key, hart in named:
             if hart >= self.harts:
@@ -615,8 +540,9 @@ class Vm(_Table):
         return self
 
 
-class Run(_Table):
-    """A run: VMs side by side. In the file, `[vm]` for one, or `[vms.NAME]` tables laid over `[vm]`."""
+class Run(Table):
+    """A run: VMs side by side. In the file, `[vm]` for one, or `[vms.NAME]` tables laid over `[vm]`; `[host]` below
+    the `host` of each."""
 
     name: str = Field(min_length=1)
     """What the run is called in reports."""
@@ -652,5 +578,6 @@ def json_schema() -> dict[str, Any]:
     schema["required"].remove("vms")
     one = {"$ref": "#/$defs/Vm", "description": "The VM, or what all VMs of `vms` have in common."}
     vms = properties.pop("vms")
-    schema["properties"] = properties | {"vm": one, "vms": vms}
+    host = {"$ref": "#/$defs/Host", "description": "The simulated host of all VMs."}
+    schema["properties"] = properties | {"host": host, "vm": one, "vms": vms}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema

@@ -67,7 +67,7 @@ from coordinator.registers import find as find_register
 from coordinator.result import VmResult
 from coordinator.runtime import check_endpoint
 from coordinator.spec import VmSpec
-from coordinator.vcpu import plan
+from coordinator.switching import plan
 from hart.image import Image
 from hart.isa.extensions import BY_KVM_ID
 

@@ -133,8 +133,30 @@ ONE_ERROR = [
     ("[vm.expect.trap]\nhart = 0", "f.toml:4: vm.expect.trap.cause: missing; mcause: the manual's name, e.g. "
      "`illegal instruction`, or the number"),
     ("[vm]\nmax_instructions = 5", "f.toml:5: vm.max_instructions: unknown key; it belongs into vm.limits; allowed: "
-     "harts, memory, policy, tier, environment, on_hart_death, on_bus_death, seed, isa, guest, reservation, "
-     "directory, limits, record, metrics, hart_metrics, outcome, expect"),
+     "harts, memory, policy, tier, environment, on_hart_death, on_bus_death, seed, isa, rules, host, guest, "
+     "reservation, directory, limits, record, metrics, hart_metrics, outcome, expect"),
+    ("[host.isa]\nZacas = 1", "f.toml:5: host.isa.Zacas = 1: must be true or false"),
+    ("[host]\nmvendorid = -1", "f.toml:5: host.mvendorid = -1: must be at least 0"),
+    ("[host.isa]\nZacas = false\n[vm.isa]\nZacas = true",
+     "f.toml:7: vm.isa.Zacas = true: the host lacks Zacas (ENOENT); host.isa says what it has"),
+    ('[host.isa]\nbase = "rv64ima"\n[vm.isa]\nbase = "rv64imac"',
+     'f.toml:7: vm.isa.base = "rv64imac": the host lacks C, Zca (ENOENT); host.isa says what it has'),
+    ("[vm]\nrules = \"kvm\"\n[vm.isa]\nZaamo = false",
+     'f.toml:7: vm.isa.Zaamo = false: under rules = "kvm" Zaamo cannot be switched off on hart 0 (EINVAL): KVM '
+     "allows it never"),
+    ('[host.isa]\nbase = "rv64imac_zba"\n[vm]\nrules = "kvm"\n[vm.isa]\nbase = "rv64imac"',
+     'f.toml:9: vm.isa.base = "rv64imac": under rules = "kvm" Zba cannot be switched off on hart 0 (EINVAL): KVM '
+     "allows it never"),
+    ('[vm]\nrules = "kvm"\n[vm.isa]\nZa64rs = false',
+     "f.toml:7: vm.isa.Za64rs = false: Za64rs cannot be switched off on hart 0, having no KVM id: such extensions "
+     "go with what they belong to"),
+    ("[vm]\nharts = 2\n[vm.isa.harts.1]\nZa64rs = false",
+     "f.toml:7: vm.isa.harts.1.Za64rs = false: Za64rs cannot be switched off on hart 1, having no KVM id: such "
+     "extensions go with what they belong to"),
+    ("[vm.isa.harts.1]\nZaamo = false", "f.toml:2: vm: isa.harts names hart 1, but harts are 0 to 0"),
+    ("[vm.isa.harts.x]\nZaamo = false", "f.toml:4: vm.isa.harts.x = \"x\": the key is a hart number: 0, 1, ..."),
+    ('[vm.isa.harts.0]\nbase = "rv64i"\nZacas = true', "f.toml:4: vm.isa: harts.0: Zacas needs Zaamo"),
+    ('[vm]\nrules = "qemu"', 'f.toml:5: vm.rules = "qemu": is not allowed; allowed: simulator, kvm'),
 ]  # fmt: skip
 
 
@@ -272,7 +294,7 @@ def test_a_file_that_cannot_be_read(tmp_path):
 def test_schema_documents_every_key():
     schema = json_schema()
     json.dumps(schema)
-    assert list(schema["properties"]) == ["name", "description", "vm", "vms"]
+    assert list(schema["properties"]) == ["name", "description", "host", "vm", "vms"]
     assert schema["required"] == ["name"]
     for table in [schema, *schema["$defs"].values()]:
         for key, description in table.get("properties", {}).items():

@@ -244,6 +244,27 @@ def test_isa_query_says_why(tmp_path: Path):
     assert {name for name, (on, _) in why.items() if on} == effective({n for n, (on, _) in why.items() if on})
 
 
+def test_isa_query_names_the_host_and_harts_that_differ(tmp_path: Path):
+    config = tmp_path / "c.toml"
+    config.write_text(
+        'name = "c"\n[host.isa]\nZba = false\n[vm]\nharts = 2\nguest.source = ["a.S"]\n'
+        "[vm.isa.harts.0]\nZicond = false\n"
+    )
+    [vm] = json.loads(hartstorm("isa", "query", config, "--json")).values()
+    for hart, zicond in (("0", False), ("1", True)):
+        why = {d["name"]: (d["on"], d["why"]) for d in vm["harts"][hart]["extensions"]}
+        assert why["Zba"] == (False, "the host lacks it: host.isa.Zba = false")
+        assert why["Zicond"][0] is zicond
+    tree = hartstorm("dt", config)
+    assert tree.count('"zicond"') == 1
+    assert '"zba"' not in tree
+    refused = config.read_text().replace("Zicond = false", "Zba = true")
+    config.write_text(refused)
+    assert "vm.isa.harts.0.Zba = true: the host lacks Zba (ENOENT)" in hartstorm(
+        "isa", "query", config, ok=False
+    )
+
+
 def test_isa_hwprobe():
     values = json.loads(hartstorm("isa", "hwprobe", TWO_VMS, "--json"))
     zacas = 1 << 34

@@ -10,13 +10,16 @@ from fake_machine import FakeMachine
 
 from coordinator.config import loads
 from coordinator.config.model import PROGRAM_KEYS, Vm
+from coordinator.config.offer import host_model
+from coordinator.control.client import ControlClient
 from coordinator.local import local_coordinator
 from coordinator.progress import live_table, progress_line, show_progress
+from coordinator.registers import decode
 from coordinator.result import Ending
 from coordinator.runner import run, vm_spec
 from coordinator.spec import VmSpec
 from hart.image import Chunk, Image, Symbol
-from hart.isa.extensions import REGISTRY, effective
+from hart.isa.extensions import REGISTRY, effective, implemented
 
 IMAGE = Image(
     "a.S", 0x8000_0000, (Chunk(0x8000_0000, b"\x05\0\0\0\0\0\0\0"),), {"five": Symbol("five", 0x8000_0000, 8)}
@@ -83,6 +86,34 @@ def test_every_hart_gets_the_extensions_of_the_config(isa):
     bundles = {"A", "B", "C"}
     for hart in range(2):
         assert effective(machines.made[0].extensions[hart]) - bundles == wanted - bundles
+
+
+def test_harts_differ_and_the_host_is_the_configs(monkeypatch):
+    sent = []
+
+    def set_one_reg(client, vm, hart, register, value, real=ControlClient.set_one_reg):
+        sent.append((hart, decode(register).name, value))
+        real(client, vm, hart, register, value)
+
+    monkeypatch.setattr(ControlClient, "set_one_reg", set_one_reg)
+    machines = Machines()
+    text = '[host]\nmvendorid = 9\n[host.isa]\nbase = "rv64imac_zba"\n[vm]\nharts = 2\nguest.elf = "a"\n'
+    run_config = config(text + "[vm.isa.harts.1]\nZba = false\nM = false")
+    vm = run_config.vms["vm"]
+    run_fake(run_config, machines)
+    [machine] = machines.made
+    assert machine.spec.host.mvendorid == 9
+    assert machine.spec.host.extensions == vm.host_extensions == machine.extensions[0] == vm.extensions_of(0)
+    assert machine.extensions[0] - machine.extensions[1] == {"Zba", "M", "Zmmul"}
+    assert vm.extensions - vm.common_extensions == {"Zba", "M", "Zmmul"}
+    assert sorted(sent) == [(1, "isa_ext.m", 0), (1, "isa_ext.zba", 0)]  # as any client's
+
+
+def test_the_rules_of_the_config_are_the_vms():
+    machines = Machines()
+    run_fake(config('[vm]\nrules = "kvm"\nguest.elf = "a"'), machines)
+    assert machines.made[0].spec.rules == "kvm"
+    assert machines.made[0].extensions[0] == implemented()
 
 
 def test_nothing_is_left_when_the_run_is_interrupted():
@@ -159,12 +190,12 @@ def test_the_spec_says_what_the_config_says():
 def test_no_key_is_forgotten_on_the_way_to_the_spec():
     # Every scalar key of a VM shows in its spec, or is for the builder, the judge, or who measures.
     elsewhere = {"isa", "guest", "metrics", "hart_metrics", "outcome", "expect"}
-    source = Path(vm_spec.__code__.co_filename).read_text()
+    source = "".join(Path(made.__code__.co_filename).read_text() for made in (vm_spec, host_model))
     for key, field in Vm.model_fields.items():
         if key not in elsewhere:
             inner = getattr(field.annotation, "model_fields", None)
-            for name in inner or [key]:
-                assert re.search(rf"vm\.(\w+\.)?{name}\b", source), name
+            for name in {*(inner or [key])} - elsewhere:
+                assert re.search(rf"(vm|host)\.(\w+\.)?{name}\b", source), name
     assert set(PROGRAM_KEYS) < set(Vm.model_fields["guest"].annotation.model_fields)
     assert {e for e in REGISTRY if REGISTRY[e].implemented} >= vm_spec(
         "x", config('[vm]\nguest.elf = "a"').vms["vm"]
