@@ -24,13 +24,14 @@ No wake-up is lost. Let C be a change of the word, by a read-modify-write, and P
   `unpark`: it drops the bit, then wakes all. As above, P does not sleep or is woken.
 - A changer that dies between its change and the wake-up has HELD set; who frees its word calls `unpark`.
 
-- One that waits on a reservation misses none: its set is woken as a whole. Of those that spin one is woken by a change;
-  say it is W, and runs when the word is v. Changes until then may have found the bit down: the others have not seen v.
-  If the word changes from v, that change finds the bit, which W has set, and wakes the next. If not, W passes the
-  baton, and the next runs at v. So they are woken one after the other until each has run at v or later: the
-  kernel's queue is first come, first served, and who parks again stands behind. Who has passed the baton at v does not do it again at v:
-  when it is woken there a second time, all that slept when it passed it have been woken, and those that came later
-  looked at memory after the word was v. So nothing goes round for ever where the owner of a lock does not run.
+- One that waits on a reservation misses none: its set is woken as a whole. Of those that spin one is woken by a
+  change; say it is W, and runs when the word is v. Changes until then may have found the bit down: the others have
+  not seen v. If the word changes from v, that change finds the bit, which W has set, and wakes the next. If not, W
+  passes the baton, and the next runs at v. So they are woken one after the other until each has run at v or later:
+  the kernel's queue is first come, first served, and who parks again stands behind. Who has passed the baton at v
+  does not do it again at v: when it is woken there a second time, all that slept when it passed it have been woken,
+  and those that came later looked at memory after the word was v. So nothing goes round for ever where the owner of a
+  lock does not run.
 
 What is left to chance is when the baton is passed: W does so when it next spins too long, or enters native code, at the
 latest after a slice. If W is killed or ends before, those behind it sleep until their time is up (PATIENCE_NS).

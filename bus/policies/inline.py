@@ -27,10 +27,10 @@ waits for quiescence (`bus.quiescence`) and clears PENDING. While PENDING, store
 sleeps until the word is no longer its reservation, the doorbell rings or its time has passed. A retry loop
 (`hart.isa.retry`) spins for a budget of rounds; then the hart gives way some times; then it has the page tracked, so
 that every write passes the word, and sleeps until the next one. The kernel wakes those that spin first come, first
-served, one for each change, and it the next if the change was not for it: that is the fair queue. Measured
-with an MCS lock, 64 processes on two busy cores: `sched_yield` takes 80 to 380 us an operation, futex(2) 8 to 14, and a
-round trip to the bus, of which its own queue would need two, some 60. Where the next owner may be anybody (test-and-set, LR/SC), giving way is better than sleeping,
-for the one that runs goes on without a system call: hence the yields.
+served, one for each change, and it the next if the change was not for it: that is the fair queue. Measured with an
+MCS lock, 64 processes on two busy cores: `sched_yield` takes 80 to 380 us an operation, futex(2) 8 to 14, and a round
+trip to the bus, of which its own queue would need two, some 60. Where the next owner may be anybody (test-and-set,
+LR/SC), giving way is better than sleeping, for the one that runs goes on without a system call: hence the yields.
 
 Why the rules of the architecture page hold
 ===========================================
