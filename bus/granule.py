@@ -388,7 +388,8 @@ def spin(exp: int) -> str:
     """`i1 @spin(place)`: a hart spins on these bytes of a tracked page; whether it shall leave native code.
 
     First it notes the word and lets the hart look at its bytes again; if it comes back and the word is still the same,
-    what it looks for was not there after the note was made, and it parks.
+    what it looks for was not there after the note was made, and it parks. If the word keeps changing (its own swaps at a
+    test-and-set lock do that), it gives way each time, as `inline`'s port does.
     """
     return f"""
 define i1 @spin({_PLACE}) cold noinline {{
@@ -396,6 +397,14 @@ define i1 @spin({_PLACE}) cold noinline {{
 {_word("on.p", Hart.SPUN_ON)}
 {_word("seen.p", Hart.SPUN_SEEN)}
 {_word("bell.p", Hart.DOORBELL)}
+{_word("baton.p", Hart.BATON)}
+  %baton = load i64, ptr %baton.p
+  %has = icmp ne i64 %baton, 0
+  br i1 %has, label %pass, label %look
+pass:
+  call void @pass_on(ptr %page, ptr %granules)
+  br label %look
+look:
   %w = load atomic volatile i64, ptr %word seq_cst, align 8
   %now = and i64 %w, {~WAITERS}
   %on = load i64, ptr %on.p
@@ -407,6 +416,11 @@ define i1 @spin({_PLACE}) cold noinline {{
 note:
   store i64 %held, ptr %on.p
   store i64 %now, ptr %seen.p
+  br i1 %here, label %yield, label %ask
+yield:
+  %yielded = call i32 @sched_yield()
+  br label %ask
+ask:
   %bell = load atomic volatile i64, ptr %bell.p monotonic, align 8
   %rang = icmp ne i64 %bell, 0
   ret i1 %rang

@@ -37,14 +37,13 @@ _PLACE = "ptr %page, ptr %granules, ptr %lasts, ptr %ram"
 class InlineLowering:
     """The policy's accesses as IR; the port runs the same code."""
 
+    stores_freely = True
+
     def __init__(self, reservations: Reservations, *, watching: bool = True, tso: bool = TSO_HOST) -> None:
         """Code depends on how reservations behave; `watching` if WATCHED pages are left to the interpreter; `tso` says
         what the host's memory order is."""
         self._injects = reservations.spurious_sc_failure > 0
         self._tso = tso
-        self._reservation_ir = reservation_ir(
-            reservations.reservation_set_size_exp, exact=reservations.require_exact_reservation_addr
-        )
         self._exp = reservations.reservation_set_size_exp
         self._reservation_ir = reservation_ir(self._exp, exact=reservations.require_exact_reservation_addr)
         self._ignored = 0 if watching else int(PageState.WATCHED)
@@ -58,8 +57,13 @@ class InlineLowering:
 
     def store(self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order) -> bool:
         """A plain host store, or a shared writer."""
-        byte = self._byte(e, offset)
         fast, slow, done = e.label(), e.label(), e.label()
+        free = e.free(offset)
+        if free is not None:
+            look = e.label()
+            e.line(f"br i1 {free}, label %{fast}, label %{look}, !prof !0")
+            e.begin(look)
+        byte = self._byte(e, offset)
         self._if_untracked(e, byte, fast, slow)
         plain_store(e, offset, size, value, order)
         e.line(f"br label %{done}")

@@ -44,6 +44,10 @@ class FunctionText:
         """Begin that block."""
         self._lines.append(f"{label}:")
 
+    def free(self, offset: str | int) -> str | None:
+        """Nothing is known."""
+        return None
+
     def include(self, text: str) -> None:
         """Have `text` in the module, once."""
         self.included[text] = None

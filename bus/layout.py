@@ -186,6 +186,12 @@ class Hart(IntEnum):
     SPUN_ON = 112
     """Under `inline`: 1 + the granule that the hart spins on, or 0, and in the next word what its word was."""
     SPUN_SEEN = 113
+    BATON = 150
+    """Under `inline`: 1 + the granule on whose word the hart was woken while it span, or 0; what the word was then; and
+    the same two for the last one that it passed on. See `bus.parking`."""
+    BATON_AT = 151
+    PASSED = 152
+    PASSED_AT = 153
     SC_PC = 114
     """Address of the SC at hand; for `bus.failures`, as the next five."""
     SC_LAST_FAILED = 115

@@ -12,7 +12,7 @@ What an emitter offers besides emitting lines:
 - metadata `!0` and `!2`: branch weights for a condition that is likely, or unlikely, true.
 - bounds and alignment have been checked: an offset names `size` bytes of RAM and is a multiple of `size`. Where the
   guest may make misaligned plain accesses and the host is TSO, those without order may also name bytes that are not
-  aligned; a store's lie in one page then.
+  aligned; a store's lie in one page then, or where `free` holds.
 - every line is placed at the access's point in program order.
 
 Order
@@ -105,6 +105,11 @@ class AccessEmitter(Protocol):
     def here(self) -> None:
         """Note the instruction's address in the hart's page, as SC_PC."""
 
+    def free(self, offset: Value) -> str | None:
+        """An i1 that is true only where the page-map bytes of the plain store at hand are 0, or were 0 when the hart
+        passed its last safepoint (`bus.quiescence` says why that is enough); None where nothing is known. Only for
+        lowerings with `stores_freely`."""
+
     def slot(self, name: str, bits: int) -> str:
         """Pointer to a variable of the function that holds an integer of `bits`."""
 
@@ -116,7 +121,16 @@ class AccessEmitter(Protocol):
 
 
 class Lowering(Protocol):
-    """A policy's accesses as IR. A method that returns None leaves the access to the interpreter."""
+    """A policy's accesses as IR. A method that returns None leaves the access to the interpreter.
+
+    Attributes:
+        stores_freely: plain stores to a page whose page-map byte is 0 are plain host stores whatever else is the case,
+            and the policy asks for quiescence after it has set one: then compiled code finds out about all stores of a
+            group at once, together with their bounds, and `store` asks the emitter.
+
+    """
+
+    stores_freely: bool
 
     def load(self, e: AccessEmitter, offset: Value, size: int, order: Order) -> str | None:
         """The loaded value as i8, i16, i32 or i64."""

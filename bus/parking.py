@@ -7,7 +7,10 @@ first woken, and it forgets a member that dies.
 How it works: who parks has seen a word; it sets the word's WAITERS bit by a compare-and-swap from exactly what it saw,
 and sleeps if the word is still that. Whoever has changed the word looks at the bit afterwards, drops it and wakes:
 every waiter on the reservation, for each has lost it, and of those that spin the one that came first, for a lock has
-one next owner. That one sets the bit again for those behind it.
+one next owner. That one sets the bit again for those behind it, and has the *baton*: if it spins on, or goes elsewhere,
+and the word is still what it was when it ran, then the change was not, or not only, for it, and it wakes the next one,
+which then has the baton (`pass_on`). So a ticket lock's turn finds its owner, wherever in the queue it sleeps, and a
+flag that many wait for wakes them all, one by one.
 
 No wake-up is lost. Let C be a change of the word, by a read-modify-write, and P a parking that saw the word before C.
 
@@ -21,9 +24,16 @@ No wake-up is lost. Let C be a change of the word, by a read-modify-write, and P
   `unpark`: it drops the bit, then wakes all. As above, P does not sleep or is woken.
 - A changer that dies between its change and the wake-up has HELD set; who frees its word calls `unpark`.
 
-One that spins may miss a change while the bit is down, that is between the wake-up of the waiter before it and the
-moment when that one runs. So its sleep has a limit (PATIENCE_NS); spinning is all that the guest asked for. One that
-waits on a reservation misses none: its set is woken as a whole.
+- One that waits on a reservation misses none: its set is woken as a whole. Of those that spin one is woken by a change;
+  say it is W, and runs when the word is v. Changes until then may have found the bit down: the others have not seen v.
+  If the word changes from v, that change finds the bit, which W has set, and wakes the next. If not, W passes the baton,
+  and the next runs at v. So they are woken one after the other until each has run at v or later: the kernel's queue is
+  first come, first served, and who parks again stands behind. Who has passed the baton at v does not do it again at v:
+  when it is woken there a second time, all that slept when it passed it have been woken, and those that came later
+  looked at memory after the word was v. So nothing goes round for ever where the owner of a lock does not run.
+
+What is left to chance is when the baton is passed: W does so when it next spins too long, or enters native code, at the
+latest after a slice. If W is killed or ends before, those behind it sleep until their time is up (PATIENCE_NS).
 """
 
 from __future__ import annotations
@@ -74,6 +84,35 @@ define void @unpark(ptr %word) cold noinline {{
   call void @wake(ptr %word, i64 {_ALL}, i64 {ON_RESERVATION | SPINNING})
   ret void
 }}
+declare i32 @sched_yield()
+define void @pass_on(ptr %page, ptr %granules) cold noinline {{
+{_word("baton.p", Hart.BATON)}
+{_word("at.p", Hart.BATON_AT)}
+{_word("passed.p", Hart.PASSED)}
+{_word("passed_at.p", Hart.PASSED_AT)}
+  %baton = load i64, ptr %baton.p
+  %at = load i64, ptr %at.p
+  store i64 0, ptr %baton.p
+  %g = sub i64 %baton, 1
+  %word = getelementptr i64, ptr %granules, i64 %g
+  %w = load atomic volatile i64, ptr %word seq_cst, align 8
+  %bare = and i64 %w, {~WAITERS}
+  %passed = load i64, ptr %passed.p
+  %passed_at = load i64, ptr %passed_at.p
+  %there = icmp eq i64 %passed, %baton
+  %then = icmp eq i64 %passed_at, %at
+  %twice = and i1 %there, %then
+  %changed = icmp ne i64 %bare, %at
+  %needless = or i1 %twice, %changed
+  br i1 %needless, label %done, label %next
+next:
+  store i64 %baton, ptr %passed.p
+  store i64 %at, ptr %passed_at.p
+  call void @wake(ptr %word, i64 1, i64 {SPINNING})
+  br label %done
+done:
+  ret void
+}}
 define i64 @deadline(i64 %ns) cold noinline {{
   %t = alloca [2 x i64]
   %r = call i32 @clock_gettime(i32 {_MONOTONIC}, ptr %t)
@@ -88,6 +127,8 @@ define i64 @deadline(i64 %ns) cold noinline {{
 define i64 @park(ptr %page, ptr %word, i64 %held, i64 %seen, i64 %deadline, i64 %set) cold noinline {{
 {_word("parked.p", Hart.PARKED)}
 {_word("bell.p", Hart.DOORBELL)}
+{_word("baton.p", Hart.BATON)}
+{_word("at.p", Hart.BATON_AT)}
   %t = alloca [2 x i64]
   %n.p = getelementptr i64, ptr %t, i64 1
   %s = udiv i64 %deadline, 1000000000
@@ -119,6 +160,9 @@ sleep:
   br i1 %more, label %behind, label %awake
 behind:
   %o = atomicrmw volatile or ptr %word, i64 {WAITERS} seq_cst
+  %o.bare = and i64 %o, {~WAITERS}
+  store i64 %held, ptr %baton.p
+  store i64 %o.bare, ptr %at.p
   br label %awake
 awake:
   store atomic volatile i64 0, ptr %parked.p seq_cst, align 8
@@ -126,7 +170,8 @@ awake:
   ret i64 %rang
 }}
 """
-"""`changed(word)` after a change that found WAITERS; `unpark(word)`; `deadline(ns)`: CLOCK_MONOTONIC plus so much;
+"""`changed(word)` after a change that found WAITERS; `unpark(word)`; `pass_on(page, granules)` where BATON is not 0, with
+the granule table; `deadline(ns)`: CLOCK_MONOTONIC plus so much;
 `park(page, word, held, seen, deadline, set)`: 0, or the doorbell if it has rung. `held` is 1 + granule; `seen` the word
 without WAITERS; `deadline` absolute, 0 for none; `set` is ON_RESERVATION or SPINNING."""
 
@@ -136,6 +181,8 @@ class Parking:
 
     unpark: Callable[[int], None]
     """unpark(address of a granule's word): wake all that are parked on it."""
+    pass_on: Callable[[int, int], None]
+    """See PARKING_IR; host addresses."""
     park: Callable[[int, int, int, int, int, int], int]
     """See PARKING_IR; the first two are host addresses."""
 
@@ -143,6 +190,7 @@ class Parking:
         self._engine = compile_module(PARKING_IR)
         address = self._engine.get_function_address
         self.unpark = CFUNCTYPE(None, c_uint64)(address("unpark"))
+        self.pass_on = CFUNCTYPE(None, c_uint64, c_uint64)(address("pass_on"))
         self.park = CFUNCTYPE(*[c_uint64] * 7)(address("park"))
 
 

@@ -4,8 +4,8 @@ Owns the count of who has not yet. Used by the arbiter before it relies on somet
 store (whether a granule is tracked). Never touches guest memory.
 
 Why it is right. A hart's store is a check of the granule word followed by a write; between the two there is no
-safepoint and no request. Say the arbiter has set the word and calls `begin`. A hart is *quiescent* from then on as
-soon as one of these holds:
+safepoint and no request. (One check may serve many writes: `hart.jit.engine`.) Say the arbiter has set the word and
+calls `begin`. A hart is *quiescent* from then on as soon as one of these holds:
 
 - it has a request open at the bus. It sent the request after its last write, so that write is done (the message
   orders them), and it makes no access until the answer, which is sent after the word was set;

@@ -210,6 +210,7 @@ class _Guarded:
         self.value, self.line, self.label = e.value, e.line, e.label
         self.begin, self.slot, self.pc = e.begin, e.slot, e.pc
         self.pointer, self.counter, self.here, self.include = e.pointer, e.counter, e.here, e.include
+        self.free = e.free
 
     def interpret(self) -> str:
         """See `AccessEmitter.interpret`."""
@@ -226,6 +227,8 @@ class _Guarded:
 
 class RecordingLowering:
     """A lowering that notes what another one does; see `bus.lowering.Lowering`."""
+
+    stores_freely = False
 
     def __init__(self, lowering: Lowering, ram_base: int) -> None:
         self._lowering = lowering

@@ -97,6 +97,9 @@ class BusServer:
         self._rows: list[tuple[int, ...]] = []
         """The table of which the coordinator fetches pieces."""
         self._quiescence = Quiescence(segment)
+        for hart in self._joined:
+            # An earlier bus process knew where they are; each may run until its repeated request shows otherwise.
+            self._quiescence.runs(hart)
         self._log = OrderLog(Path(spec.order_log)) if spec.order_log else None
         self._arbiter = policy(spec.policy).arbiter(
             ArbiterContext(
@@ -123,9 +126,6 @@ class BusServer:
             Kind.EXTERNAL_WRITE: self._external_write,
             Kind.WATCH: self._watch,
         }
-        for hart in self._joined:
-            # An earlier bus process knew where they are; each may run until its repeated request shows otherwise.
-            self._quiescence.runs(hart)
         # Before binding: a participant that reaches the new process must find the new generation.
         segment.header[Header.BUS_GENERATION] += 1
         self._socket.bind(spec.endpoint)

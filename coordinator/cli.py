@@ -30,7 +30,9 @@ from coordinator.commands import (
     isa,
     litmus,
     model,
+    plot,
     reg,
+    report,
     results,
     run,
     serve,
@@ -51,6 +53,8 @@ app.command("batch")(batch.batch)
 app.command("asm")(asm.asm)
 app.command("disasm")(disasm.disasm)
 app.add_typer(results.app, name="results")
+app.command("report")(report.report)
+app.command("plot")(plot.plot)
 app.add_typer(configs.app, name="configs")
 app.add_typer(cache.app, name="cache")
 bench.app.command("control")(bench_control.control)

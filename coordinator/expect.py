@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 from bus.access import ScFailure
 from coordinator import expression, measure
-from coordinator.config.model import Expect, Vm
+from coordinator.check import linearizability
+from coordinator.check.history import EVENT_BYTES, decode
+from coordinator.config.model import Expect, LinearizableExpect, Vm
 from coordinator.measure import Finding, ReadMemory
-from coordinator.result import HartResult, TrapReport, VmResult
+from coordinator.result import Ending, HartResult, TrapReport, VmResult
 from hart.causes import cause_name
 from hart.image import Image
 from hart.isa.registers import NUMBERS as REGISTERS
@@ -71,7 +73,22 @@ def unknown_names(vm: Vm, image: Image) -> list[Finding]:
     for symbol, value in vm.expect.symbols.items():
         if value.size is None:
             found += measure.size_problem(("expect", "symbols", symbol), symbol, image)
+    if vm.expect.linearizable is not None:
+        found += _history_problem(vm.expect.linearizable.history, vm.harts, image)
     return found
+
+
+def _history_problem(name: str, harts: int, image: Image) -> list[Finding]:
+    """Why symbol `name` is no array of events, if so."""
+    key = ("expect", "linearizable", "history")
+    if name not in image.symbols:
+        return [(key, f"{image.name} has no symbol {name!r}{nearest(name, image.symbols)}")]
+    size = image.symbols[name].size
+    if size and size % (EVENT_BYTES * harts) == 0:
+        return []
+    return [
+        (key, f"{name} is {size} bytes, not events of {EVENT_BYTES} bytes, as many for each of {harts} harts")
+    ]
 
 
 def _places(expect: Expect) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -134,6 +151,8 @@ class _Judge:
             yield Check(f"sc_failures.{cause}", str(count), str(total), total == count)
         if expect.console is not None:
             yield from self._console()
+        if expect.linearizable is not None:
+            yield self._linearizable(expect.linearizable)
 
     def _ending(self) -> Check:
         expected, seen = self.vm.expect.expected_ending, self.result.ending
@@ -226,6 +245,22 @@ class _Judge:
         if expected.matches is not None:
             found = re.search(expected.matches, text) is not None
             yield Check("console.matches", repr(expected.matches), seen, found)
+
+    def _linearizable(self, expected: LinearizableExpect) -> Check:
+        what, wanted = f"linearizable.{expected.type}", linearizability.Answer.LINEARIZABLE
+        if self.result.ending is not Ending.EXIT:
+            seen = f"undecided: the VM ended by {self.result.ending.value}, with operations under way"
+            return Check(what, wanted.value, seen, ok=False)
+        symbol = self.image.symbols[expected.history]
+        try:
+            operations = list(decode(self.read(symbol.address, symbol.size), self.vm.harts))
+            found = linearizability.check(expected.type, operations, expected.capacity, expected.most_states)
+        except ValueError as error:
+            return Check(what, wanted.value, f"{expected.history}: {error}", ok=False)
+        seen = f"{found.answer.value}, {len(operations)} operations"
+        return Check(
+            what, wanted.value, f"{seen}: {found.why}" if found.why else seen, found.answer is wanted
+        )
 
 
 def describe_trap(hart: int, trap: TrapReport, image: Image) -> str:

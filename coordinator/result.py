@@ -181,3 +181,9 @@ class VmResult:
     transactions: int = 0
     failed_scs: tuple[FailedScs, ...] = ()
     stuck: tuple[StuckLoop, ...] = ()
+
+    @property
+    def messages(self) -> int:
+        """Messages between harts and bus for the sake of memory: request and answer of each transaction, and the
+        traffic that `directory` counts itself."""
+        return 2 * self.transactions + sum(hart.traffic.get(Traffic.MESSAGE, 0) for hart in self.harts)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,15 +119,32 @@ def run(
         RefusedByServer: the coordinator cannot give what the configuration asks for.
 
     """
+    with ended(config, images, client, report, budget) as (outcomes, _):
+        return outcomes
+
+
+@contextmanager
+def ended(
+    config: Run,
+    images: Mapping[str, Image],
+    client: ControlClient,
+    report: Callable[[Sequence[Progress]], None] = lambda progress: None,
+    budget: Budget = Budget(),
+) -> Iterator[tuple[list[Outcome], Mapping[str, ReadMemory]]]:
+    """As `run`, and keeps the VMs until the end of the block: gives their memory's readers by name, too."""
     vms = create(config, images, client)
     try:
         for loaded in vms.values():
             loaded.run()
         results, over = _wait(config, images, vms, report, budget)
-        return [
-            _outcome(name, vm, results[name], images[name], _reader(vms[name]), over)
-            for name, vm in config.vms.items()
-        ]
+        readers = {name: _reader(vm) for name, vm in vms.items()}
+        yield (
+            [
+                _outcome(name, vm, results[name], images[name], readers[name], over)
+                for name, vm in config.vms.items()
+            ],
+            readers,
+        )
     finally:
         for created in vms.values():
             created.destroy()

@@ -54,6 +54,8 @@ _MASK = (1 << 64) - 1
 class CasLowering:
     """The scheme as IR; the port runs the same code."""
 
+    stores_freely = False
+
     def __init__(self, reservations: Reservations, *, watching: bool = True) -> None:
         """`watching` if writes to pages that the environment watches are left to the interpreter."""
         self._injects = reservations.spurious_sc_failure > 0

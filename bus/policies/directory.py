@@ -382,6 +382,8 @@ class DirectoryArbiter:
 class DirectoryLowering:
     """Hits are native; misses, failing SCs and what spans granules are the port's. `%support` is the hart's bytes."""
 
+    stores_freely = False
+
     def __init__(self, reservations: Reservations) -> None:
         """Code depends on how reservations behave."""
         self._rules = reservations

@@ -4,9 +4,11 @@ Owns the fast paths, and the argument that they keep the rules. For full speed.
 
 How it works
 ============
-*Untracked pages* (page-map byte 0): stores are plain host stores and AMOs single host atomics, behind one test of the
-byte. An LR/SC pair with nothing but register arithmetic and forward exits between is *fused*: LR is a load that
-remembers its value, SC is one host compare-and-swap from that value.
+*Untracked pages* (page-map byte 0): stores are plain host stores and AMOs single host atomics, behind one test of
+the byte; compiled code tests the bytes of a whole stretch of pages once, when it is entered, and then only whether a
+store lies in that stretch, which is its bounds check as well (`hart.jit.engine`). An LR/SC pair with nothing but
+register arithmetic and forward exits between is *fused*: LR is a load that remembers its value, SC is one host
+compare-and-swap from that value.
 
 *Tracked pages*: each granule has a word `version | writers | waiters | lock` (`bus.granule`); versions are compared
 without the waiters bit.
@@ -25,7 +27,7 @@ waits for quiescence (`bus.quiescence`) and clears PENDING. While PENDING, store
 sleeps until the word is no longer its reservation, the doorbell rings or its time has passed. A retry loop
 (`hart.isa.retry`) spins for a budget of rounds; then the hart gives way some times; then it has the page tracked, so
 that every write passes the word, and sleeps until the next one. The kernel wakes those that spin first come, first
-served, one for each change: that is the fair queue. Measured with an MCS lock, 64 processes on two busy cores:
+served, one for each change, and it the next if the change was not for it: that is the fair queue. Measured with an MCS lock, 64 processes on two busy cores:
 `sched_yield` takes 80 to 380 us an operation, futex(2) 8 to 14, and a round trip to the bus, of which its own queue
 would need two, some 60. Where the next owner may be anybody (test-and-set, LR/SC), giving way is better than sleeping,
 for the one that runs goes on without a system call: hence the yields.
@@ -42,8 +44,8 @@ asks for follows those with aq. Let W be a write by another hart.
    either LR's second look sees it and LR repeats, or W entered after LR read, and SC's compare fails whenever W
    entered before it. If W enters after SC's compare it finds the lock and acts after SC's store (the release is
    ordered after that store). So no W acts between LR's read and a successful SC. Values play no role.
-   W cannot have been decided while the page was untracked: LR ran after quiescence, and byte and store have no
-   safepoint between them.
+   W cannot have been decided while the page was untracked: LR ran after quiescence, and the test (of the byte, or of
+   the stretch) and the store have no safepoint between them.
    *Fused.* The SC's compare-and-swap is one instant; if the value equals the one LR read, LR could as well have
    read it at that instant: nothing between LR and SC looks at memory or at anything that other harts change, so no
    execution can tell. Then nothing lies between, whatever happened before: A -> B -> A is harmless. If the page
@@ -77,8 +79,8 @@ asks for follows those with aq. Let W be a write by another hart.
 
 Published alternatives: comparing values alone (QEMU) breaks rule 1; a table of store tests or last writers, hashed
 (Kristien et al., CGO 2021) costs each store a write; page protection costs a fault and stops the world for each LR.
-Here an untracked store pays a test of a byte that stays in the first-level cache, and most programs, whose LR/SC
-pairs all fuse, never track a page.
+Here an untracked store in the stretch pays nothing, another a test of a byte that stays in the first-level cache, and
+most programs, whose LR/SC pairs all fuse, never track a page.
 """
 
 from __future__ import annotations
@@ -154,11 +156,13 @@ class InlinePort(DirectLoads):
         self._fruitless = 0
         """Calls of `spin` in a row."""
         self._own = segment.harts[context.hart]
-        self._park = parking().park
+        self._park, self._pass_on = parking().park, parking().pass_on
         self._random = random.Random(f"{context.reservations.seed}/{context.hart}")
 
     def forget_fused(self) -> None:
-        """See `MemoryPort.forget_fused`."""
+        """See `MemoryPort.forget_fused`; the hart enters native code, and passes on a baton that it still has."""
+        if self._page[Hart.BATON]:
+            self._pass_on(self._own.address(0), self._granules.address(0))
         if self._fused is not None:
             self._lose_fused(ScFailure.TIER_CHANGE)
 

@@ -683,6 +683,8 @@ class SerialArbiter:
 class SerialLowering:
     """Loads, and stores to untracked granules, are native; all else is the interpreter's."""
 
+    stores_freely = False
+
     def __init__(self, reservations: Reservations) -> None:
         """Of how reservations behave only the size of a granule matters here; the rest is the arbiter's."""
         self._exp = reservations.reservation_set_size_exp

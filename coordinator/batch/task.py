@@ -140,6 +140,7 @@ def vm_record(outcome: Outcome) -> VmRecord:
         checks=outcome.verdict.checks,
         metrics=outcome.measured.metrics,
         outcome=outcome.measured.outcome,
+        messages=result.messages,
     )
 
 

@@ -26,6 +26,7 @@ from coordinator.bench.contention import (
     run_guest,
     run_program,
 )
+from coordinator.bench.tracking import StoreCost, store_costs
 
 HARTS = (1, 2, 4, 8, 16, 64)
 MESSENGERS = ("serial", "directory")
@@ -99,7 +100,7 @@ class Crowd:
 
 @dataclass(frozen=True, slots=True)
 class CoherenceReport:
-    """Everything that was measured, and where."""
+    """Everything that was measured, and where; `stores` are `inline`'s, whatever the policy."""
 
     cores: int
     policy: str
@@ -107,6 +108,7 @@ class CoherenceReport:
     comparisons: list[Comparison]
     traffic: list[Traffic]
     crowds: list[Crowd]
+    stores: list[StoreCost]
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,8 +278,15 @@ def measure(
         messages = [
             t for other in others for t in traffic(bench, other, workloads, message_harts, plan, report)
         ]
+    report("plain stores")
     return CoherenceReport(
-        len(os.sched_getaffinity(0)), policy, policies.policy(policy).correct, comparisons, messages, crowds
+        len(os.sched_getaffinity(0)),
+        policy,
+        policies.policy(policy).correct,
+        comparisons,
+        messages,
+        crowds,
+        store_costs(),
     )
 
 

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bus.traffic import Traffic
 from coordinator import guest, paths
 from coordinator.bench.kernels import BenchError, zig_cc
 from coordinator.config.model import Guest, Vm
@@ -204,15 +203,10 @@ def run_guest(
             raise BenchError(f"contention under {policy} on {workers} harts: {result and result.detail}")
         trials = _complete(parse(result.console.decode(), workers), plan, policy)
         if len(trials) == 1:
-            trials = [replace(trials[0], messages=_messages(result))]
+            trials = [replace(trials[0], messages=result.messages)]
         return trials
     finally:
         vm.destroy()
-
-
-def _messages(result: VmResult) -> int:
-    """Under `serial` each transaction is a request and an answer; `directory` counts its messages itself."""
-    return 2 * result.transactions + sum(hart.traffic.get(Traffic.MESSAGE, 0) for hart in result.harts)
 
 
 def _complete(trials: list[Trial], plan: Plan, who: str) -> list[Trial]:

@@ -71,6 +71,8 @@ class StoreCost:
 class _Untested(InlineLowering):
     """As if no page were ever tracked."""
 
+    stores_freely = False
+
     def store(self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order) -> bool:
         """A plain host store."""
         plain_store(e, offset, size, value, order)

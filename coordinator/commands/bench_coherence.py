@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from coordinator.bench.coherence import CoherenceReport, Comparison, Crowd, Speed, Traffic
+    from coordinator.bench.tracking import StoreCost
 
 
 def coherence(
@@ -88,6 +89,7 @@ def _print(report: CoherenceReport) -> None:
         console.print(_crowd_table(report.crowds))
     if report.traffic:
         console.print(_traffic_table(report.traffic))
+    console.print(_store_table(report.stores))
 
 
 def comparison_table(comparisons: Sequence[Comparison], policy: str, cores: int) -> RenderableType:
@@ -173,6 +175,16 @@ def _traffic_table(traffic: Sequence[Traffic]) -> Table:
             f"{t.messages_per_operation:.3f}",
             "" if t.right else "wrong",
         )
+    return table
+
+
+def _store_table(stores: Sequence[StoreCost]) -> Table:
+    table = _table(
+        "what inline's tests for tracked pages cost plain stores where no page is tracked (aim: 1.05)",
+        "kernel", "ns/instruction", "without tests", "ratio",
+    )  # fmt: skip
+    for s in stores:
+        table.add_row(s.kernel, f"{s.tested_ns:.4f}", f"{s.untested_ns:.4f}", f"{s.ratio:.3f}")
     return table
 
 

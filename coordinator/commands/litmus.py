@@ -119,6 +119,9 @@ def litmus(
                 shown()
                 if account.forbidden and plan.limits.forbidden:
                     break
+    except OSError as error:
+        typer.echo(f"cannot run this: {error}", err=True)
+        raise typer.Exit(ExitCode.USAGE_OR_CONFIG) from None
     except KeyboardInterrupt:
         typer.echo("interrupted; all VMs are ended", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None

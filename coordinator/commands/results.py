@@ -39,7 +39,8 @@ def results(
 
 
 @contextmanager
-def _opened(directory: Path) -> Iterator[Results]:
+def opened(directory: Path) -> Iterator[Results]:
+    """Gives the results in a directory; what is wrong with them, or with what is asked of them, ends the command."""
     from coordinator.results import ResultsError, open_results
 
     try:
@@ -53,7 +54,7 @@ def _opened(directory: Path) -> Iterator[Results]:
 @app.command("list")
 def list_points(context: typer.Context, metric: Metric = None, json: Json = False) -> None:
     """Print every point of the plan: parameters, status, metrics."""
-    with _opened(context.obj) as found:
+    with opened(context.obj) as found:
         _print_points(found, None, metric, json)
 
 
@@ -65,13 +66,14 @@ def filter_points(
     json: Json = False,
 ) -> None:
     """Print the points for which an expression over parameters and metrics holds."""
-    with _opened(context.obj) as found:
+    with opened(context.obj) as found:
         _print_points(found, expression, metric, json)
 
 
 def _print_points(found: Results, where: str | None, metric: Sequence[str] | None, json: bool) -> None:
     from coordinator.report import plain_table, stdout_console
     from coordinator.results.compare import check_names
+    from coordinator.results.text import number
 
     if json:
         _print_json({"number": p.number, "id": p.id, **p.values} for p in found.points(where))
@@ -102,7 +104,7 @@ def show(
     import json
     from dataclasses import asdict
 
-    with _opened(context.obj) as found:
+    with opened(context.obj) as found:
         it = found.point(point)
         document = asdict(it) | {"status": it.values["status"], "config": json.loads(it.config)}
         typer.echo(json.dumps(document | {"metrics": it.metrics, "sessions": found.sessions}, indent=2))
@@ -125,8 +127,9 @@ def aggregate(
     from coordinator.report import plain_table, stdout_console
     from coordinator.results.compare import aggregate as aggregated
     from coordinator.results.compare import grouping
+    from coordinator.results.text import number
 
-    with _opened(context.obj) as found:
+    with opened(context.obj) as found:
         names = grouping(found) if by is None else tuple(filter(None, (n.strip() for n in by.split(","))))
         metrics = metric or [m for m in DEFAULT_METRICS if m in found.names()][:1]
         sums = {m: aggregated(found, m, names, where) for m in metrics}
@@ -159,7 +162,7 @@ def compare(
 
     from coordinator.results.compare import compare as compared
 
-    with _opened(context.obj) as a, _opened(other) as b:
+    with opened(context.obj) as a, opened(other) as b:
         found = compared(a, b, metric, where)
     if json:
         _print_json([asdict(found) | {"differs": found.differs}])
@@ -171,6 +174,7 @@ def compare(
 
 def _print_comparison(found: Comparison) -> None:
     from coordinator.report import plain_table, stdout_console
+    from coordinator.results.text import number
 
     table = plain_table(["", *found.by, f"{found.metric} here", "there", "ratio", "95 % interval", "p"])
     for group in found.groups:
@@ -232,7 +236,7 @@ def outcomes(
     from coordinator.results.compare import check_names, grouping
     from coordinator.results.histogram import histograms
 
-    with _opened(context.obj) as found:
+    with opened(context.obj) as found:
         names = grouping(found) if by is None else tuple(filter(None, (n.strip() for n in by.split(","))))
         check_names(found, names)
         groups = histograms(found.points(where), names)
@@ -251,6 +255,30 @@ def outcomes(
 
 
 @app.command()
+def scaling(
+    context: typer.Context,
+    metric: Metric = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="Parameters to group by, with commas. Default: all but harts, seed, repetition."),
+    ] = None,
+    where: Where = None,
+    json: Json = False,
+) -> None:
+    """Print how groups of points scale with harts: means, intervals, fitted laws, and what to be warned of."""
+    from coordinator.analysis.scaling import scaling as scaled
+    from coordinator.analysis.show import print_scaling, to_json
+
+    with opened(context.obj) as found:
+        names = None if by is None else tuple(filter(None, (n.strip() for n in by.split(","))))
+        report = scaled(found, names, where, metric or ())
+    if json:
+        _print_json([to_json(report)])
+    else:
+        print_scaling(report)
+
+
+@app.command()
 def export(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="File to write: .csv, .json, .parquet, or .xml for JUnit.")],
@@ -259,15 +287,8 @@ def export(
     """Write the points to a file for other programs; its suffix says which form."""
     from coordinator.results.export import export as exported
 
-    with _opened(context.obj) as found:
+    with opened(context.obj) as found:
         exported(found, file, where)
-
-
-def number(value: object) -> str:
-    """A value for a table: four significant digits where it is no whole number."""
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
-    return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _print_json(documents: Iterator[dict[str, object]] | Sequence[dict[str, object]]) -> None:

@@ -26,6 +26,7 @@ from bus import policies
 from bus.access import ScFailure
 from bus.handover import LONGEST_CONSTRAINED_LOOP
 from coordinator import expression
+from coordinator.check import linearizability
 from coordinator.config.isa import SMALLEST_SET_EXP, HartNumber, Host, Isa, hart_number
 from coordinator.config.table import Table
 from coordinator.config.units import format_size, parse_size
@@ -339,6 +340,29 @@ class ConsoleExpect(Table):
         return pattern
 
 
+class LinearizableExpect(Table):
+    """The guest's own history of operations on one or more objects must be linearizable: each took effect at one
+    instant while it ran."""
+
+    type: Annotated[str, *_one_of(list(linearizability.TYPES))]
+    """What the objects are: `counter`, `stack`, `queue`, `ring` (a queue that may be full), `deque`."""
+    history: str
+    """Symbol of the array of events, as many for each hart; see `guests/workloads/workload.h`."""
+    capacity: int | None = Field(default=None, ge=1)
+    """How much a ring holds."""
+    most_states: int = Field(default=linearizability.MOST_STATES, ge=1)
+    """How many states to search for each object; where they do not suffice the answer is `undecided`, and the
+    expectation is not met. Default 200000."""
+
+    @model_validator(mode="after")
+    def _capacity_of_rings(self) -> Self:
+        if linearizability.TYPES[self.type].bounded and self.capacity is None:
+            raise ValueError(f"a {self.type} needs capacity, how much it holds")
+        if self.capacity is not None and not linearizability.TYPES[self.type].bounded:
+            raise ValueError(f"capacity is for a ring; a {self.type} holds any number")
+        return self
+
+
 def _register(name: str) -> str:
     if name != "pc" and name not in REGISTERS:
         hint = nearest(name, REGISTERS)
@@ -367,6 +391,8 @@ class Expect(Table):
     """Failed SCs by cause, all harts together, e.g. `other_store = 1`."""
     console: ConsoleExpect | None = None
     """What the guest printed: text that must occur, or a table."""
+    linearizable: LinearizableExpect | None = None
+    """A history that must be linearizable."""
 
     @field_validator("sc_failures")
     @classmethod

@@ -184,9 +184,9 @@ MODEL_BASE = 0x5A00_0000
 MODEL_STEP_EXP = 16
 
 
-def ram_bytes(harts: int) -> int:
-    """How much RAM a VM with so many harts needs."""
-    return TEAMS - RAM_BASE + harts * Team.BYTES
+def ram_bytes(teams: int) -> int:
+    """How much RAM a VM with so many teams needs."""
+    return TEAMS - RAM_BASE + teams * Team.BYTES
 
 
 def defines() -> dict[str, str]:

@@ -53,14 +53,19 @@ class Setting:
         return self.tier == "interpreter" or chosen.lowering is None or chosen.total_order or chosen.owned
 
 
-def vm_spec(setting: Setting, record: Path | None = None) -> VmSpec:
-    """The VM for a setting; raises pydantic's ValidationError for a policy or tier that there is not."""
+def vm_spec(setting: Setting, teams: int = 1, record: Path | None = None) -> VmSpec:
+    """The VM for a setting, with memory for so many teams.
+
+    Raises:
+        pydantic.ValidationError: there is no such policy or tier.
+
+    """
     harts = max(1, setting.harts)
     return VmSpec(
         name="litmus",
         harts=harts,
         ram_base=memory.RAM_BASE,
-        ram_bytes=memory.ram_bytes(harts),
+        ram_bytes=memory.ram_bytes(teams),
         policy=setting.policy,
         tier=setting.tier,
         seed=setting.seed,
@@ -92,11 +97,12 @@ class Session:
             OSError: the host has not the memory, or no process can be started.
 
         """
+        teams = setting.harts // min(len(compiled.test.threads) for compiled in program.tests)
         self._program = program
         self._harts = setting.harts
         self._sequence = 0
         self._command = 0
-        self._vm = VirtualMachine(vm_spec(setting, record))
+        self._vm = VirtualMachine(vm_spec(setting, teams, record))
         effort = SLOW if setting.slow or record is not None else FAST
         self._vm.load(program.image(setting.harts, setting.seed, effort))
         self._vm.start()

@@ -16,6 +16,7 @@ from pathlib import Path
 from coordinator import expression
 from coordinator.expression import Expression, ExpressionError, Value
 from coordinator.results import schema
+from coordinator.results.derived import derivable, derived, shares_of
 from coordinator.results.record import CheckRecord, HartRecord, Status, VmRecord, first_failures, label
 from coordinator.results.store import DATABASE
 from hart.spelling import nearest
@@ -69,8 +70,8 @@ class BatchPoint:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Its measurements by name: `VM_METRICS`, what `[vm.metrics]` declares, and `operations_per_s` where that
-        declares `operations`. With several VMs each name has the VM's before it: `left_instret`."""
+        """Its measurements by name: `VM_METRICS`, what `[vm.metrics]` declares, and what follows (`derived.DERIVED`).
+        With several VMs each name has the VM's before it: `left_instret`."""
         if len(self.vms) == 1:
             return vm_metrics(self.vms[0])
         return {
@@ -102,10 +103,10 @@ def vm_metrics(vm: VmRecord) -> dict[str, float]:
     }
     found |= {kind: sum(h.atomics.get(kind, 0) for h in harts) for kind in schema.ATOMICS}
     found["sc_failed"] = sum(sum(h.sc_failures.values()) for h in harts)
+    if vm.messages is not None:
+        found["messages"] = vm.messages
     found |= vm.metrics
-    if "operations" in vm.metrics and found["run_s"] > 0:
-        found["operations_per_s"] = vm.metrics["operations"] / found["run_s"]
-    return found
+    return derived(found, shares_of([h.metrics for h in harts])) | found
 
 
 def identifier(name: str) -> str:
@@ -229,14 +230,20 @@ class Results:
 
     def names(self) -> list[str]:
         """All names that expressions over the points may use."""
-        metrics = [
-            name for (name,) in self._connection.execute("SELECT DISTINCT name FROM metric ORDER BY 1")
-        ]
-        known = [*self.parameters, *OWN_NAMES, *schema.VM_METRICS, *metrics]
-        known += ["operations_per_s"] if "operations" in metrics else []
+        metrics, by_hart = (
+            [
+                name
+                for (name,) in self._connection.execute(
+                    f"SELECT DISTINCT name FROM metric WHERE hart IS {null} ORDER BY 1"
+                )
+            ]
+            for null in ("NULL", "NOT NULL")
+        )
+        measured = [*schema.VM_METRICS, *metrics]
+        measured += derivable(measured, by_hart)
+        known = [*self.parameters, *OWN_NAMES, *measured]
         vms = [name for (name,) in self._connection.execute("SELECT DISTINCT vm FROM vm ORDER BY 1")]
         if len(vms) > 1:
-            measured = [*schema.VM_METRICS, *metrics, "operations_per_s"]
             known += [f"{identifier(vm)}_{name}" for vm in vms for name in measured]
         return list(dict.fromkeys(known))
 
@@ -297,6 +304,7 @@ class Results:
                     ),
                     metrics=metrics[None],
                     outcome={o["name"]: int(o["value"]) for o in of_vm["outcome"]},
+                    messages=row["messages"] if "messages" in row.keys() else None,  # noqa: SIM118 (a sqlite3.Row)
                 )
             )
         return found

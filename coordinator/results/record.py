@@ -69,6 +69,7 @@ class VmRecord:
         checks: what was expected and seen.
         metrics: the values of `[vm.metrics]`.
         outcome: the values of `[vm.outcome]`, in the order of the config.
+        messages: between harts and bus, as in `coordinator.result.VmResult`; None where an older version ran it.
 
     """
 
@@ -87,6 +88,7 @@ class VmRecord:
     checks: tuple[CheckRecord, ...]
     metrics: Mapping[str, int] = field(default_factory=dict)
     outcome: Mapping[str, int] = field(default_factory=dict)
+    messages: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

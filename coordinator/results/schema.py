@@ -4,12 +4,13 @@ Owns the SQL form. Reads and writes no rows.
 
 A column is *deterministic* if every run of the same point gives the same value, on any host, as long as the guest's own
 verdict does not depend on chance. All others are measured. The table `column_note` says the same inside the database,
-so that it explains itself to whoever opens it with another program. Tables and columns are added, never renamed or
-removed, while `FORMAT` stays the same.
+so that it explains itself to whoever opens it with another program. Columns are added at the end of tables, and may
+be null; none is renamed or removed while `FORMAT` stays the same.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from bus.access import AtomicKind
@@ -88,6 +89,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         *_COUNTS,
         Column("sc_failed", "INTEGER NOT NULL", "SCs that failed, all harts"),
         Column("console", "TEXT NOT NULL", "what the guest printed"),
+        Column("messages", "INTEGER", "between harts and bus; null where an older version ran it"),
     ),
     "hart": (
         _POINT,
@@ -150,7 +152,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
 PER_POINT = ("vm", "hart", "sc_failure", "metric", "outcome", "check_")
 """Tables with any number of rows for a finished point."""
 
-VM_METRICS = ("wall_s", "run_s", "instret", "traps", *ATOMICS, "sc_failed")
+VM_METRICS = ("wall_s", "run_s", "instret", "traps", *ATOMICS, "sc_failed", "messages")
 """Columns of `vm` that are measurements."""
 
 
@@ -162,6 +164,16 @@ def statements() -> list[str]:
     ]
     made += [f"CREATE INDEX {name}_by_point ON {name}(point)" for name in PER_POINT]
     return [*made, f"PRAGMA user_version = {FORMAT}"]
+
+
+def additions(present: Mapping[str, Collection[str]]) -> list[str]:
+    """The SQL that gives a database of this format what was added to it since; `present` are columns by table."""
+    return [
+        f"ALTER TABLE {table} ADD COLUMN {column.name} {column.sql}"
+        for table, columns in TABLES.items()
+        for column in columns
+        if column.name not in present[table]
+    ]
 
 
 def insert(table: str) -> str:

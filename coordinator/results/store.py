@@ -201,6 +201,8 @@ def _opened(path: Path) -> sqlite3.Connection:
             connection.execute("COMMIT")
         elif version != schema.FORMAT:
             raise StoreError(f"{path}: has format {version}; this hartstorm writes format {schema.FORMAT}")
+        else:
+            _add_columns(connection)
     except sqlite3.DatabaseError as error:
         connection.close()
         raise StoreError(f"{path}: {error}") from error
@@ -208,6 +210,22 @@ def _opened(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _add_columns(connection: sqlite3.Connection) -> None:
+    """Give a database that an older version wrote the columns that it lacks."""
+    present = {
+        table: {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+        for table in schema.TABLES
+    }
+    missing = schema.additions(present)
+    if missing:
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in missing:
+            connection.execute(statement)
+        connection.execute("DELETE FROM column_note")
+        connection.executemany(schema.insert("column_note"), schema.notes())
+        connection.execute("COMMIT")
 
 
 def _rows(key: int, vm: VmRecord) -> Iterator[tuple[str, list[tuple[object, ...]]]]:
@@ -234,6 +252,7 @@ def _rows(key: int, vm: VmRecord) -> Iterator[tuple[str, list[tuple[object, ...]
                 *(sum(h.atomics.get(kind, 0) for h in harts) for kind in schema.ATOMICS),
                 sum(sum(h.sc_failures.values()) for h in harts),
                 vm.console,
+                vm.messages,
             )
         ],
     )

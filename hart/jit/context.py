@@ -41,6 +41,11 @@ class Word(IntEnum):
     """In profiled code: host address of the counts, COUNT_WORDS for each two bytes of RAM."""
     SINCE = 61
     """In profiled code: the clock when control came to the region that runs."""
+    FREE_BASE = 46
+    """Guest address of a stretch of RAM, whole pages whose page-map bytes are 0 as far as this hart must know; see
+    `hart.jit.engine`."""
+    FREE_BYTES = 47
+    """Its length; may be 0."""
     SPIN_BUDGET = 43
     """Rounds of a retry loop before the hart lets others run."""
     SPIN_OFFSET = 44

@@ -1,15 +1,26 @@
 """Loaded native code of one hart process: the entry table, the context, entering and forgetting regions.
 
 Owns host memory that compiled code uses, and the objects loaded. Decides neither what to compile nor when.
+
+The free stretch (`Word.FREE_BASE`) is where compiled code stores without looking at the page map. It is private to the
+hart and looked for on the way into native code, whenever QUIESCE_EPOCH is not what it was. The arbiter that sets a
+byte of the page map raises the epoch after it and then waits for quiescence (`bus.quiescence`). Say it does so for page
+p, epoch n. A hart is quiescent once it has acknowledged n or a request of its arrived; it does both outside native
+code, and goes on after it has read n or got an answer that was sent after n was written. So whenever it enters native
+code after that, it finds the epoch not older than n, and with it p's byte: p is not in its stretch. Its stores before
+that are done. That it may take a while, a stride, and store to p as to a free page until then is what the wait is for:
+page p is PENDING. A dead hart stores nothing; a stopped one is waited for; one that joins has not looked yet.
+WATCHED changes without quiescence, but only while every hart stands and then drops its native code (`hart.watch`).
 """
 
 from __future__ import annotations
 
 import ctypes
 import mmap
+import re
 from collections.abc import Callable, Iterable
 
-from bus.layout import Hart
+from bus.layout import PAGE, Hart, Header
 from bus.memory import GuestMemory
 from bus.segment import Segment
 from hart.jit.context import Reason, Word
@@ -73,6 +84,7 @@ LONGEST_STRIDE = 1 << 62
 """For those who do not want the doorbell looked at."""
 NORESERVE = getattr(mmap, "MAP_NORESERVE", 0)
 """Of memory whose untouched pages cost nothing."""
+_FREE_PAGES = re.compile(rb"\0+")
 USELESS_OBJECTS = 1000
 """How many objects may stay loaded without use; some 10 KiB each."""
 
@@ -112,6 +124,8 @@ class Engine:
         """By entry: the code it stands for, as it was when it was compiled."""
         self.entries: dict[int, int] = {}
         """Host address by entry."""
+        self._header = segment.header
+        self._page_map = segment.page_map
         self._show_ram()
         self._start()
 
@@ -137,6 +151,8 @@ class Engine:
         self._enter: Callable[[int, int, int, int], int] = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 5)(
             self._engine.get_function_address("enter")
         )
+        self._free_since = -1
+        """Value of QUIESCE_EPOCH when the free stretch was last looked for."""
         self.useless = 0
         """Objects that are loaded although their regions were replaced or dropped."""
 
@@ -147,7 +163,18 @@ class Engine:
         every `stride` instructions, which are more than any region needs at once.
         """
         self._show_ram()
+        epoch = self._header[Header.QUIESCE_EPOCH]
+        if epoch != self._free_since:
+            self._find_free_stretch()
+            self._free_since = epoch
         return self._enter(self._address, fuel, native, stride)
+
+    def _find_free_stretch(self) -> None:
+        """The longest run of pages whose page-map bytes are 0."""
+        runs = (run.span() for run in _FREE_PAGES.finditer(self._page_map))
+        start, end = max(runs, key=lambda run: run[1] - run[0], default=(0, 0))
+        self.context[Word.FREE_BASE] = self._base + start * PAGE
+        self.context[Word.FREE_BYTES] = (end - start) * PAGE
 
     def code_bytes(self, stretches: Iterable[tuple[int, int]]) -> bytes:
         """The guest code in these stretches as it is now."""

@@ -109,8 +109,9 @@ class _Function(IrArithmetic):
         self._pairs = fused_pairs(region)
         """LR/SC pairs that can be fused: name of the pair by either address."""
         self._groups: dict[int, AccessGroup] = {}
-        self._checks: set[AccessGroup] = set()
-        """Groups of the block that have been checked."""
+        self._checks: dict[AccessGroup, str | None] = {}
+        """Groups of the block that have been checked, and an i1 where it says that they lie in the free stretch."""
+        self._finds_free = policy.stores_freely and not looked_at
         self._at: Instruction
         loops = retry_loops(region)
         self._retries = {(loop.last, loop.first) for loop in loops}
@@ -157,6 +158,9 @@ class _Function(IrArithmetic):
         else:
             head.append(f"  %ram.p = getelementptr i64, ptr %c, i64 {int(Word.RAM)}")
             head.append("  %ram = load ptr, ptr %ram.p, !invariant.load !1")
+        for name, word in (("base", Word.FREE_BASE), ("bytes", Word.FREE_BYTES)) if self._finds_free else ():
+            head.append(f"  %free.{name}.p = getelementptr i64, ptr %c, i64 {int(word)}")
+            head.append(f"  %free.{name} = load i64, ptr %free.{name}.p, !invariant.load !1")
         for r in self._used:
             head += self._state(f"x{r}", Word.X + r)
             if self._ssa:
@@ -463,6 +467,16 @@ class _Function(IrArithmetic):
             self._counters.append(word)
         return f"%count{word}"
 
+    def free(self, offset: Value) -> str | None:
+        """See `AccessEmitter.free`."""
+        if not self._finds_free:
+            return None
+        if isinstance(offset, int):
+            size = self._at.effects.size
+            return self._is_free(offset + self._geometry.ram_base, Extent(0, size, 1))
+        group = self._groups.get(self._executed)
+        return None if group is None else self._checks[group]
+
     def here(self) -> None:
         """See `AccessEmitter.here`."""
         self.line(f"store i64 {self._at.pc}, ptr {hart_word(self, Hart.SC_PC)}")
@@ -523,14 +537,12 @@ class _Function(IrArithmetic):
         if group is None:
             self._check(address, Extent(0, size, size))
         elif group not in self._checks:
-            self._checks.add(group)
             extent = group.extent.moved(-group.offsets[self._executed])
-            if not self._misaligned:
-                self._check(address, extent)
-            elif group.stores:
-                self._check_stores(address, extent)
+            if group.stores and self._finds_free:
+                self._checks[group] = self._check_free(address, extent)
             else:
-                self._check(address, replace(extent, alignment=1))
+                self._checks[group] = None
+                self._check_group(address, extent, stores=group.stores)
         result = self.value(f"sub i64 {address}, {base}")
         self._addresses[result] = address
         return self._look(result)
@@ -556,6 +568,44 @@ class _Function(IrArithmetic):
             index = self.value(f"call i64 @llvm.fshr.i64(i64 {index}, i64 {index}, i64 {shift})")
         limit = (ram - (extent.end - extent.start)) // extent.alignment
         self.unless(self.value(f"icmp ugt i64 {index}, {limit}"), otherwise)
+
+    def _check_group(self, address: Value, extent: Extent, *, stores: bool) -> None:
+        if not self._misaligned:
+            self._check(address, extent)
+        elif stores:
+            self._check_stores(address, extent)
+        else:
+            self._check(address, replace(extent, alignment=1))
+
+    def _check_free(self, address: Value, extent: Extent) -> str:
+        """`_check_group` for stores, which first looks whether the extent lies in the hart's free stretch, and if so
+        at nothing else; an i1 that says so. Neither the look nor the i1 costs more than the bounds check alone would:
+        the stretch does not change within the code, and LLVM follows the i1 to where it is used."""
+        hot, cold, last, good = (self.label() for _ in range(4))
+        inside = self._is_free(address, replace(extent, alignment=1) if self._misaligned else extent)
+        self.line(f"br i1 {inside}, label %{hot}, label %{cold}, !prof !0")
+        self.begin(cold)
+        self._check_group(address, extent, stores=True)
+        self.line(f"br label %{last}")
+        self.begin(last)
+        self.line(f"br label %{good}")
+        self.begin(hot)
+        self.line(f"br label %{good}")
+        self.begin(good)
+        return self.value(f"phi i1 [ true, %{hot} ], [ false, %{last} ]")
+
+    def _is_free(self, address: Value, extent: Extent) -> str:
+        """An i1: whether the extent around `address` lies in the free stretch and has its alignment; as `_check`."""
+        start = self.value(f"add i64 {address}, {extent.start}")
+        index = self.value(f"sub i64 {start}, %free.base")
+        # So many places of the extent are there in the stretch, which has no bytes or a multiple of the alignment.
+        room = self.value(f"add i64 %free.bytes, {extent.alignment}")
+        places = self.value(f"call i64 @llvm.usub.sat.i64(i64 {room}, i64 {extent.end - extent.start})")
+        if extent.alignment > 1:
+            shift = extent.alignment.bit_length() - 1
+            index = self.value(f"call i64 @llvm.fshr.i64(i64 {index}, i64 {index}, i64 {shift})")
+            places = self.value(f"lshr i64 {places}, {shift}")
+        return self.value(f"icmp ult i64 {index}, {places}")
 
     def _check_stores(self, address: Value, extent: Extent) -> None:
         """Go on if the extent around `address` lies in RAM and is aligned, or lies in one page that is free to write.

@@ -8,9 +8,12 @@ from live_bus import BASE, LiveBus, ask
 
 from bus.access import AmoOp, Order
 from bus.doorbell import Ringer, wait_unless_rung
-from bus.layout import Doorbell, Hart, Header
-from bus.link import BusError, BusLost
+from bus.layout import PAGE, Doorbell, Geometry, Hart, Header, PageState
+from bus.link import BusError, BusLink, BusLost
 from bus.messages import MAX_BYTES, VERSION, Kind
+from bus.policies import Reservations
+from bus.segment import Segment
+from bus.server import BusServer, BusSpec
 
 
 @pytest.fixture
@@ -264,3 +267,27 @@ def test_who_is_abandoned_gets_to_know(bus):
             bus.link(0).wait(0, None, False)
     finally:
         bus.start()
+
+
+def test_a_new_bus_process_waits_for_harts_that_run(tmp_path):
+    """Its predecessor died between setting a page PENDING and the acknowledgement of a hart."""
+    segment = Segment.create(Geometry(1, PAGE, BASE))
+    segment.unlink()
+    segment.harts[0][Hart.JOINED] = segment.harts[0][Hart.STARTED] = 1
+    segment.page_map[0] = PageState.TRACKED | PageState.PENDING
+    spec = BusSpec(segment.name, f"ipc://{tmp_path}/bus", (b"hart",), (b"owner",), "inline", Reservations())
+    server = BusServer(spec, segment)
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    link = BusLink(spec.endpoint, b"hart", segment)
+    try:
+        assert segment.harts[0][Hart.DOORBELL] & Doorbell.QUIESCE
+        assert segment.page_map[0] & PageState.PENDING
+        link.post(Kind.QUIESCENT, segment.header[Header.QUIESCE_EPOCH])
+        link.call(Kind.PING)
+        assert segment.page_map[0] == PageState.TRACKED
+    finally:
+        link.close()
+        server.stop()
+        thread.join()
+        segment.close()

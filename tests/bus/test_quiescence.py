@@ -23,12 +23,15 @@ class World:
         self.in_flight = set()
         self.late_writes = 0
         self.tracked = False
+        self.free = {}
+        """By hart: the epoch at which it entered native code last, and whether the word was 0 then."""
         self.quiescence = Quiescence(self.segment)
         for hart in range(harts):
             self.quiescence.runs(hart)
 
     def reset(self, harts):
         self.__dict__.update(inbox=deque(), answered=set(), in_flight=set(), late_writes=0, tracked=False)
+        self.free = {}
         self.word[0] = 0
         self.segment.header[Header.QUIESCE_EPOCH] = 0
         self.quiescence = Quiescence(self.segment)
@@ -62,6 +65,17 @@ class World:
         if not self.word[0]:
             self.in_flight.add(hart)
 
+    def enter(self, hart):
+        """As `hart.jit.engine`: look again only if the epoch has changed."""
+        epoch = self.segment.header[Header.QUIESCE_EPOCH]
+        if self.free.get(hart, (-1, False))[0] != epoch:
+            self.free[hart] = epoch, not self.word[0]
+
+    def rely(self, hart):
+        """Decide to write by what was found then."""
+        if self.free[hart][1]:
+            self.in_flight.add(hart)
+
     def write(self, hart):
         if hart in self.in_flight:
             assert not self.tracked, "a direct write after tracking"
@@ -77,11 +91,16 @@ class World:
 ATOMIC = ("send atomic", "await")
 OTHER = ("send other", "await")
 STORE = ("check", "write")
+NATIVE = ("enter", "rely", "write", "rely", "write")
 PROGRAMS = {
     "one stores": [ATOMIC, (*STORE, "safepoint", *STORE, "safepoint")],
     "one stores, then asks": [ATOMIC, (*STORE, *OTHER, *STORE, "safepoint")],
     "both ask": [(*STORE, *ATOMIC, *STORE), (*STORE, *ATOMIC, *STORE)],
     "stores after the answer": [(*ATOMIC, *STORE), (*STORE, "safepoint", *STORE)],
+    "native code stores": [ATOMIC, (*NATIVE, "safepoint", *NATIVE, "safepoint")],
+    "native code stores, then asks": [ATOMIC, (*NATIVE, *OTHER, *NATIVE)],
+    "native code stores after the answer": [(*ATOMIC, *NATIVE), (*NATIVE, "safepoint", *NATIVE)],
+    "both ask after native code": [(*NATIVE, *ATOMIC, *NATIVE), (*NATIVE, *ATOMIC, *NATIVE)],
     "two store": [ATOMIC, (*STORE, "safepoint"), (*STORE, "safepoint")],
 }
 
@@ -157,3 +176,12 @@ def test_the_model_finds_a_missing_check():
     world.reset = lambda harts: (reset(harts), world.quiescence.rests(1))
     with pytest.raises(AssertionError, match=r"tracked with a direct write in flight|direct write after"):
         explore()
+
+
+def test_the_model_finds_a_hart_that_enters_native_code_without_a_look():
+    programs = PROGRAMS["native code stores, then asks"]
+    world = World(2)
+    world.enter = lambda hart: world.free.setdefault(hart, (0, not world.word[0]))
+    with pytest.raises(AssertionError, match=r"tracked with a direct write in flight|direct write after"):
+        for _ in interleavings(world, programs):
+            pass

@@ -25,6 +25,7 @@ from coordinator.bench.contention import (
     run_guest,
     run_program,
 )
+from coordinator.bench.tracking import StoreCost
 from coordinator.cli import app
 
 NEEDS_ZIG = [
@@ -131,10 +132,11 @@ def test_the_report_calls_wrong_what_is_wrong(monkeypatch):
         [Comparison("treiber", 4, bad, bad, speed(2e6), 1.0, 0.5)],
         [coherence.Traffic("serial", "amoadd", 1, 1000.0, 2000.0, 2.0, right=True)],
         [coherence.Crowd("mcs", 64, 1000, 1.0, 2.5, finished=False, slowest_share=0.25)],
+        [StoreCost("fill", 0.2, 0.16, 1.25)],
     )
     monkeypatch.setattr(coherence, "measure", lambda *a, **k: found)
     text = CliRunner().invoke(app, ["bench", "coherence"]).stdout
-    for part in ("cas (WRONG)", "cas (WRONG), qemu", "2.50", "NO", "2.000"):
+    for part in ("cas (WRONG)", "cas (WRONG), qemu", "2.50", "NO", "2.000", "1.250"):
         assert part in text
     told = json.loads(CliRunner().invoke(app, ["bench", "coherence", "--json"]).stdout)
     assert told["summary"]["lowest_to_qemu"] == [1.0, "treiber", 4]

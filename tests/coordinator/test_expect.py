@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import struct
+from dataclasses import replace
+
 import pytest
 from runs import BASE, hart, image, read, result, trapped, vm
 
 from bus.access import ScFailure
+from coordinator.config import ConfigError
 from coordinator.expect import judge, resolve, unknown_names
 from coordinator.result import Ending
+from hart.image import Symbol
 
 
 def checks(keys, run=None):
@@ -208,3 +213,63 @@ def test_places(place, address):
 def test_every_cause_of_failure_can_be_expected():
     for cause in ScFailure:
         assert the_check(f"expect.sc_failures.{cause.name.lower()} = 0", result(harts=())).ok
+
+
+def event(invoked, responded, kind, value):
+    return struct.pack("<QQIIQ", invoked, responded, kind, 0, value)
+
+
+def linearizable(events, run=None, keys='type = "queue", history = "history"'):
+    """The check of a history of two harts."""
+    raw = b"".join(events)
+    program = replace(image(), symbols=image().symbols | {"history": Symbol("history", BASE, len(raw))})
+    given = vm(f"expect.linearizable = {{ {keys} }}")
+    assert unknown_names(given, program) == []
+    return judge(given, run or result(), program, lambda address, size: raw).checks[-1]
+
+
+def test_histories():
+    enqueue, dequeue, empty = event(1, 2, 1, 5), event(3, 4, 2, 5), event(3, 4, 3, 0)
+    check = linearizable([enqueue, dequeue])
+    assert (check.what, check.seen, check.ok) == ("linearizable.queue", "linearizable, 2 operations", True)
+    check = linearizable([enqueue, empty])
+    assert not check.ok
+    assert check.seen == (
+        "not linearizable, 2 operations: no order gets past hart 1's operation 0, dequeue (empty) 0x0 (from 3 to 4)"
+    )
+    check = linearizable(
+        [event(1, 9, 1, n) for n in range(6)], keys='type = "queue", history = "history", most_states = 2'
+    )
+    assert (check.seen, check.ok) == ("undecided, 6 operations: gave up after 2 states", False)
+    check = linearizable([enqueue, event(3, 4, 9, 0)])
+    assert check.seen.startswith("history: hart 1's operation 0 is of kind 9; a queue has 1 (enqueue), ")
+
+
+def test_a_run_that_did_not_end_leaves_no_whole_history():
+    check = linearizable([event(1, 2, 1, 5)] * 2, result(ending=Ending.WATCHDOG, exit_code=None))
+    assert (check.seen, check.ok) == ("undecided: the VM ended by watchdog, with operations under way", False)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "message"),
+    [
+        ("histery", "a.S has no symbol 'histery'"),
+        ("table", "table is 16 bytes, not events of 32 bytes, as many for each of 2 harts"),
+    ],
+)
+def test_a_history_that_is_none_is_found_before_the_run(symbol, message):
+    keys = f'expect.linearizable = {{ type = "stack", history = "{symbol}" }}'
+    assert unknown_names(vm(keys), image()) == [(("expect", "linearizable", "history"), message)]
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ('type = "quue", history = "h"', "did you mean 'queue'"),
+        ('type = "ring", history = "h"', "a ring needs capacity, how much it holds"),
+        ('type = "stack", history = "h", capacity = 3', "capacity is for a ring; a stack holds any number"),
+    ],
+)
+def test_a_wrong_linearizable_table(keys, message):
+    with pytest.raises(ConfigError, match=message):
+        vm(f"expect.linearizable = {{ {keys} }}")

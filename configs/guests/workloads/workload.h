@@ -1,0 +1,88 @@
+/* What the workloads share: how one is driven, how it accounts for what it did, how it records a history.
+ *
+ * Each workload has its own file and its own define BUG: 0 for the right code, 1 for a planted bug that the
+ * expectations of its configuration must find. A bug is one that shows under the order of every host: where only a
+ * weak memory order would show it (a release left out on x86-64), what the missing order permits is written out.
+ */
+#pragma once
+
+#include "hartstorm.h"
+
+#include <stddef.h>
+
+#ifndef OPERATIONS
+#define OPERATIONS 1000 /* of each hart */
+#endif
+#ifndef BUG
+#define BUG 0
+#endif
+
+/* So far apart that no two things share a granule or a cache line. */
+#define APART _Alignas(64)
+
+/* The workload's own: `prepare` runs on hart 0 before any hart works, `finish` on hart 0 after all have. */
+void prepare(int harts);
+void work(int hart, int harts);
+void finish(int harts);
+
+/* What each hart did. `share` is what it had done when the first hart had done all of its own: how fair it was. */
+struct account {
+    APART _Atomic uint64_t done;
+    uint64_t share;
+    uint64_t random;
+};
+extern struct account accounts[HS_HARTS];
+extern uint64_t operations; /* of all harts together, once all have worked */
+
+/* Counts `operations` more. Relaxed: only the hart itself writes the number, and who reads it early wants no other. */
+static inline void did(int hart, uint64_t operations) {
+    _Atomic uint64_t *done = &accounts[hart].done;
+    atomic_store_explicit(done, atomic_load_explicit(done, memory_order_relaxed) + operations, memory_order_relaxed);
+}
+
+/* The hart's own xorshift. */
+static inline uint64_t random_number(int hart) {
+    uint64_t x = accounts[hart].random;
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    return accounts[hart].random = x;
+}
+
+/* In a loop that waits for another hart: lets it go ahead. */
+static inline void relax(void) { __asm__ volatile("pause"); }
+
+/* Where a planted bug leaves a gap: stays in it now and then, so that others get there in short runs, too. */
+static inline void linger(int hart) {
+    if (BUG && random_number(hart) % 4 == 0)
+        for (int i = 0; i < 50; i++) relax();
+}
+
+/* Times as a sequence of tickets, one for each moment at which an operation begins or ends. A ticket is drawn by an
+ * AMO with aq and rl: nothing of the operation comes before its first or after its last. */
+#ifdef HISTORY
+
+/* As coordinator/check/history.py reads it. */
+struct event {
+    uint64_t invoked, responded;
+    uint32_t kind;   /* 0: none; else what `expect.linearizable.type` says */
+    uint32_t object; /* which one, where there are several */
+    uint64_t value;
+};
+extern struct event history[HS_HARTS][OPERATIONS];
+extern _Atomic uint64_t ticket;
+
+static inline uint64_t draw(void) { return atomic_fetch_add_explicit(&ticket, 1, memory_order_seq_cst); }
+
+static inline void record(int hart, uint64_t number, uint64_t invoked, unsigned kind, unsigned object, uint64_t value) {
+    history[hart][number] = (struct event){invoked, draw(), kind, object, value};
+}
+
+#else
+
+static inline uint64_t draw(void) { return 0; }
+static inline void record(int hart, uint64_t number, uint64_t invoked, unsigned kind, unsigned object, uint64_t value) {
+    (void)hart, (void)number, (void)invoked, (void)kind, (void)object, (void)value;
+}
+
+#endif

@@ -1,0 +1,80 @@
+"""The workloads: each does its work rightly, and its configuration finds the bug planted in it.
+
+`pytest -m soak tests/coordinator/test_workloads.py` runs all at 1 to 16 harts under every correct policy, 20 times.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+from bus import policies
+from coordinator import paths
+from coordinator.config import load
+from coordinator.config.load import Overrides
+from coordinator.config.settings import parse_setting
+from coordinator.guest import build_all
+from coordinator.local import local_coordinator
+from coordinator.runner import run
+
+pytestmark = [
+    pytest.mark.outside,
+    pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="ziglang is not installed"),
+]
+NAMES = sorted(name for name, file in paths.shipped_configs().items() if file.parent.name == "workloads")
+CORRECT = [name for name in policies.NAMES if policies.policy(name).correct]
+
+
+@pytest.fixture(scope="module")
+def client():
+    with local_coordinator() as client:
+        yield client
+
+
+def outcome(client, name, *settings, **overrides):
+    """What came of a workload."""
+    file = paths.shipped_configs()[name]
+    config = load(file, Overrides(timeout=60, **overrides), tuple(map(parse_setting, settings)))
+    (outcome,) = run(config.run, build_all(config), client)
+    return outcome
+
+
+def failures(outcome):
+    return [
+        f"{check.what} {check.expected}: {check.seen}" for check in outcome.verdict.checks if not check.ok
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_right(client, name):
+    done = outcome(client, name, harts=3)
+    assert failures(done) == []
+    assert done.measured.metrics["operations"] == sum(m["operations"] for m in done.measured.by_hart.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_planted_bug_is_found(client, name):
+    done = outcome(client, name, "vm.guest.defines.BUG=1", harts=4)
+    found = [check.what for check in done.verdict.checks if not check.ok]
+    assert {what.partition(".")[0] for what in found} & {"invariant", "linearizable"}, done.result.detail
+
+
+@pytest.mark.parametrize("policy", [name for name in CORRECT if name != "inline"])
+@pytest.mark.parametrize("name", ["counter-lrsc", "lock-mcs", "queue-michael-scott"])
+def test_under_other_policies(client, name, policy):
+    done = outcome(client, name, "vm.guest.defines.OPERATIONS=50", harts=2, policy=policy)
+    assert failures(done) == []
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("harts", range(1, 17))
+@pytest.mark.parametrize("policy", CORRECT)
+@pytest.mark.parametrize("name", NAMES)
+def test_soak(client, name, policy, harts):
+    for seed in range(20):
+        operations = 200 if policy == "inline" else 20
+        done = outcome(
+            client, name, f"vm.guest.defines.OPERATIONS={operations}", harts=harts, policy=policy, seed=seed
+        )
+        assert failures(done) == [], f"seed {seed}"
