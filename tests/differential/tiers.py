@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
+from bus.layout import Hart
 from bus.policies import Reservations
 from hart.environments.bare import attach
 from hart.image import Image
@@ -83,6 +84,9 @@ def final_state(
         try:
             while hart.instret < LIMIT:
                 turn += 1
+                segment.harts[0][Hart.DOORBELL] = (
+                    0  # taken at each safepoint; no native code is loaded while it rings
+                )
                 try:
                     hart.run(min(slices[turn % len(slices)], LIMIT - hart.instret))
                 except WaitingOnReservation:
