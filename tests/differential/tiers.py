@@ -84,9 +84,8 @@ def final_state(
         try:
             while hart.instret < LIMIT:
                 turn += 1
-                segment.harts[0][Hart.DOORBELL] = (
-                    0  # taken at each safepoint; no native code is loaded while it rings
-                )
+                # Taken at each safepoint, as by the runner: no native code is loaded while it rings.
+                segment.harts[0][Hart.DOORBELL] = 0
                 try:
                     hart.run(min(slices[turn % len(slices)], LIMIT - hart.instret))
                 except WaitingOnReservation:
