@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -22,20 +24,23 @@ import bus
 import coordinator
 import hart
 from coordinator.batch.file import Batch
+from coordinator.batch.guests import BuiltGuest, Guests
 from coordinator.batch.sweep import BASE, REPETITION, SweptPoint, anchored, expand
 from coordinator.config.errors import ConfigError, Problem
 from coordinator.config.load import Config, Document, check, read_document
-from coordinator.config.model import PROGRAM_KEYS, Run
+from coordinator.config.model import PROGRAM_KEYS, Run, Vm
 from coordinator.config.settings import Setting, leaves
-from coordinator.guest import GuestError, build, misfits, recipe
+from coordinator.guest import GuestError, misfits
 from coordinator.paths import shipped_configs
 from coordinator.results.record import label
 from coordinator.results.store import PlannedPoint
-from hart.image import Image
 from hart.sources import sources_digest
 
-_NO_PART_OF_THE_ID = {"guest": {*PROGRAM_KEYS, "address", "entry"}}
-"""Keys of a VM that say where its program comes from; the image stands for them."""
+_NO_PART_OF_THE_ID = {*PROGRAM_KEYS, "address", "entry"}
+"""Keys of a guest that say where its program comes from; the image stands for them."""
+
+MOST_AHEAD = 1000
+"""Points that are checked while others wait for their guests."""
 
 
 @cache
@@ -49,6 +54,22 @@ _JUDGES = ("account.py", "expect.py", "expression.py", "measure.py", "monitor.py
 """Modules of the coordinator that decide what a run comes to."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """Points that differ in their seed alone: what was checked of them, and the builds of their guests by VM.
+
+    Attributes:
+        settings: those they share, by identity; None where a seed is not all that may differ.
+        texts: of each VM, the part of the configuration that is its guest, as JSON, and that part as the id has it.
+
+    """
+
+    config: Config
+    builds: Mapping[str, Future[BuiltGuest]]
+    settings: tuple[int, ...] | None
+    texts: Mapping[str, tuple[str, str]]
+
+
 @dataclass
 class Plan:
     """The points of a batch, and the programs they run by digest.
@@ -58,28 +79,49 @@ class Plan:
 
     batch: Batch
     parameters: tuple[str, ...]
-    images: dict[str, bytes] = field(default_factory=dict)
-    """Pickled `hart.image.Image`s by SHA-256."""
+    guests: Guests = field(default_factory=Guests)
     _documents: dict[str, Document] = field(default_factory=dict)
-    _built: dict[object, tuple[Image, str]] = field(default_factory=dict)
-    _checked: dict[object, object] = field(default_factory=dict)
-    """By recipe, what was found to go with the image last."""
+    _fitting: dict[str, object] = field(default_factory=dict)
+    """By digest of an image, what was found to go with it last."""
+    _last: _Checked | None = None
 
-    def points(self) -> Iterator[PlannedPoint]:
-        """Every point, checked, with its guests built.
+    @property
+    def images(self) -> Mapping[str, bytes]:
+        """Pickled `hart.image.Image`s by SHA-256."""
+        return self.guests.images
+
+    def points(
+        self, progress: Callable[[int, int], None] = lambda points, guests: None
+    ) -> Iterator[PlannedPoint]:
+        """Every point, checked, with its guests built; `progress` is told how many of both there are so far.
+
+        Points are checked ahead of those that wait for a compiler, so that it is always busy.
 
         Raises:
             ConfigError: a point cannot be run; says which, and where the file says so.
 
         """
         own = tuple(self._own_settings())
+        expansion = expand(self.batch)  # kept: `_Checked.settings` are identities of its settings
         seen: dict[bytes, int] = {}
-        for number, swept in enumerate(expand(self.batch).points()):
-            point = self._point(swept, own)
+        ahead: deque[tuple[SweptPoint, _Checked, Run]] = deque()
+
+        def next_point() -> PlannedPoint:
+            number, (swept, checked, run) = len(seen), ahead.popleft()
+            point = self._point(swept, checked, run)
             if (first := seen.setdefault(bytes.fromhex(point.id), number)) != number:
                 message = f"points {first} and {number} ({label(swept.parameters)}) are the same; `repeat` repeats one"
                 raise self.batch.problem(("sweep",), message)
-            yield point
+            progress(len(seen), len(self.images))
+            return point
+
+        with closing(self.guests):
+            for swept in expansion.points():
+                ahead.append((swept, *self._checked(swept, own)))
+                while ahead and (len(ahead) > MOST_AHEAD or _is_built(ahead[0][1])):
+                    yield next_point()
+            while ahead:
+                yield next_point()
         if not seen:
             raise self.batch.problem(("sweep", "where"), "leaves no point")
 
@@ -93,22 +135,33 @@ class Plan:
             where = said.where if said else ".".join(path)
             yield Setting(path, anchored(self.batch, path, value), where, line, document.source)
 
-    def _point(self, swept: SweptPoint, own: tuple[Setting, ...]) -> PlannedPoint:
+    def _checked(self, swept: SweptPoint, own: tuple[Setting, ...]) -> tuple[_Checked, Run]:
+        """The checked configuration of a point, its guests being built.
+
+        A seed on the sweep's own axis, which comes last, was checked with the file: if the point before differs in
+        nothing else, its configuration is this one's but for the seed.
+        """
+        shared, seed = None, swept.settings[-1] if self.batch.file.sweep.seeds is not None else None
+        if seed is not None:
+            shared = tuple(map(id, swept.settings[:-1]))
+        before = self._last
+        if seed is not None and before is not None and before.settings == shared:
+            run = before.config.run
+            vms = {name: vm.model_copy(update={"seed": seed.value}) for name, vm in run.vms.items()}
+            return before, run.model_copy(update={"vms": vms})
         base = next((s for s in reversed(swept.settings) if s.path == BASE), None)
         document = self._document(self.batch.file.base if base is None else base.value, base)
         settings = (*own, *(s for s in swept.settings if s.path != BASE))
         try:
             config = check(document, settings=settings)
-            images = self._guests(config, settings)
+            builds = self._builds(config)
         except ConfigError as error:
             raise _at_point(error, swept) from error
-        digests = {name: digest for name, (_, digest) in images.items()}
-        return PlannedPoint(
-            id=self._id(config.run, digests, swept.parameters.get(REPETITION, 0)),
-            parameters=swept.parameters,
-            config=config.run.model_dump_json(exclude_none=True),
-            images=digests,
-        )
+        texts = {name: _guest_texts(vm) for name, vm in config.run.vms.items()}
+        of_all = "vms" not in document.table and all(s.path[0] != "vms" for s in settings)
+        checked = _Checked(config, builds, shared if of_all else None, texts)
+        self._last = checked
+        return checked, config.run
 
     def _document(self, base: object, said: Setting | None) -> Document:
         """The run configuration that a point starts from."""
@@ -124,36 +177,68 @@ class Plan:
             self._documents[base] = read_document(path, shipped_configs())
         return self._documents[base]
 
-    def _guests(self, config: Config, settings: tuple[Setting, ...]) -> dict[str, tuple[Image, str]]:
-        images: dict[str, tuple[Image, str]] = {}
+    def _builds(self, config: Config) -> dict[str, Future[BuiltGuest]]:
+        found: dict[str, Future[BuiltGuest]] = {}
         for name, vm in config.run.vms.items():
             try:
-                made = recipe(vm, config.directory)
-                if made not in self._built:
-                    image = build(vm, config.directory)
-                    self._built[made] = (image, _digest(image))
-                    self.images[self._built[made][1]] = pickle.dumps(image)
+                found[name] = self.guests.begin(vm, config.directory)
             except GuestError as error:
-                problem = (
-                    config.problem(name, error.key, error.message)
-                    if error.key
-                    else Problem("", error.message)
-                )
-                raise ConfigError(config.source, [problem]) from error
-            images[name] = self._built[made]
-            judged = (vm.memory, vm.expect, vm.metrics, vm.hart_metrics, vm.outcome)
-            if self._checked.get(made) != judged:
-                self._checked[made] = judged
-                if found := misfits(vm, images[name][0]):
-                    raise ConfigError(config.source, [config.problem(name, key, text) for key, text in found])
-        return images
+                raise _of_guest(config, name, error) from error
+        return found
 
-    def _id(self, run: Run, images: Mapping[str, str], repetition: object) -> str:
-        budget = self.batch.file.batch
-        parts = [engine_identity(), repr((repetition, budget.time_s, budget.operations))]
+    def _point(self, swept: SweptPoint, checked: _Checked, run: Run) -> PlannedPoint:
+        digests: dict[str, str] = {}
         for name, vm in run.vms.items():
-            parts += [name, images[name], vm.model_dump_json(exclude=_NO_PART_OF_THE_ID)]
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+            try:
+                built = self.guests.result(checked.builds[name])
+                self._check_fit(checked.config, name, vm, built)
+            except GuestError as error:
+                raise _at_point(_of_guest(checked.config, name, error), swept) from error
+            except ConfigError as error:
+                raise _at_point(error, swept) from error
+            digests[name] = built.digest
+        budget = self.batch.file.batch
+        repetition = swept.parameters.get(REPETITION, 0)
+        id_parts = [engine_identity(), repr((repetition, budget.time_s, budget.operations))]
+        vms = []
+        for name, vm in run.vms.items():
+            text = vm.model_dump_json(exclude={"guest"}, exclude_none=True)
+            guest, guest_of_id = checked.texts[name]
+            id_parts += [name, digests[name], text, guest_of_id]
+            vms.append(f'{json.dumps(name)}:{{"guest":{guest},{text[1:]}')
+        about = json.dumps({"name": run.name, "description": run.description})
+        return PlannedPoint(
+            id=hashlib.sha256("\0".join(id_parts).encode()).hexdigest(),
+            parameters=swept.parameters,
+            config=f'{about[:-1]}, "vms": {{{",".join(vms)}}}}}',
+            images=digests,
+        )
+
+    def _check_fit(self, config: Config, name: str, vm: Vm, built: BuiltGuest) -> None:
+        judged = (vm.memory, vm.expect, vm.metrics, vm.hart_metrics, vm.outcome)
+        if self._fitting.get(built.digest) == judged:
+            return
+        if found := misfits(vm, built.image):
+            raise ConfigError(config.source, [config.problem(name, key, text) for key, text in found])
+        self._fitting[built.digest] = judged
+
+
+def _is_built(checked: _Checked) -> bool:
+    return all(build.done() for build in checked.builds.values())
+
+
+def _guest_texts(vm: Vm) -> tuple[str, str]:
+    """The guest's part of the configuration as JSON, and what of it is part of the id."""
+    return (
+        vm.guest.model_dump_json(exclude_none=True),
+        vm.guest.model_dump_json(exclude=_NO_PART_OF_THE_ID, exclude_none=True),
+    )
+
+
+def _of_guest(config: Config, name: str, error: GuestError) -> ConfigError:
+    """What is wrong with the guest of VM `name`, where the file says so."""
+    problem = config.problem(name, error.key, error.message) if error.key else Problem("", error.message)
+    return ConfigError(config.source, [problem])
 
 
 def make_plan(batch: Batch) -> Plan:
@@ -173,15 +258,3 @@ def _at_point(error: ConfigError, swept: SweptPoint) -> ConfigError:
             for p in error.problems
         ],
     )
-
-
-def _digest(image: Image) -> str:
-    """SHA-256 of what a run can see of a program: its bytes, entry and symbols."""
-    symbols = [(s.name, s.address, s.size) for s in image.symbols.values()]
-    facts = json.dumps(
-        [image.entry, sorted(symbols), [(c.address, len(c.data), c.zeros) for c in image.chunks]]
-    )
-    digest = hashlib.sha256(facts.encode())
-    for chunk in image.chunks:
-        digest.update(chunk.data)
-    return digest.hexdigest()

@@ -5,7 +5,7 @@ Whether the host and the VM's rules let a VM have what it asks for is `coordinat
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, cached_property
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, create_model, field_validator, model_validator
@@ -73,11 +73,16 @@ class ExtensionSet(_ExtensionKeys):  # type: ignore[valid-type, misc] # a key pe
     base: str | None = None
     """ISA string to start from, e.g. `rv64imac_zicsr_zifencei`. Default: all that there can be."""
 
-    @property
+    @cached_property
     def switches(self) -> dict[str, bool]:
         """The extensions with a key of their own."""
         given = {name: getattr(self, name) for name in self.model_fields_set if name in extensions.REGISTRY}
         return {name: on for name, on in given.items() if on is not None}
+
+    @cached_property
+    def asked(self) -> tuple[str | None, frozenset[tuple[str, bool]]]:
+        """`base` and `switches` as a key: two that are equal mean the same extensions."""
+        return self.base, frozenset(self.switches.items())
 
     def extensions(
         self, reservation_set_size_exp: int, offered: frozenset[str] | None = None
@@ -89,8 +94,7 @@ class ExtensionSet(_ExtensionKeys):  # type: ignore[valid-type, misc] # a key pe
                 hartstorm does not execute.
 
         """
-        switches = frozenset(self.switches.items())
-        return _extensions(self.base, switches, offered, reservation_set_size_exp)
+        return _extensions(*self.asked, offered, reservation_set_size_exp)
 
     @field_validator("base")
     @classmethod

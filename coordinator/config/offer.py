@@ -6,6 +6,8 @@ Owns what is refused before a VM is made, so that the file can be named; the rul
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 from coordinator.config.isa import ExtensionSet
 from coordinator.config.model import Vm
@@ -31,16 +33,31 @@ def host_model(vm: Vm) -> HostModel:
     )
 
 
-def isa_problems(vm: Vm) -> Iterator[tuple[KeyPath, str]]:
+def isa_problems(vm: Vm) -> tuple[tuple[KeyPath, str], ...]:
     """What of `[vm.isa]` the VM cannot have: the key within the VM, and why not."""
+    harts = tuple(vm.isa.first_harts(vm.harts))
+    own = tuple((hart, table.asked) for hart, table in vm.isa.harts.items())
+    exponent = vm.reservation.reservation_set_size_exp
+    return _problems(_Question((vm.isa.asked, own, vm.host.isa.asked, vm.rules, exponent, harts), vm))
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What the answer depends on, and a VM that asks: the points of a batch ask the same again and again."""
+
+    key: tuple[object, ...]
+    vm: Vm = field(compare=False)
+
+
+@lru_cache(maxsize=64)
+def _problems(question: _Question) -> tuple[tuple[KeyPath, str], ...]:
+    vm = question.vm
     host = host_model(vm)
     switches = Switches(host, vm.rules, host.offers(vm.reservation.reservation_set_size_exp))
-    said: set[tuple[KeyPath, str]] = set()
-    for hart in vm.isa.first_harts(vm.harts):
-        for problem in _hart_problems(vm, hart, switches):
-            if problem not in said:
-                said.add(problem)
-                yield problem
+    found = (
+        problem for hart in vm.isa.first_harts(vm.harts) for problem in _hart_problems(vm, hart, switches)
+    )
+    return tuple(dict.fromkeys(found))
 
 
 def _hart_problems(vm: Vm, hart: int, switches: Switches) -> Iterator[tuple[KeyPath, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from coordinator import paths
+from coordinator.batch import guests
 from coordinator.batch import plan as plan_module
 from coordinator.batch.file import load_batch
 from coordinator.batch.plan import make_plan
@@ -62,8 +63,8 @@ def test_the_engine_changes_every_id(tmp_path, monkeypatch):
 
 def test_each_different_guest_is_built_once(tmp_path, monkeypatch):
     built = []
-    build = plan_module.build
-    monkeypatch.setattr(plan_module, "build", lambda vm, directory: built.append(vm) or build(vm, directory))
+    build = guests.build
+    monkeypatch.setattr(guests, "build", lambda vm, directory: built.append(vm) or build(vm, directory))
     plan = plan_of(write(tmp_path, "sweep.seeds = 5\nsweep.grid.vm.guest.defines.WHICH = [1, 2]\n"))
     assert len(list(plan.points())) == 10
     assert len(built) == len(plan.images) == 2
