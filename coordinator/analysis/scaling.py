@@ -6,13 +6,16 @@ A group is all points of the same parameters but for harts, seed and repetition;
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from coordinator.analysis.usl import Fit, fit_amdahl, fit_usl
+from coordinator.expression import Value
 from coordinator.results.compare import SAMPLE, Group, check_names, samples
 from coordinator.results.derived import FAIRNESS, QUOTIENTS
 from coordinator.results.read import BatchPoint, Results
+from coordinator.results.record import Status
 from coordinator.results.statistics import Summary, summarise
 
 HARTS = "harts"
@@ -72,7 +75,7 @@ class ScalingReport:
         return self.cores is not None and any(n > self.cores for g in self.groups for n in g.harts)
 
 
-def label(names: Sequence[str], group: Group) -> str:
+def label(names: Sequence[str], group: Sequence[Value]) -> str:
     """A group in short: its values, with names where they are numbers; `all` for the only one."""
     named = (f"{n} {v}" if isinstance(v, int | float) else str(v) for n, v in zip(names, group, strict=True))
     return ", ".join(named) or "all"
@@ -105,9 +108,9 @@ def scaling(
     oversubscribed = cores is not None and any(n > cores for group in groups for n in group.harts)
     first = COUNTS if oversubscribed else (THROUGHPUT,)
     order = [m for m in dict.fromkeys([*metrics, *first, *wanted]) if m in present]
-    left_out = sum(1 for p in results.points(where) if p.status and p.status.is_failure)
+    statuses = Counter(p.status for p in results.points(where))
     return ScalingReport(
-        names, groups, tuple(order), cores, tuple(_warnings(groups, cores, left_out, present))
+        names, groups, tuple(order), cores, tuple(_warnings(groups, cores, statuses, present))
     )
 
 
@@ -147,7 +150,10 @@ def _scaling(
 
 
 def _warnings(
-    groups: Sequence[Scaling], cores: int | None, left_out: int, present: Iterable[str]
+    groups: Sequence[Scaling],
+    cores: int | None,
+    statuses: Mapping[Status | None, int],
+    present: Iterable[str],
 ) -> Iterable[str]:
     most = max((n for group in groups for n in group.harts), default=0)
     if cores is not None and most > cores:
@@ -164,5 +170,16 @@ def _warnings(
         )
     if any(s.n < 2 for group in groups for by in group.series.values() for s in by.values()):
         yield "some groups have one run only, so that there are no intervals; sweep.seeds makes more"
-    if left_out:
-        yield f"{left_out} points that failed are in no figure"
+    if stopped := statuses.get(Status.BUDGET, 0):
+        yield (
+            f"{_points(stopped)} reached the budget and {'was' if stopped == 1 else 'were'} stopped: what was measured "
+            "up to there is in the figures, but nothing was judged; counts per operation of few operations mean little"
+        )
+    if left_out := sum(n for status, n in statuses.items() if status is not None and status.is_failure):
+        yield f"{_points(left_out)} that failed {'is' if left_out == 1 else 'are'} in no figure"
+    if missing := statuses.get(None, 0):
+        yield f"{_points(missing)} {'has' if missing == 1 else 'have'} not been run yet"
+
+
+def _points(count: int) -> str:
+    return f"{count} point{'' if count == 1 else 's'}"

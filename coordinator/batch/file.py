@@ -127,6 +127,8 @@ class Settings(_Table):
     """Budget of each point in seconds; a point that reaches it is stopped, and not judged. Default: none."""
     operations: int | None = Field(default=None, ge=1)
     """Budget of each point in operations, as `vm.metrics.operations` counts them. Default: none."""
+    report: bool = True
+    """Whether a batch that is done ends with its report, where matplotlib is installed. Default true."""
 
 
 class BatchFile(_Table):

@@ -54,6 +54,10 @@ _JUDGES = ("account.py", "expect.py", "expression.py", "measure.py", "monitor.py
 """Modules of the coordinator that decide what a run comes to."""
 
 
+PlanProgress = Callable[[int, int], None]
+"""Told how many points a plan has so far, and how many different guests."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Checked:
     """Points that differ in their seed alone: what was checked of them, and the builds of their guests by VM.
@@ -90,9 +94,7 @@ class Plan:
         """Pickled `hart.image.Image`s by SHA-256."""
         return self.guests.images
 
-    def points(
-        self, progress: Callable[[int, int], None] = lambda points, guests: None
-    ) -> Iterator[PlannedPoint]:
+    def points(self, progress: PlanProgress = lambda points, guests: None) -> Iterator[PlannedPoint]:
         """Every point, checked, with its guests built; `progress` is told how many of both there are so far.
 
         Points are checked ahead of those that wait for a compiler, so that it is always busy.

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from coordinator.batch.facts import host_facts, versions
-from coordinator.batch.plan import Plan, engine_identity
+from coordinator.batch.plan import Plan, PlanProgress, engine_identity
 from coordinator.results.store import Store, StoreError
 
 FACTS = "batch.json"
@@ -17,8 +17,10 @@ FACTS = "batch.json"
 
 
 @contextmanager
-def open_session(plan: Plan, directory: Path) -> Iterator[tuple[Store, int]]:
-    """Gives the batch directory, with the plan in it, and the number of its points.
+def open_session(
+    plan: Plan, directory: Path, progress: PlanProgress = lambda points, guests: None
+) -> Iterator[tuple[Store, int]]:
+    """Gives the batch directory, with the plan in it, and the number of its points; `progress` as for `Plan.points`.
 
     Raises:
         ConfigError: a point of the plan cannot be run.
@@ -32,7 +34,7 @@ def open_session(plan: Plan, directory: Path) -> Iterator[tuple[Store, int]]:
             raise StoreError(
                 f"{directory}: holds the batch {before!r}, not {file.name!r}; choose another with --out"
             )
-        total = store.plan(plan.points())
+        total = store.plan(plan.points(progress))
         facts = {
             "name": file.name,
             "description": file.description,

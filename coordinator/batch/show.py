@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from coordinator.batch.drive import Progress
+from coordinator.batch.plan import PlanProgress
 from coordinator.progress import LINE_EVERY_S, LIVE_EVERY_S
 
 Report = Callable[[Progress], None]
@@ -27,6 +28,27 @@ def show_batch(name: str) -> Iterator[Report]:
             yield _every(LIVE_EVERY_S, lambda p: live.update(live_table(name, p), refresh=True))
     else:
         yield _every(LINE_EVERY_S, lambda p: print(progress_line(name, p), file=sys.stderr, flush=True))
+
+
+@contextmanager
+def show_plan(name: str) -> Iterator[PlanProgress]:
+    """The same for the plan, whose guests may have to be compiled."""
+    console = Console(stderr=True)
+
+    def line(points: int, guests: int) -> str:
+        return f"{name}: planning, {points} points, {guests} guests built"
+
+    if console.is_terminal:
+        with console.status(f"{name}: planning") as status:
+            show = _seldom(LIVE_EVERY_S)
+            yield lambda points, guests: status.update(line(points, guests)) if show() else None
+    else:
+        show = _seldom(LINE_EVERY_S)
+        yield (
+            lambda points, guests: (
+                print(line(points, guests), file=sys.stderr, flush=True) if show() else None
+            )
+        )
 
 
 def live_table(name: str, progress: Progress) -> RenderableType:
@@ -64,12 +86,24 @@ def duration(seconds: float | None) -> str:
 
 
 def _every(interval_s: float, show: Report) -> Report:
-    last = time.monotonic()
+    is_time = _seldom(interval_s)
 
     def report(progress: Progress) -> None:
-        nonlocal last
-        if time.monotonic() - last >= interval_s:
-            last = time.monotonic()
+        if is_time():
             show(progress)
 
     return report
+
+
+def _seldom(interval_s: float) -> Callable[[], bool]:
+    """True when so much time has passed since it was true last."""
+    last = time.monotonic()
+
+    def is_time() -> bool:
+        nonlocal last
+        if time.monotonic() - last < interval_s:
+            return False
+        last = time.monotonic()
+        return True
+
+    return is_time

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,13 @@ if TYPE_CHECKING:
     from coordinator.batch.plan import Plan
     from coordinator.results.store import PlannedPoint
 
-_OPTIONS = {"retry": "--retry", "attempts": "--attempts", "time_s": "--time", "operations": "--operations"}
+_OPTIONS = {
+    "retry": "--retry",
+    "attempts": "--attempts",
+    "time_s": "--time",
+    "operations": "--operations",
+    "report": "--report",
+}
 """Options that stand for keys of `[batch]`."""
 
 MOST_SHOWN = 40
@@ -48,6 +55,12 @@ def batch(
     operations: Annotated[
         int | None, typer.Option(metavar="N", help="Budget of each point in operations.")
     ] = None,
+    report: Annotated[
+        bool | None,
+        typer.Option(
+            "--report/--no-report", help="Write report.html once all points are done. Default: yes."
+        ),
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the file.")
     ] = None,
@@ -62,7 +75,13 @@ def batch(
 
     with config_errors():
         failures = _until(until)
-        given = {"retry": retry, "attempts": attempts, "time_s": time, "operations": operations}
+        given = {
+            "retry": retry,
+            "attempts": attempts,
+            "time_s": time,
+            "operations": operations,
+            "report": report,
+        }
         settings = [
             Setting(("batch", key), value, _OPTIONS[key]) for key, value in given.items() if value is not None
         ]
@@ -72,9 +91,26 @@ def batch(
             return
     directory = Path("results") / plan.batch.file.name if out is None else out
     code = _run(plan, directory, jobs, failures, on)
-    if junit is not None and code in (ExitCode.AS_EXPECTED, ExitCode.NOT_AS_EXPECTED):
-        _write_junit(directory, junit)
+    if code in (ExitCode.AS_EXPECTED, ExitCode.NOT_AS_EXPECTED):
+        if junit is not None:
+            _write_junit(directory, junit)
+        if plan.batch.file.batch.report:
+            _write_report(directory)
     raise typer.Exit(code)
+
+
+def _write_report(directory: Path) -> None:
+    from coordinator.page.files import REPORT, write_report
+    from coordinator.plots.draw import PlotError, check_matplotlib
+    from coordinator.results import open_results
+
+    try:
+        check_matplotlib()
+        with open_results(directory) as results:
+            if not results.statuses().get("pending"):
+                typer.echo(str(write_report(results, directory / REPORT)))
+    except PlotError as error:
+        typer.echo(f"no report: {error}", err=True)
 
 
 def _write_junit(directory: Path, file: Path) -> None:
@@ -104,13 +140,16 @@ def _run(plan: Plan, directory: Path, jobs: int | None, failures: int | None, on
     from coordinator.batch.cluster import ClusterError
     from coordinator.batch.drive import drive
     from coordinator.batch.session import open_session
-    from coordinator.batch.show import show_batch
+    from coordinator.batch.show import show_batch, show_plan
     from coordinator.results.store import StoreError
 
     settings = plan.batch.file.batch
     name = plan.batch.file.name
     try:
-        with config_errors(), open_session(plan, directory) as (store, total):
+        with ExitStack() as stack:
+            stack.enter_context(config_errors())
+            with show_plan(name) as planning:
+                store, total = stack.enter_context(open_session(plan, directory, planning))
             executor = _executor(plan, jobs, on)
             try:
                 with show_batch(name) as report:
@@ -150,14 +189,16 @@ def _print_end(name: str, directory: Path, progress: Progress) -> None:
 
 
 def _show_plan(plan: Plan) -> None:
+    from coordinator.batch.show import show_plan
     from coordinator.report import plain_table, stdout_console
 
     shown: list[PlannedPoint] = []
     total = 0
-    for point in plan.points():
-        total += 1
-        if len(shown) < MOST_SHOWN:
-            shown.append(point)
+    with show_plan(plan.batch.file.name) as planning:
+        for point in plan.points(planning):
+            total += 1
+            if len(shown) < MOST_SHOWN:
+                shown.append(point)
     table = plain_table(["point", "id", *plan.parameters])
     for number, point in enumerate(shown):
         table.add_row(

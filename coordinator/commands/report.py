@@ -21,26 +21,14 @@ def report(
     ] = True,
 ) -> None:
     """Write what a batch came to as one HTML page that opens anywhere, with tables and figures."""
-    from coordinator.page.report import make_report
-    from coordinator.plots.draw import FORMATS, PlotError, check_matplotlib, write
+    from coordinator.page.files import REPORT, write_report
+    from coordinator.plots.draw import PlotError, check_matplotlib
 
-    file = directory / "report.html" if output is None else output
-    beside = file.with_name(f"{file.stem}-figures")
     try:
         check_matplotlib()
         with opened(directory) as results:
-            made = make_report(results)
-        file.write_text(made.html, encoding="utf-8")
-        if figures and made.figures:
-            beside.mkdir(exist_ok=True)
-            for name, figure in made.figures.items():
-                for suffix in FORMATS:
-                    write(figure, beside / f"{name}{suffix}")
+            written = write_report(results, directory / REPORT if output is None else output, figures)
     except PlotError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(ExitCode.USAGE_OR_CONFIG) from error
-    except OSError as error:
-        typer.echo(f"{file}: cannot be written: {error.strerror}", err=True)
-        raise typer.Exit(ExitCode.USAGE_OR_CONFIG) from error
-    told = f", figures in {beside}" if figures and made.figures else ""
-    typer.echo(f"{file}: {len(made.html) // 1024} KiB, {len(made.figures)} figures{told}")
+    typer.echo(str(written))

@@ -41,5 +41,5 @@ def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], nu
         )
         for row in rows
     ]
-    whole = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *body))
+    whole = tag("table", tag("caption", tag("span", caption)), tag("thead", head), tag("tbody", *body))
     return tag("div", whole, class_="wide", tabindex="0", role="region", aria_label=caption)

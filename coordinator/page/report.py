@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
 
-from coordinator.analysis.scaling import HARTS, THROUGHPUT, ScalingReport, scaling
+from coordinator.analysis.scaling import HARTS, THROUGHPUT, Scaling, ScalingReport, label, scaling
 from coordinator.analysis.show import FIT_HEADER, fits
 from coordinator.page.markup import Markup, join, table, tag
 from coordinator.plots import style
 from coordinator.plots.batch import report_figures
 from coordinator.plots.draw import css_name, inline_svg
-from coordinator.plots.figure import Figure, axis_label
+from coordinator.plots.figure import Figure, axis_label, split
+from coordinator.results.compare import Group
+from coordinator.results.derived import FAIRNESS
 from coordinator.results.read import BatchPoint, Results
+from coordinator.results.record import Status
+from coordinator.results.statistics import Summary
 from coordinator.results.text import mean, number
 
 MOST_FAILURES = 200
@@ -51,6 +55,7 @@ def make_report(results: Results) -> Report:
         _head(results, points),
         _failures(points),
         _warnings(found),
+        _glance(found),
         _pictures(figures),
         _scaling_table(found),
         _fits(found),
@@ -82,13 +87,18 @@ def _section(title: str, *children: str, class_: str = "") -> Markup:
     return tag("section", tag("h2", title), *children, **({"class_": class_} if class_ else {}))
 
 
+_CLASSES = {Status.OK.value: "good", Status.BUDGET.value: "partly", "pending": "partly"}
+"""How a status is coloured; all others are bad."""
+
+
 def _head(results: Results, points: Sequence[BatchPoint]) -> Markup:
     counts = results.statuses()
-    bad = {"failed", "refused", "lost"}
     total = tag("li", tag("b", str(len(points))), " points")
+    order = ("bad", "partly", "good")
+    found = [(_CLASSES.get(status, "bad"), status, n) for status, n in counts.items()]
     items = [
-        tag("li", tag("b", str(n)), f" {status}", class_="bad" if status in bad else "good")
-        for status, n in sorted(counts.items(), key=lambda item: item[0] not in bad)
+        tag("li", tag("b", str(n)), f" {status}", class_=kind)
+        for kind, status, n in sorted(found, key=lambda item: order.index(item[0]))
     ]
     sessions = results.sessions
     when = _when(sessions)
@@ -129,6 +139,66 @@ def _warnings(found: ScalingReport) -> Markup:
     if not found.warnings:
         return Markup("")
     return _section("Before you read on", tag("ul", *(tag("li", w) for w in found.warnings), class_="notes"))
+
+
+def _glance(found: ScalingReport) -> Markup:
+    """The groups side by side at the most harts: what a reader wants to know first."""
+    sizes = sorted({n for group in found.groups for n in group.harts})
+    if len(sizes) < 2:
+        return Markup("")
+    least, most = sizes[0], sizes[-1]
+    within, outer = split(found.by, [group.group for group in found.groups])
+    blocks: dict[Group, list[Scaling]] = {}
+    for group in found.groups:
+        blocks.setdefault(_values(found, group, outer), []).append(group)
+    tables = [
+        _glance_table(found, label(outer, block) if outer else "", within, members, (least, most))
+        for block, members in blocks.items()
+    ]
+    return _section(f"At {most} harts", *tables)
+
+
+def _values(found: ScalingReport, group: Scaling, names: Iterable[str]) -> Group:
+    return tuple(group.group[found.by.index(name)] for name in names)
+
+
+def _glance_table(
+    found: ScalingReport, title: str, names: Sequence[str], groups: Sequence[Scaling], harts: tuple[int, int]
+) -> Markup:
+    least, most = harts
+    metrics = [m for m in found.metrics if any(s.mean for s in _at(groups, m, most))]
+    best = {m: _best(m, _at(groups, m, most)) for m in metrics}
+    rows = []
+    for group in groups:
+        cells = [(m, group.series.get(m, {}).get(most)) for m in metrics]
+        shown = [tag("strong", number(s.mean)) if s and s.mean == best[m] else mean(s)[0] for m, s in cells]
+        values = _values(found, group, names)
+        rows.append([label(names, values) if names else "all", *shown, _growth(group, least, most)])
+    header = [", ".join(names), *map(axis_label, metrics), f"throughput, times that at {least}"]
+    if not any(row[-1] for row in rows):
+        header, rows = header[:-1], [row[:-1] for row in rows]
+    said = f"{title}: means over runs" if title else "Means over runs"
+    said += ", the best in bold" if any(value is not None for value in best.values()) else ""
+    return table(said, header, rows, len(header) - 1)
+
+
+def _at(groups: Iterable[Scaling], metric: str, harts: int) -> list[Summary]:
+    found = (group.series.get(metric, {}).get(harts) for group in groups)
+    return [summary for summary in found if summary is not None]
+
+
+def _best(metric: str, seen: Sequence[Summary]) -> float | None:
+    """The mean that is better than others; None where all are the same."""
+    better = max if metric in (THROUGHPUT, FAIRNESS) else min
+    means = [summary.mean for summary in seen]
+    return better(means) if len(set(means)) > 1 else None
+
+
+def _growth(group: Scaling, least: int, most: int) -> str:
+    series = group.series.get(THROUGHPUT, {})
+    if least not in series or most not in series or not series[least].mean:
+        return ""
+    return f"{series[most].mean / series[least].mean:.3g}"
 
 
 def _pictures(figures: Mapping[str, Figure]) -> Markup:

@@ -37,7 +37,8 @@ def scaling_figure(found: ScalingReport, metric: str) -> Figure:
     """A metric against harts, with the fits where it is throughput."""
     has = [g for g in found.groups if metric in g.series]
     fits = {g.group: g.usl for g in has} if metric == THROUGHPUT else None
-    return figure(metric, HARTS, found.by, {g.group: g.series[metric] for g in has}, found.cores, fits)
+    series = {g.group: g.series[metric] for g in has}
+    return figure(metric, HARTS, found.by, series, found.cores, fits, [g.group for g in found.groups])
 
 
 def report_figures(results: Results, found: ScalingReport) -> Iterator[tuple[str, Figure]]:

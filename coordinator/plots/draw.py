@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coordinator.plots import style
-from coordinator.plots.figure import Figure, Line, Panel
+from coordinator.plots.figure import MOST_TOGETHER, Figure, Line, Panel
 from hart.spelling import nearest
 
 if TYPE_CHECKING:
+    from coordinator.analysis.usl import Fit
     from coordinator.expression import Value
 
 FORMATS = (".svg", ".png")
@@ -50,19 +51,21 @@ def check_matplotlib() -> None:
         raise PlotError("figures need matplotlib: pip install 'hartstorm[plots]'") from None
 
 
-def write(figure: Figure, file: Path) -> None:
-    """Draw all panels of a figure into a file, in the form that its suffix says.
+def write(figure: Figure, *files: Path) -> None:
+    """Draw all panels of a figure into files, each in the form that its suffix says.
 
     Raises:
-        PlotError: another suffix, no matplotlib, or the file cannot be written.
+        PlotError: another suffix, no matplotlib, or a file cannot be written.
 
     """
-    check_format(file)
-    drawn = _rendered(figure, file.suffix[1:])
-    try:
-        file.write_bytes(drawn)
-    except OSError as error:
-        raise PlotError(f"{file}: cannot be written: {error.strerror}") from error
+    for file in files:
+        check_format(file)
+    drawn = _rendered(figure, [file.suffix[1:] for file in files])
+    for file, data in zip(files, drawn, strict=True):
+        try:
+            file.write_bytes(data)
+        except OSError as error:
+            raise PlotError(f"{file}: cannot be written: {error.strerror}") from error
 
 
 def inline_svg(figure: Figure, panel: Panel, prefix: str) -> str:
@@ -74,7 +77,7 @@ def inline_svg(figure: Figure, panel: Panel, prefix: str) -> str:
         PlotError: no matplotlib.
 
     """
-    text = _rendered(figure, "svg", panel).decode("utf-8")
+    text = _rendered(figure, ["svg"], panel)[0].decode("utf-8")
     text = text[text.index("<svg ") :]
     text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r' (?:xmlns|xmlns:xlink|version)="[^"]*"', "", text)
@@ -90,7 +93,8 @@ def css_name(colour: str) -> str:
     return f"--c{colour[1:].lower()}"
 
 
-def _rendered(figure: Figure, form: str, only: Panel | None = None) -> bytes:
+def _rendered(figure: Figure, forms: Sequence[str], only: Panel | None = None) -> list[bytes]:
+    """The figure, or one panel of it, in each of the forms; its layout is worked out once."""
     check_matplotlib()
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -114,15 +118,29 @@ def _rendered(figure: Figure, form: str, only: Panel | None = None) -> bytes:
             _panel(cell, figure, panels[at])
         for cell, panel in zip(cells, panels, strict=False):
             _labels(cell, figure, panel)
-        out = io.BytesIO()
-        settings: dict[str, Any] = {"metadata": {"Date": None}} if form == "svg" else {"dpi": style.PNG_DPI}
-        canvas.savefig(out, format=form, **settings)
-    return out.getvalue()
+        canvas.draw_without_rendering()
+        canvas.set_layout_engine("none")
+        found = []
+        for form in forms:
+            out = io.BytesIO()
+            settings: dict[str, Any] = (
+                {"metadata": {"Date": None}} if form == "svg" else {"dpi": style.PNG_DPI}
+            )
+            canvas.savefig(out, format=form, **settings)
+            found.append(out.getvalue())
+    return found
 
 
 def _axes(cell: Any, figure: Figure, panel: Panel, *, leftmost: bool, lowest: bool) -> None:
     """Scales, ticks, labels, limits: the same for every panel of the figure."""
-    from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+    from matplotlib.ticker import (
+        EngFormatter,
+        FixedLocator,
+        FuncFormatter,
+        MaxNLocator,
+        NullFormatter,
+        NullLocator,
+    )
 
     xs = figure.xs
     at = [_place(x, xs) for x in xs]
@@ -146,6 +164,9 @@ def _axes(cell: Any, figure: Figure, panel: Panel, *, leftmost: bool, lowest: bo
         cell.yaxis.set_major_locator(MaxNLocator(5))
     if figure.tick_unit or top >= 1000:
         cell.yaxis.set_major_formatter(EngFormatter(figure.tick_unit, sep="\N{THIN SPACE}"))
+    elif figure.is_log_y:  # matplotlib's own has powers in its markup, which is switched off
+        cell.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+        cell.yaxis.set_minor_formatter(NullFormatter())
     cell.tick_params(labelleft=leftmost, labelbottom=lowest)
     if lowest:
         cell.set_xlabel(figure.x + (", log\N{SUBSCRIPT TWO} scale" if figure.is_log_x else ""))
@@ -183,11 +204,14 @@ def _panel(cell: Any, figure: Figure, panel: Panel) -> None:
             va="bottom",
         )
     for rank, line in enumerate(panel.lines):
-        _line(cell, figure, line, _DODGE * (rank - (len(panel.lines) - 1) / 2), len(panel.lines) <= _BANDS)
+        aside = _DODGE * (rank - (len(panel.lines) - 1) / 2)
+        _line(cell, figure, line, aside, len(panel.lines))
+        if panel.shows_fits and line.fit is not None:
+            _fit(cell, figure, line, line.fit)
 
 
-def _line(cell: Any, figure: Figure, line: Line, aside: float, has_band: bool) -> None:
-    """`aside` is how far its points are moved, as a share of the distance to the next x."""
+def _line(cell: Any, figure: Figure, line: Line, aside: float, lines: int) -> None:
+    """`aside` is how far its points are moved, as a share of the distance to the next x; of `lines` in the panel."""
     xs = figure.xs
     look = style.LOOKS[line.look % len(style.LOOKS)]
     dash = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))[line.look // len(style.LOOKS) % 3]
@@ -198,7 +222,7 @@ def _line(cell: Any, figure: Figure, line: Line, aside: float, has_band: bool) -
     highs = [p.mean if p.high is None else p.high for p in line.points]
     if figure.is_share:
         highs = [min(high, 1.0) for high in highs]
-    if has_band and len(at) > 1:
+    if lines <= _BANDS and len(at) > 1:
         cell.fill_between(at, lows, highs, color=look.colour, alpha=0.13, linewidth=0, zorder=2)
     errors = [
         [m - low for m, low in zip(means, lows, strict=True)],
@@ -213,6 +237,7 @@ def _line(cell: Any, figure: Figure, line: Line, aside: float, has_band: bool) -
         elinewidth=1,
         capsize=2.2,
         capthick=1,
+        alpha=1 if lines <= MOST_TOGETHER else 0.55,
         zorder=3,
     )
     cell.plot(
@@ -226,13 +251,15 @@ def _line(cell: Any, figure: Figure, line: Line, aside: float, has_band: bool) -
         markersize=8 if look.marker == "*" else 6 if look.marker in "PX" else 5.5,
         zorder=4,
     )
-    if line.fit is not None:
-        low, high = min(exact), max(exact)
-        smooth = [low * (high / low) ** (k / 60) for k in range(61)]
-        fitted = [line.fit.throughput(n) for n in smooth]
-        cell.plot(
-            smooth, fitted, color=look.colour, linewidth=0.9, linestyle=(0, (1, 1.4)), alpha=0.9, zorder=3
-        )
+
+
+def _fit(cell: Any, figure: Figure, line: Line, fit: Fit) -> None:
+    look = style.LOOKS[line.look % len(style.LOOKS)]
+    places = [_place(p.x, figure.xs) for p in line.points]
+    low, high = min(places), max(places)
+    smooth = [low * (high / low) ** (k / 60) for k in range(61)]
+    fitted = [fit.throughput(n) for n in smooth]
+    cell.plot(smooth, fitted, color=look.colour, linewidth=0.9, linestyle=(0, (1, 1.4)), alpha=0.9, zorder=3)
 
 
 def _labels(cell: Any, figure: Figure, panel: Panel) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from coordinator.analysis.scaling import HARTS, LATENCY, label
@@ -15,7 +15,7 @@ from coordinator.results.statistics import Summary
 
 MOST_TOGETHER = 4
 """Lines that one panel holds whatever tells them apart; more are spread over panels."""
-_OWN_FROM = 8.0
+_OWN_FROM = 4.0
 """Ratio of the panels' largest values from which each has a scale of its own."""
 _LOGARITHMIC_FROM = 50.0
 """Ratio of the largest value to the smallest from which an axis is logarithmic."""
@@ -51,6 +51,11 @@ class Panel:
     title: str
     lines: tuple[Line, ...]
 
+    @property
+    def shows_fits(self) -> bool:
+        """Whether fits are drawn: many would hide the points."""
+        return len(self.lines) <= MOST_TOGETHER and any(line.fit for line in self.lines)
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -63,6 +68,7 @@ class Figure:
         cores: of the host, for a mark on an axis of harts.
         is_share: whether y goes from 0 to 1.
         tick_unit: unit of y, where it stands at the ticks, with a prefix.
+        zero: what is not drawn because it is 0 throughout.
 
     """
 
@@ -73,6 +79,7 @@ class Figure:
     cores: int | None = None
     is_share: bool = False
     tick_unit: str = ""
+    zero: tuple[str, ...] = ()
 
     @property
     def xs(self) -> list[Value]:
@@ -111,12 +118,14 @@ class Figure:
         points = [p for panel in self.panels for line in panel.lines for p in line.points]
         parts = ["Means over seeds"]
         parts[0] += "; bars: 95 % intervals." if any(p.low is not None for p in points) else "."
-        if any(line.fit for panel in self.panels for line in panel.lines):
+        if any(panel.shows_fits for panel in self.panels):
             parts.append("Dotted: the fitted Universal Scalability Law.")
         if any(len(panel.lines) > 1 for panel in self.panels):
             parts.append("Points of one x are drawn side by side.")
         if self.has_own_scales:
             parts.append("Each panel has a scale of its own.")
+        if self.zero:
+            parts.append(f"Not drawn, being 0 throughout: {', '.join(self.zero)}.")
         return " ".join(parts)
 
     def described(self, panel: Panel) -> str:
@@ -159,6 +168,34 @@ _SECONDS = {"ns": 1e-9, "us": 1e-6}
 """Units of latency that are shown in seconds."""
 
 
+def independent(by: Sequence[str], groups: Iterable[Group]) -> list[str]:
+    """The parameters that vary, without those that follow from one of them, as in a zip: they tell groups apart."""
+    groups = list(groups)
+    found: list[str] = []
+    for at, name in enumerate(by):
+        values = len({group[at] for group in groups})
+        followed = any(len({(g[by.index(n)], g[at]) for g in groups}) == _count(by, n, groups) for n in found)
+        if values > 1 and not followed:
+            found.append(name)
+    return found
+
+
+def _count(by: Sequence[str], name: str, groups: Iterable[Group]) -> int:
+    at = by.index(name)
+    return len({group[at] for group in groups})
+
+
+def split(by: Sequence[str], groups: Collection[Group]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The parameters that tell lines apart, and those that tell panels apart.
+
+    Where there are more than `MOST_TOGETHER` groups, lines are told apart by the parameter with the most values alone.
+    """
+    varying = independent(by, groups)
+    inner = max(varying, key=lambda name: _count(by, name, groups), default=None)
+    within = (inner,) if inner is not None and len(groups) > MOST_TOGETHER else tuple(varying)
+    return within, tuple(name for name in varying if name not in within)
+
+
 def figure(
     metric: str,
     x: str,
@@ -166,36 +203,59 @@ def figure(
     series: Mapping[Group, Mapping[int, Summary] | Mapping[Value, Summary]],
     cores: int | None = None,
     fits: Mapping[Group, Fit | None] | None = None,
+    among: Collection[Group] = (),
 ) -> Figure:
-    """A metric against `x`, a line for each group of `by`.
+    """A metric against `x`, a line for each group of `by`, in panels as `split` says; what is always 0 is left out.
 
-    Where there are more than `MOST_TOGETHER`, the parameter with the most values tells lines apart, the others panels.
+    `among` are all groups of the batch: what varies among them but not in the figure is said in its title.
     """
-    values = {name: list(dict.fromkeys(group[at] for group in series)) for at, name in enumerate(by)}
-    varying = [name for name in by if len(values[name]) > 1]
-    inner = max(varying, key=lambda name: len(values[name]), default=None)
-    within = (inner,) if inner is not None and len(series) > MOST_TOGETHER else tuple(varying)
-    outer = tuple(name for name in varying if name not in within)
+    drawn = {group: points for group, points in series.items() if any(s.mean for s in points.values())}
+    drawn = drawn or dict(series)  # better zeros than nothing
+    within, outer = split(by, drawn)
     latency = LATENCY.fullmatch(metric)
     factor = _SECONDS.get(latency["unit"]) if latency else None
     panels: dict[str, list[Line]] = {}
     looks: dict[str, int] = {}
-    for group, points in series.items():
+    for group in series:  # a name has one look, whether all of its lines are drawn or not
+        looks.setdefault(_label(within, dict(zip(by, group, strict=True))) or "all", len(looks))
+    for group, points in drawn.items():
         chosen = dict(zip(by, group, strict=True))
         name = _label(within, chosen) or "all"
-        look = looks.setdefault(name, len(looks))
-        line = Line(name, tuple(_points(points, factor or 1.0)), look, (fits or {}).get(group))
+        line = Line(name, tuple(_points(points, factor or 1.0)), looks[name], (fits or {}).get(group))
         panels.setdefault(_label(outer, chosen), []).append(line)
     title = axis_label(metric).partition(" (")[0]
     return Figure(
-        f"{title[:1].upper()}{title[1:]} against {axis_label(x).partition(' (')[0]}",
+        f"{title[:1].upper()}{title[1:]} against {axis_label(x).partition(' (')[0]}{_fixed(by, drawn, among)}",
         axis_label(x),
         axis_label(metric),
         tuple(Panel(name, tuple(lines)) for name, lines in panels.items()),
         cores if x == HARTS else None,
         metric in _SHARES,
         "s" if factor else "",
+        tuple(_zero(by, drawn, [group for group in series if group not in drawn])),
     )
+
+
+def _fixed(by: Sequence[str], drawn: Collection[Group], among: Collection[Group]) -> str:
+    """What all drawn groups have in common though it varies in the batch, to be put behind a title."""
+    names = [n for n in independent(by, among) if _count(by, n, drawn) == 1]
+    group = next(iter(drawn), None)
+    return f": {label(names, [group[by.index(n)] for n in names])}" if names and group is not None else ""
+
+
+def _zero(by: Sequence[str], drawn: Collection[Group], zero: Collection[Group]) -> Iterator[str]:
+    """The groups that are not drawn, in short: by one parameter each where all of its value are among them."""
+    left = list(zero)
+    for name in independent(by, [*drawn, *zero]):
+        at = by.index(name)
+        seen = {group[at] for group in drawn}
+        for value in dict.fromkeys(group[at] for group in left):
+            if value not in seen:
+                left = [group for group in left if group[at] != value]
+                yield label([name], [value])
+    names = independent(by, [*drawn, *zero])
+    for group in left:
+        yield label(names, [group[by.index(n)] for n in names])
 
 
 def _label(names: Sequence[str], chosen: Mapping[str, Value]) -> str:

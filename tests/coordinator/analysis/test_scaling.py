@@ -67,7 +67,7 @@ def test_failed_points_count_in_nothing(tmp_path):
 
     found = read(lock_batch(tmp_path, status=status))
     assert found.groups[3].series[THROUGHPUT][8].n == 2
-    assert "1 points that failed are in no figure" in found.warnings
+    assert "1 point that failed is in no figure" in found.warnings
 
 
 def test_what_is_measured_follows_from_the_record():

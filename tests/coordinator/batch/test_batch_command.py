@@ -6,6 +6,7 @@ import os
 import signal
 from functools import partial
 
+import pytest
 from typer.testing import CliRunner
 
 from coordinator.batch.pool import LocalPool
@@ -30,6 +31,26 @@ def test_a_batch_runs_and_resumes(tmp_path):
     assert all(p.status is Status.OK and p.metrics["instret"] > 3 for p in points)
     again = batch(file, "-j", 2, "--out", tmp_path / "out")
     assert "4 of 4 points done, 4 of them before" in again.stdout
+
+
+def test_a_batch_that_is_done_ends_with_its_report(tmp_path):
+    pytest.importorskip("matplotlib")
+    file = write(tmp_path, "sweep.seeds = 2\n")
+    out = tmp_path / "out"
+    assert batch(file, "-j", 1, "--out", out, "--no-report").exit_code == 0
+    assert not (out / "report.html").exists()
+    done = batch(file, "-j", 1, "--out", out)
+    assert f"{out / 'report.html'}: " in done.stdout
+    assert "<b>2</b> ok" in (out / "report.html").read_text()
+    file.write_text(file.read_text().replace("seeds = 2", "seeds = 3") + "batch.report = false\n")
+    assert "report.html" not in batch(file, "-j", 1, "--out", out).stdout
+
+
+def test_a_batch_that_is_stopped_has_no_report_yet(tmp_path):
+    file = write(tmp_path, "vm.expect.exit_code = 1\nsweep.seeds = 3\n")
+    done = batch(file, "-j", 1, "--out", tmp_path / "out", "--until", "failures=1")
+    assert done.exit_code == 1
+    assert not (tmp_path / "out" / "report.html").exists()
 
 
 def test_failures_are_told_and_do_not_stop_the_rest(tmp_path):

@@ -108,6 +108,7 @@ def test_failures_come_first_and_warnings_before_figures(page):
         *(
             "Failures",
             "Before you read on",
+            "At 8 harts",
             "Figures",
             "Measurements",
             "Fits",
@@ -119,6 +120,22 @@ def test_failures_come_first_and_warnings_before_figures(page):
     failures = page[1].split("<h2>Failures</h2>")[1].split("<h2>")[0]
     assert "lock=tas policy=serial harts=4 seed=1" in failures
     assert "2 points that failed" in failures
+
+
+def test_the_best_at_the_most_harts_comes_first(page):
+    glance = page[1].split("<h2>At 8 harts</h2>")[1].split("<h2>")[0]
+    tables = glance.split("<table>")[1:]
+    captions = [re.findall("<caption><span>(.*?)</span>", text)[0] for text in tables]
+    assert captions == [f"{policy}: means over runs, the best in bold" for policy in ("serial", "inline")]
+    header = re.findall(r'<th scope="col".*?>(.*?)</th>', tables[1])
+    rows = {
+        name: dict(zip(header[1:], re.findall("<td.*?>(.*?)</td>", cells), strict=True))
+        for name, cells in re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', tables[1])
+    }
+    assert [*rows][:2] == ["tas", "mcs"]
+    throughput = [name for name, cells in rows.items() if "<strong>" in cells["throughput (operations/s)"]]
+    assert throughput == ["mcs"]
+    assert float(rows["mcs"]["throughput, times that at 1"]) == pytest.approx(8 / 1.406, rel=0.2)
 
 
 def test_it_can_be_read_without_seeing(read):

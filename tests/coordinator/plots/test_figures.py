@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 from coordinator.cli import app
 from coordinator.plots.batch import batch_figure
-from coordinator.plots.draw import _apart
+from coordinator.plots.draw import _apart, inline_svg
 from coordinator.plots.figure import axis_label, figure
 from coordinator.plots.style import DARK, FAINT, INK, LOOKS, PAPER
 from coordinator.results import ResultsError, open_results
@@ -50,6 +51,63 @@ def test_few_lines_share_a_panel(locks):
     shown = of(locks, "fairness", "harts", by=["policy"], where="lock == 'mcs'")
     assert [[line.label for line in panel.lines] for panel in shown.panels] == [["serial", "inline"]]
     assert shown.is_share
+
+
+def series(**means):
+    """One point each at 1 and 4 harts, by `a_b` of the parameters `lock` and `policy`, and what follows from policy."""
+    groups = {}
+    for name, mean in means.items():
+        lock, policy = name.split("_")
+        operations = {"inline": 100, "directory": 20}[policy]
+        groups[lock, policy, operations] = {n: summarise([n * mean] * 2) for n in (1, 4)}
+    return groups
+
+
+def lines_of(shown):
+    return {panel.title: [line.label for line in panel.lines] for panel in shown.panels}
+
+
+BY = ("lock", "policy", "OPERATIONS")
+
+
+def test_what_follows_from_another_parameter_names_nothing():
+    means = {f"{lock}_{policy}": 1 for lock in ("tas", "mcs", "clh") for policy in ("inline", "directory")}
+    shown = figure("instret", "harts", BY, series(**means))
+    assert lines_of(shown) == {"inline": ["tas", "mcs", "clh"], "directory": ["tas", "mcs", "clh"]}
+    assert lines_of(figure("instret", "harts", BY, series(tas_inline=1, tas_directory=1))) == {
+        "": ["inline", "directory"]
+    }
+
+
+def test_what_is_always_0_is_said_and_not_drawn():
+    locks = ("tas", "mcs", "clh", "lrsc")
+    groups = series(**{f"{lock}_inline": 0 for lock in locks}, **{f"{lock}_directory": 3 for lock in locks})
+    shown = figure("messages_per_operation", "harts", BY, groups, among=groups)
+    assert lines_of(shown) == {"": [*locks]}
+    assert shown.title == "Messages per operation against harts: directory"
+    assert "Not drawn, being 0 throughout: inline." in shown.caption
+    groups = series(tas_inline=0, tas_directory=0, lrsc_inline=1, lrsc_directory=0)
+    shown = figure("sc_failures_per_operation", "harts", BY, groups, among=groups)
+    assert lines_of(shown) == {"": ["all"]}
+    assert shown.title.endswith(": lrsc, inline")
+    assert shown.zero == ("tas", "directory")
+    nothing = figure("sc_failures_per_operation", "harts", BY, series(tas_inline=0, mcs_inline=0))
+    assert lines_of(nothing) == {"": ["tas", "mcs"]}
+
+
+def test_fits_are_drawn_while_points_can_be_seen(locks):
+    few = of(locks, "operations_per_s", "harts")
+    assert [panel.shows_fits for panel in few.panels] == [True, True]
+    assert "Universal Scalability Law" in few.caption
+    assert not replace(few.panels[0], lines=few.panels[0].lines * 2).shows_fits
+
+
+def test_ticks_of_logarithmic_axes_are_numbers():
+    pytest.importorskip("matplotlib")
+    values = series(tas_inline=1, mcs_inline=100)
+    shown = figure("messages_per_operation", "harts", BY, values)
+    assert shown.is_log_y
+    assert "mathdefault" not in inline_svg(shown, shown.panels[0], "x")
 
 
 def test_latencies_are_in_seconds(locks):
