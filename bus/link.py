@@ -43,14 +43,24 @@ class BusLink:
     """
 
     def __init__(
-        self, endpoint: str, token: bytes, segment: Segment, abandoned: Callable[[], bool] = lambda: False
+        self,
+        endpoint: str,
+        token: bytes,
+        segment: Segment,
+        abandoned: Callable[[], bool] = lambda: False,
+        context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
-        """Connect to `endpoint` as the participant that owns `token`."""
+        """Connect to `endpoint` as the participant that owns `token`.
+
+        Without a `context` of its caller's the link has its own, whose threads take a millisecond to start and end.
+        """
         self.abandoned = abandoned
         self._header = segment.header
         self._sent_to = self._answered_by = self._header[Header.BUS_GENERATION]
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.DEALER)
+        self._own_context: zmq.Context[zmq.Socket[bytes]] | None = None
+        if context is None:
+            context = self._own_context = zmq.Context()
+        self._socket = context.socket(zmq.DEALER)
         self._socket.routing_id = token
         self._socket.linger = 0
         self._socket.rcvtimeo = POLL_MS
@@ -67,7 +77,8 @@ class BusLink:
     def close(self, linger_ms: int = 0) -> None:
         """Disconnect, giving what was posted up to `linger_ms` to leave."""
         self._socket.close(linger_ms)
-        self._context.term()
+        if self._own_context is not None:
+            self._own_context.term()
 
     def join(self) -> None:
         """Introduce this hart; raises BusError if the versions differ."""

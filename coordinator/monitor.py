@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import zmq
+
 from bus.doorbell import Ringer
 from bus.handover import Handover
 from bus.layout import Doorbell, Hart, HartEnding, HartStatus, Header
@@ -146,8 +148,9 @@ class Monitor:
             raise
         self._harts: dict[int, Process] = dict(enumerate(harts))
         self._deadline = self._own_deadline = 0.0
-        self._link = BusLink(self._bus_spec.endpoint, tokens[-2], segment, self._is_caller_abandoned)
-        self._own_link = BusLink(self._bus_spec.endpoint, tokens[-1], segment, self._is_abandoned)
+        shared: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+        self._link = BusLink(self._bus_spec.endpoint, tokens[-2], segment, self._is_caller_abandoned, shared)
+        self._own_link = BusLink(self._bus_spec.endpoint, tokens[-1], segment, self._is_abandoned, shared)
         self._ringer = Ringer(segment, self._link)
         self._own_ringer = Ringer(segment, self._own_link)
         self._wake_reader, self._wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)

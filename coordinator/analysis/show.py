@@ -11,7 +11,7 @@ from coordinator.analysis.scaling import HARTS, Scaling, ScalingReport, label
 from coordinator.analysis.usl import Estimate, Fit
 from coordinator.report import plain_table, stdout_console
 from coordinator.results.statistics import Summary
-from coordinator.results.text import interval, number
+from coordinator.results.text import half_width, interval, number
 
 FIT_HEADER = (
     *("group", "law", "harts", "λ (operations/s)", "σ contention", "κ coherence"),
@@ -66,7 +66,7 @@ def print_scaling(report: ScalingReport) -> None:
 def _with_half(summary: Summary | None) -> str:
     if summary is None or summary.high is None or summary.high == summary.mean:
         return "" if summary is None else number(summary.mean)
-    return f"{number(summary.mean)} ±{summary.high - summary.mean:.2g}"
+    return f"{number(summary.mean)} ±{half_width(summary.high - summary.mean)}"
 
 
 def _together(cell: tuple[str, str]) -> str:

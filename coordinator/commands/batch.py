@@ -180,6 +180,11 @@ def _executor(plan: Plan, jobs: int | None, on: str | None) -> Executor:
 def _print_end(name: str, directory: Path, progress: Progress) -> None:
     for failure in progress.failures:
         typer.echo(f"{failure.status.value}  {failure.label}  {failure.detail}")
+    if progress.failed > len(progress.failures):
+        typer.echo(
+            f"these are the last of {progress.failed}; all: hartstorm results {directory} filter "
+            '\'status in ("failed", "refused")\''
+        )
     counts = ", ".join(f"{count} {status.value}" for status, count in progress.counts.items()) or "none"
     seconds = f"{progress.elapsed_s:.1f} s"
     skipped = f", {progress.before} of them before" if progress.before else ""

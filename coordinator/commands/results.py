@@ -143,8 +143,9 @@ def aggregate(
     for m, groups in sums.items():
         table = plain_table([*names, "n", m, "95 % interval", "median", "least", "most"])
         for group, s in groups.items():
-            interval = "" if s.low is None else f"{number(s.low)} to {number(s.high)}"
-            figures = (number(s.mean), interval, number(s.median), number(s.least), number(s.most))
+            low = s.low if s.low is None or s.least < 0 else max(s.low, 0.0)  # no count or time is below 0
+            between = "" if low is None else f"{number(low)} to {number(s.high)}"
+            figures = (number(s.mean), between, number(s.median), number(s.least), number(s.most))
             table.add_row(*map(str, group), str(s.n), *figures)
         stdout_console().print(table)
 

@@ -12,6 +12,11 @@ def number(value: object) -> str:
     return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
+def half_width(value: float) -> str:
+    """Half of an interval, to two significant digits."""
+    return f"{float(f'{value:.2g}'):,.0f}" if value >= 10 else f"{value:.2g}"
+
+
 def interval(low: float | None, high: float | None) -> str:
     """An interval of something that cannot be negative; nothing where there is none, or no room in it."""
     return "" if low is None or high is None or low == high else f"{number(max(low, 0.0))} to {number(high)}"

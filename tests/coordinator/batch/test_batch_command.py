@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 from functools import partial
 
@@ -59,6 +60,16 @@ def test_failures_are_told_and_do_not_stop_the_rest(tmp_path):
     assert done.exit_code == 1
     assert "failed  WHICH=3  vm: invariant: expected seen < 2, seen 3 < 2" in done.stdout
     assert "(2 failed, 1 ok)" in done.stdout
+    assert "these are the last" not in done.stdout
+
+
+def test_who_has_more_failures_than_are_shown_is_told_where_they_are(tmp_path):
+    sweep = "vm.expect.exit_code = 1\nsweep.grid.vm.guest.defines.WHICH = { from = 1, to = 10 }\n"
+    done = batch(write(tmp_path, sweep), "--out", tmp_path / "out", "--no-report")
+    (told,) = [line for line in done.stdout.splitlines() if line.startswith("these are the last of 10")]
+    command = shlex.split(told.partition("all: hartstorm ")[2])
+    listed = CliRunner().invoke(app, command)
+    assert "b: 10 failed" in listed.stdout
 
 
 def test_dry_run_shows_the_plan_and_writes_nothing(tmp_path):
