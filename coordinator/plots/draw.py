@@ -171,7 +171,7 @@ def _axes(cell: Any, figure: Figure, panel: Panel, *, leftmost: bool, lowest: bo
     if lowest:
         cell.set_xlabel(figure.x + (", log\N{SUBSCRIPT TWO} scale" if figure.is_log_x else ""))
     if leftmost:
-        cell.set_ylabel(figure.y)
+        cell.set_ylabel(figure.y + (", log scale" if figure.is_log_y else ""))
 
 
 def _limits(figure: Figure, panel: Panel) -> tuple[float, float]:
