@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -150,15 +150,12 @@ def _run(plan: Plan, directory: Path, jobs: int | None, failures: int | None, on
             stack.enter_context(config_errors())
             with show_plan(name) as planning:
                 store, total = stack.enter_context(open_session(plan, directory, planning))
-            executor = _executor(plan, jobs, on)
-            try:
-                with show_batch(name) as report:
-                    progress = drive(store, settings, executor, total, report, failures)
-            except KeyboardInterrupt:
-                typer.echo(f"interrupted; run the same command to go on ({directory})", err=True)
-                return ExitCode.INTERRUPTED
-            finally:
-                executor.close()
+            executor = stack.enter_context(closing(_executor(plan, jobs, on)))
+            with show_batch(name) as report:
+                progress = drive(store, settings, executor, total, report, failures)
+    except KeyboardInterrupt:  # while planning, too, which compiles guests
+        typer.echo(f"interrupted; run the same command to go on ({directory})", err=True)
+        return ExitCode.INTERRUPTED
     except (StoreError, ClusterError) as error:
         typer.echo(str(error), err=True)
         return ExitCode.USAGE_OR_CONFIG
