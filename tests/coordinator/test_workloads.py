@@ -60,6 +60,22 @@ def test_planted_bug_is_found(client, name):
     assert {what.partition(".")[0] for what in found} & {"invariant", "linearizable"}, done.result.detail
 
 
+def test_latencies(client):
+    of = {f"latency_p{digits}_ns": f"100 * latency_p{digits}" for digits in ("50", "90", "99", "999")}
+    settings = [f"vm.metrics.{name}={expression}" for name, expression in of.items()]
+    done = outcome(client, "lock-ticket", "vm.guest.defines.LATENCY=1", *settings, harts=2)
+    assert failures(done) == []
+    percentiles = [done.measured.metrics[name] for name in of]
+    assert 0 < percentiles[0] <= percentiles[1] <= percentiles[2] <= percentiles[3]
+    assert (
+        percentiles[3] <= 2e9 * done.result.wall_s
+    )  # no operation takes longer than the run, but for a bucket's width
+    mean = 1e9 * done.result.wall_s * 2 / done.measured.metrics["operations"]
+    assert (
+        percentiles[0] <= 2 * mean
+    )  # half of them take no longer than that, so all together take at least as long
+
+
 @pytest.mark.parametrize("policy", [name for name in CORRECT if name != "inline"])
 @pytest.mark.parametrize("name", ["counter-lrsc", "lock-mcs", "queue-michael-scott"])
 def test_under_other_policies(client, name, policy):

@@ -6,6 +6,35 @@ struct account accounts[HS_HARTS];
 uint64_t operations; /* of all harts */
 static _Atomic uint64_t finished;
 
+#ifdef LATENCY
+
+struct latencies latencies[HS_HARTS];
+uint64_t latency_p50, latency_p90, latency_p99, latency_p999; /* ticks, over the operations of all harts */
+
+/* The middle of the bucket in which the operation is that `permille` of 1000 take no longer than. */
+static uint64_t percentile(int harts, uint64_t permille) {
+    uint64_t all = 0, seen = 0;
+    for (int h = 0; h < harts; h++)
+        for (int b = 0; b < LATENCY_BUCKETS; b++) all += latencies[h].buckets[b];
+    for (int b = 0; b < LATENCY_BUCKETS; b++) {
+        for (int h = 0; h < harts; h++) seen += latencies[h].buckets[b];
+        if (1000 * seen >= permille * all) {
+            int shift = b < 16 ? 0 : b / 8 - 1;
+            return ((uint64_t)(b - 8 * shift) << shift) + ((1ull << shift) >> 1);
+        }
+    }
+    return 0;
+}
+
+static void tell_latencies(int harts) {
+    latency_p50 = percentile(harts, 500);
+    latency_p90 = percentile(harts, 900);
+    latency_p99 = percentile(harts, 990);
+    latency_p999 = percentile(harts, 999);
+}
+
+#endif
+
 #ifdef HISTORY
 struct event history[HS_HARTS][OPERATIONS];
 _Atomic uint64_t ticket = 1;
@@ -22,12 +51,18 @@ int main(int hart, int harts) {
     accounts[hart].random = 0x9e3779b97f4a7c15u * (uint64_t)(hart + 1);
     if (hart == 0) prepare(harts);
     hs_barrier(harts);
+#ifdef LATENCY
+    latencies[hart].last = now();
+#endif
     work(hart, harts);
     note_shares(harts);
     hs_barrier(harts); /* from here on hart 0 sees all that the others did */
     if (hart) return 0;
     for (int i = 0; i < harts; i++) operations += atomic_load_explicit(&accounts[i].done, memory_order_relaxed);
     finish(harts);
+#ifdef LATENCY
+    tell_latencies(harts);
+#endif
     hs_print_number("operations ", (long)operations, ", of each hart when the first was through:");
     for (int i = 0; i < harts; i++) hs_print_number(" ", (long)accounts[i].share, "");
     hs_print("\n");

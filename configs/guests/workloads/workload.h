@@ -34,9 +34,41 @@ struct account {
 extern struct account accounts[HS_HARTS];
 extern uint64_t operations; /* of all harts together, once all have worked */
 
+/* With LATENCY, how long each operation took, from the end of the hart's one before to its own: a histogram of ticks of
+ * the time CSR, eight buckets to an octave, so that a percentile is off by a sixteenth at most. Reading the clock takes
+ * the interpreter, which is why it is left out unless asked for. */
+#ifdef LATENCY
+
+enum { LATENCY_BUCKETS = 8 * 62 /* of 8 * 60 + 15 at most */ };
+struct latencies {
+    APART uint64_t last;
+    uint32_t buckets[LATENCY_BUCKETS];
+};
+extern struct latencies latencies[HS_HARTS];
+
+static inline uint64_t now(void) {
+    uint64_t ticks;
+    __asm__ volatile("csrr %0, time" : "=r"(ticks));
+    return ticks;
+}
+
+static inline void took(int hart) {
+    struct latencies *mine = &latencies[hart];
+    uint64_t then = mine->last, ticks = (mine->last = now()) - then;
+    unsigned shift = ticks < 16 ? 0 : 60 - (unsigned)__builtin_clzll(ticks); /* leaves 8 to 15 */
+    mine->buckets[8 * shift + (ticks >> shift)]++;
+}
+
+#else
+
+static inline void took(int hart) { (void)hart; }
+
+#endif
+
 /* Counts `operations` more. Relaxed: only the hart itself writes the number, and who reads it early wants no other. */
 static inline void did(int hart, uint64_t operations) {
     _Atomic uint64_t *done = &accounts[hart].done;
+    took(hart);
     atomic_store_explicit(done, atomic_load_explicit(done, memory_order_relaxed) + operations, memory_order_relaxed);
 }
 
