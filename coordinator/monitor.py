@@ -22,6 +22,7 @@ from bus.handover import Handover
 from bus.layout import Doorbell, Hart, HartEnding, HartStatus, Header
 from bus.link import BusError, BusLink, BusLost
 from bus.messages import Kind
+from bus.object_files import default_directory
 from bus.policies import Reservations, policy
 from bus.recording_file import DrainSpec, Facts, begin
 from bus.recording_file import run as run_drainer
@@ -36,7 +37,6 @@ from coordinator.result import Ending, VmResult
 from coordinator.spec import TierName, VmSpec
 from hart.environments import environment
 from hart.image import Image
-from hart.jit.cache import default_directory
 from hart.jit.codegen import Tier
 from hart.jit.service import ServiceSpec
 from hart.jit.service import run as run_service

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bus.object_files import default_directory
 from coordinator import guest, paths
 from coordinator.config.isa import Isa
 from coordinator.config.model import Guest, Vm
@@ -22,7 +23,6 @@ from coordinator.spec import VmSpec
 from coordinator.vm import VirtualMachine
 from hart.elf import write_elf
 from hart.image import Image
-from hart.jit.cache import default_directory
 
 SOURCES = paths.CONFIGS / "guests" / "kernels"
 KERNELS = (

@@ -19,6 +19,7 @@ class Table(BaseModel):
         json_schema_extra=describe,
         validate_default=False,
         regex_engine="python-re",
+        defer_build=True,
     )
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:

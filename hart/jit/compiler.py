@@ -15,10 +15,12 @@ import hart.jit
 from bus.access import MemoryFault
 from bus.lowering import Lowering
 from bus.memory import GuestMemory
+from bus.native import host_identity
+from bus.object_files import key_of
 from bus.policies import Reservations
 from hart.isa.decoder import Decoder
-from hart.jit.cache import CompiledRegion, ObjectCache, key_of
-from hart.jit.codegen import Tier, compile_ir, host_identity
+from hart.jit.cache import CompiledRegion, ObjectCache
+from hart.jit.codegen import Tier, compile_ir
 from hart.jit.instruments import Instrument
 from hart.jit.lowering import Geometry, lower
 from hart.jit.region import Region, discover
