@@ -135,6 +135,8 @@ class Monitor:
                     policy=spec.policy,
                     reservations=self._bus_spec.reservations,
                     cache=self._cache,
+                    program=image.digest(),
+                    tiers=self._tiers,
                 )
                 self._launch(run_service, service, "compiler")
             # Loads LLVM: while the processes start.

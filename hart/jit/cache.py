@@ -50,6 +50,8 @@ class ObjectCache:
     def __init__(self, directory: Path) -> None:
         """Nothing is created until something is stored."""
         self.directory = objects_in(directory)
+        self.programs = directory / "programs"
+        """Where `hart.jit.programs` keeps its lists."""
 
     def path(self, key: str) -> Path:
         """Where the entry of that key is or would be."""
@@ -87,8 +89,9 @@ class ObjectCache:
         return path
 
     def entries(self) -> list[Path]:
-        """Every entry's file."""
-        return sorted(p for p in self.directory.glob("??/*") if len(p.name) == 64)
+        """Every entry's file, and every program's list."""
+        found = (path for top in (self.directory, self.programs) for path in top.glob("??/*"))
+        return sorted(path for path in found if len(path.name) == 64)
 
     def size(self) -> int:
         """Bytes of all entries together."""

@@ -5,7 +5,7 @@ Owns what a region depends on. Used by the compile service, and in-process by te
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -80,18 +80,7 @@ class RegionCompiler:
         region = discover(self.decoder, self._fetch, entry, LIMITS[tier], follow_calls=follow_calls)
         stretches, code = region.stretches(), region.code()
         key = key_of(
-            engine_identity(),
-            host_identity(),
-            self.policy,
-            replace(self.reservations, seed=0),
-            self.geometry,
-            sorted(self.decoder.extensions),
-            int(tier),
-            int(instruments),
-            entry,
-            stretches,
-            code,
-            region.returns,
+            *self._identity(), int(tier), int(instruments), entry, stretches, code, region.returns
         )
         found = None if self.cache is None else self.cache.load(key)
         if found is not None:
@@ -111,6 +100,28 @@ class RegionCompiler:
             entry, int(tier), name, stretches, code, region.instructions, obj, int(instruments)
         )
         return key, compiled
+
+    def _identity(self) -> tuple[object, ...]:
+        """What every region of this compiler depends on."""
+        return (
+            engine_identity(),
+            host_identity(),
+            self.policy,
+            replace(self.reservations, seed=0),
+            self.geometry,
+            sorted(self.decoder.extensions),
+        )
+
+    def program_key(self, program: str, tiers: Sequence[Tier]) -> str:
+        """The key for what runs of a program in these tiers need of this compiler."""
+        return key_of("program", *self._identity(), program, [int(tier) for tier in tiers])
+
+    def holds(self, region: CompiledRegion) -> bool:
+        """Whether memory has the code that the region stands for."""
+        try:
+            return region.code == b"".join(self.memory.read(a, end - a) for a, end in region.stretches)
+        except MemoryFault:
+            return False
 
     def _fetch(self, pc: int) -> int | None:
         try:
