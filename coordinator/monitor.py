@@ -135,7 +135,7 @@ class Monitor:
                     policy=spec.policy,
                     reservations=self._bus_spec.reservations,
                     cache=self._cache,
-                    program=image.digest(),
+                    program=image.digest() if image.chunks else "",
                     tiers=self._tiers,
                 )
                 self._launch(run_service, service, "compiler")
@@ -468,6 +468,8 @@ class Monitor:
             failed_scs=failed_scs(self._segment, self._image),
             stuck=stuck,
             transactions=self._segment.header[Header.BUS_TRANSACTIONS],
+            regions_compiled=self._segment.header[Header.REGIONS_COMPILED],
+            regions_cached=self._segment.header[Header.REGIONS_CACHED],
         )
 
 

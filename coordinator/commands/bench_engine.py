@@ -139,12 +139,14 @@ def _print_stops(latencies: list[Latency], exact: list[Exactness]) -> None:
     from coordinator.report import stdout_console
 
     table = Table(title="from a visible stop request, microseconds: until the hart sees it (of that its own "
-                  "processor time), until the coordinator knows")  # fmt: skip
+                  "processor time at most), until the coordinator knows")  # fmt: skip
     for heading in (
         "loop", "tier", "requests", "p50", "p99", "own p50", "own p99", "own max", "known p50", "known p99",
     ):  # fmt: skip
         table.add_column(heading, justify="left" if heading in ("loop", "tier") else "right")
     for row in latencies:
+        if row is latencies[-1]:
+            table.add_section()
         times = (row.notice_p50, row.notice_p99, row.own_p50, row.own_p99, row.own_max)
         known = (row.pause_p50, row.pause_p99)
         table.add_row(row.loop, row.tier, str(row.requests), *(f"{t:.0f}" for t in (*times, *known)))

@@ -16,7 +16,7 @@ def info() -> None:
 
     cache = ObjectCache(default_directory())
     table = plain_table(["directory", "entries", "bytes"])
-    table.add_row(str(cache.directory), f"{len(cache.entries()):,}", f"{cache.size():,}")
+    table.add_row(str(cache.top), f"{len(cache.entries()):,}", f"{cache.size():,}")
     stdout_console().print(table)
 
 
@@ -27,4 +27,4 @@ def clear() -> None:
     from hart.jit.cache import ObjectCache
 
     cache = ObjectCache(default_directory())
-    typer.echo(f"{cache.clear():,} entries removed from {cache.directory}")
+    typer.echo(f"{cache.clear():,} entries removed from {cache.top}")

@@ -49,7 +49,9 @@ class ObjectCache:
 
     def __init__(self, directory: Path) -> None:
         """Nothing is created until something is stored."""
+        self.top = directory
         self.directory = objects_in(directory)
+        """Where the objects are."""
         self.programs = directory / "programs"
         """Where `hart.jit.programs` keeps its lists."""
 

@@ -79,9 +79,7 @@ class RegionCompiler:
         follow_calls = tier is Tier.T2 and not instruments & Instrument.PROFILED
         region = discover(self.decoder, self._fetch, entry, LIMITS[tier], follow_calls=follow_calls)
         stretches, code = region.stretches(), region.code()
-        key = key_of(
-            *self._identity(), int(tier), int(instruments), entry, stretches, code, region.returns
-        )
+        key = key_of(*self._identity(), int(tier), int(instruments), entry, stretches, code, region.returns)
         found = None if self.cache is None else self.cache.load(key)
         if found is not None:
             self.counters.cached += 1

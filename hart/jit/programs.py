@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgpack
 
@@ -36,7 +35,9 @@ class ProgramRegions:
         body = read_entry(self._path)
         if body is not None:
             try:
-                self._known = {int(entry): (int(tier), str(name)) for entry, tier, name in msgpack.unpackb(body)}
+                self._known = {
+                    int(entry): (int(tier), str(name)) for entry, tier, name in msgpack.unpackb(body)
+                }
             except (ValueError, TypeError, msgpack.UnpackException):
                 remove_entry(self._path)
 
@@ -51,8 +52,8 @@ class ProgramRegions:
         """Note that a run needed this one."""
         if not region.object or region.instruments:
             return
-        tier, _ = self._known.get(region.entry, (0, ""))
-        if tier < region.tier:
+        before = self._known.get(region.entry, (0, ""))
+        if before[0] <= region.tier and before[1] != key:  # of one tier it is the code that has changed
             self._known.pop(region.entry, None)
             self._known[region.entry] = (region.tier, key)
             self._new = True

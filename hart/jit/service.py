@@ -53,7 +53,7 @@ class ServiceSpec:
         extension_sets: what the decoders of the harts know, each set once; requests name them by number.
         policy: name of the coherence policy, with `reservations`.
         cache: directory of the object cache.
-        program: identifies the guest program (`hart.image.Image.digest`).
+        program: identifies the guest program (`hart.image.Image.digest`); empty if none was loaded.
         tiers: which ones harts ask for.
 
     """
@@ -118,14 +118,16 @@ def run(spec: ServiceSpec) -> None:
     waiting: set[_Request] = set()
     number = 0
     header = segment.header
-    programs = [ProgramRegions(cache, c.program_key(spec.program, spec.tiers)) for c in compilers]
+    programs = [
+        ProgramRegions(cache, c.program_key(spec.program, spec.tiers)) for c in compilers if spec.program
+    ]
     with (Path(spec.directory) / _INDEX).open("ab", buffering=0) as index:
-        for extension_set, (compiler, program) in enumerate(zip(compilers, programs, strict=True)):
+        for extension_set, (compiler, program) in enumerate(zip(compilers, programs, strict=False)):
             known = [key for key, region in program.regions() if compiler.holds(region)]
             compiler.counters.cached += len(known)
+            header[Header.REGIONS_CACHED] += len(known)
             index.write(b"".join(f"{extension_set} {key}\n".encode() for key in known))
-        header[Header.REGIONS_CACHED] = sum(c.counters.cached for c in compilers)
-        header[Header.CODE_GENERATION] += 1
+        header[Header.CODE_GENERATION] += header[Header.REGIONS_CACHED]
         while True:
             while socket.poll(0 if queue else LIVENESS_MS):
                 request = _decode(socket.recv())
@@ -143,7 +145,8 @@ def run(spec: ServiceSpec) -> None:
             key, region = compiler.compile(request.entry, request.tier, time.monotonic, request.instruments)
             if not cache.path(key).exists():
                 cache.store(key, region)
-            programs[request.extension_set].add(key, region)
+            if programs:
+                programs[request.extension_set].add(key, region)
             index.write(f"{request.extension_set} {key}\n".encode())
             header[Header.REGIONS_COMPILED] = sum(c.counters.compiled for c in compilers)
             header[Header.REGIONS_CACHED] = sum(c.counters.cached for c in compilers)
