@@ -39,6 +39,7 @@ KERNELS = (
 )
 ISA = "rv64imc_zicclsm_zicntr"
 RAM_BYTES = 16 << 20
+_COMPILED = re.compile(r"^native code: (\d+) regions compiled", re.MULTILINE)
 _LINE = re.compile(r"([0-9a-f-]+) (\d+)")
 
 
@@ -161,8 +162,16 @@ def run_guest(built: Built, cache: Path, policy: str, tier: str = "auto") -> lis
         vm.destroy()
 
 
-def run_command(built: Built, cache_home: Path, policy: str) -> float:
-    """Seconds that `hartstorm run` takes as a process of its own.
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What `hartstorm run` as a process of its own came to: its seconds, and how many regions it compiled."""
+
+    seconds: float
+    regions_compiled: int
+
+
+def run_command(built: Built, cache_home: Path, policy: str) -> Command:
+    """Run the guest form by `hartstorm run`.
 
     Python keeps its byte code beside `cache_home`, as it does for an installed program.
     """
@@ -185,4 +194,5 @@ def run_command(built: Built, cache_home: Path, policy: str) -> float:
         raise BenchError(
             f"hartstorm run {built.elf.name} ended with exit code {done.returncode}: {done.stdout}{done.stderr}"
         )
-    return seconds
+    compiled = _COMPILED.search(done.stdout)
+    return Command(seconds, int(compiled[1]) if compiled else 0)

@@ -104,7 +104,7 @@ def _print_atomics(atomics: list[Comparison]) -> None:
 def _print(figures: list[Figures], repetitions: int, rounds: int) -> None:
     from rich.table import Table
 
-    from coordinator.bench.engine import summarise
+    from coordinator.bench.engine import LONG_S, summarise
     from coordinator.report import stdout_console
 
     table = Table(
@@ -112,6 +112,7 @@ def _print(figures: list[Figures], repetitions: int, rounds: int) -> None:
     )
     for heading in (
         "kernel", "native ms", "qemu ms", "steady ms", "x qemu", "x native", "native s", "qemu s", "warm s", "cold s",
+        "compiled warm", "compiled cold",
     ):  # fmt: skip
         table.add_column(heading, justify="left" if heading == "kernel" else "right")
     for f in figures:
@@ -121,6 +122,8 @@ def _print(figures: list[Figures], repetitions: int, rounds: int) -> None:
             _number(f.qemu and f.qemu / f.steady, 1, 2),
             _number(f.native / f.steady, 1, 2),
             *(_number(v, 1, 2) for v in (f.native_process, f.qemu_process, f.warm, f.cold)),
+            str(f.warm_compiled),
+            str(f.cold_compiled),
         )
     console = stdout_console()
     console.print(table)
@@ -129,7 +132,8 @@ def _print(figures: list[Figures], repetitions: int, rounds: int) -> None:
     if means.steady_to_qemu is not None:
         console.print(
             f"against qemu {means.steady_to_qemu:.2f}, slowest kernel {means.slowest_to_qemu:.2f}; "
-            f"whole process with warm cache against qemu {means.warm_to_qemu:.2f}"
+            f"whole process with warm cache against qemu {means.warm_to_qemu:.2f}, "
+            f"ahead in {means.long_kernels_ahead} of the {means.long_kernels} that run over {LONG_S:g} s"
         )
 
 

@@ -79,7 +79,7 @@ def run(
     from coordinator.refusal import Refusal
 
     try:
-        runs = [(config, _run(config, images, repeat)) for config, images in prepared]
+        runs = [(config, _run(config, images, repeat, show=not json)) for config, images in prepared]
     except Refusal as refusal:
         typer.echo(f"the coordinator cannot run this: {refusal.reason}", err=True)
         raise typer.Exit(ExitCode.USAGE_OR_CONFIG) from refusal
@@ -133,13 +133,14 @@ def _prepare(
     return config, build_all(config)
 
 
-def _run(config: Config, images: dict[str, Image], repeat: int) -> list[list[Outcome]]:
+def _run(config: Config, images: dict[str, Image], repeat: int, *, show: bool) -> list[list[Outcome]]:
+    """`show`: the report will be printed."""
     from coordinator import runner
     from coordinator.local import local_coordinator
     from coordinator.progress import show_progress
 
-    with local_coordinator() as client, show_progress(config.run.name) as show:
-        report = _meanwhile("coordinator.report", show)
+    with local_coordinator() as client, show_progress(config.run.name) as progress:
+        report = _meanwhile("coordinator.report", progress) if show else progress
         return [runner.run(config.run.seeded(n), images, client, report) for n in range(repeat)]
 
 
