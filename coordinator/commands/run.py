@@ -79,7 +79,7 @@ def run(
     from coordinator.refusal import Refusal
 
     try:
-        runs = [(config, _run(config, images, repeat, show=not json)) for config, images in prepared]
+        runs = [(config, _run(config, images, repeat, not json)) for config, images in prepared]
     except Refusal as refusal:
         typer.echo(f"the coordinator cannot run this: {refusal.reason}", err=True)
         raise typer.Exit(ExitCode.USAGE_OR_CONFIG) from refusal
@@ -133,7 +133,7 @@ def _prepare(
     return config, build_all(config)
 
 
-def _run(config: Config, images: dict[str, Image], repeat: int, *, show: bool) -> list[list[Outcome]]:
+def _run(config: Config, images: dict[str, Image], repeat: int, show: bool) -> list[list[Outcome]]:
     """`show`: the report will be printed."""
     from coordinator import runner
     from coordinator.local import local_coordinator
