@@ -178,7 +178,7 @@ def test_usage_and_config_errors(arguments, message):
 
 
 def test_an_interrupt_ends_with_130(program, monkeypatch):
-    def interrupted(config, images, repeat):
+    def interrupted(*arguments):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run_command, "_run", interrupted)
