@@ -45,6 +45,7 @@ class Compiled:
         observed: what an outcome holds: the shown locations and the filter's.
         record: address of the test's record.
         bodies: address and bytes of each thread's own instructions.
+        entries: address at which the kernel enters each thread.
         data: record and code, from `record` on.
 
     """
@@ -54,6 +55,7 @@ class Compiled:
     observed: tuple[Location, ...]
     record: int
     bodies: tuple[tuple[int, int], ...]
+    entries: tuple[int, ...]
     data: bytes
 
 
@@ -99,7 +101,7 @@ def compile_test(test: LitmusTest, record: int) -> Compiled:
     bodies = tuple(
         (program.labels[_BEGIN], program.labels[_END] - program.labels[_BEGIN]) for program in programs
     )
-    return Compiled(test, layout, observed, record, bodies, data)
+    return Compiled(test, layout, observed, record, bodies, tuple(bases.values()), data)
 
 
 def _check_sizes(test: LitmusTest, layout: Layout, observed: tuple[Location, ...]) -> None:
