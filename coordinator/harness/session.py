@@ -121,7 +121,7 @@ class Session:
 
     def begin(self, test: int) -> None:
         """Have the harts begin a test, in native code where there is any; none must be running."""
-        self._vm.compile_ahead(self._program.tests[test].entries, COMPILING_S)
+        self._vm.compile_ahead(self._program.tests[test].loops, COMPILING_S)
         self._sequence += 1
         self._command = self._sequence << memory.COMMAND_TEST_BITS | test
         self._write(Control.COMMAND)
