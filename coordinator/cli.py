@@ -21,6 +21,7 @@ from coordinator.commands import (
     bench_coherence,
     bench_control,
     bench_engine,
+    bench_recording,
     cache,
     check,
     configs,
@@ -62,6 +63,7 @@ bench.app.command("engine")(bench_engine.engine)
 bench.app.command("batch")(bench_batch.batch)
 bench.app.command("coherence")(bench_coherence.coherence)
 bench.app.command("aba")(bench_aba.aba)
+bench.app.command("recording")(bench_recording.recording)
 app.add_typer(bench.app, name="bench")
 app.add_typer(isa.app, name="isa")
 app.command("dt")(dt.dt)
