@@ -15,8 +15,8 @@ from coordinator.fuzz.judge import Failure
 from tests.mutants import MUTANTS, processes
 
 PROGRAMS = 60
-"""A bug must be found in so many programs: less than a minute where processors are not short. Where they are, the number
-of programs says more than the time."""
+"""A bug must be found in so many programs: less than a minute where processors are not short. Where they are, the
+number of programs says more than the time."""
 WHERE = {
     "stores_change_places_across_a_fence": Combination("inline", "interpreter"),
     "loads_return_what_they_saw_before": Combination("inline", "interpreter"),
