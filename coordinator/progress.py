@@ -64,11 +64,13 @@ def _mips(vm: Progress) -> float:
 
 
 def _every(interval_s: float, show: Report) -> Report:
-    last = time.monotonic()
+    last: float | None = None  # a host that takes its time to start the VMs makes no run long
 
     def report(vms: Sequence[Progress]) -> None:
         nonlocal last
-        if time.monotonic() - last >= interval_s:
+        if last is None:
+            last = time.monotonic()
+        elif time.monotonic() - last >= interval_s:
             last = time.monotonic()
             show(vms)
 
