@@ -119,9 +119,13 @@ class Session:
         """End the VM."""
         self._vm.destroy()
 
+    def compile_ahead(self, test: int) -> bool:
+        """Have the threads of a test compiled, if anything is; whether they are by now."""
+        return self._vm.compile_ahead(self._program.tests[test].loops, COMPILING_S)
+
     def begin(self, test: int) -> None:
         """Have the harts begin a test, in native code where there is any; none must be running."""
-        self._vm.compile_ahead(self._program.tests[test].loops, COMPILING_S)
+        self.compile_ahead(test)
         self._sequence += 1
         self._command = self._sequence << memory.COMMAND_TEST_BITS | test
         self._write(Control.COMMAND)

@@ -16,10 +16,12 @@ from coordinator.harness.campaign import Plan, accounts, known_accounts
 from coordinator.harness.compile import Unsupported, compile_test
 from coordinator.harness.experiment import Account, Limits, Status
 from coordinator.harness.memory import Row, Team
+from coordinator.harness.program import Program
 from coordinator.harness.schedule import FAST, SLOW, Effort, schedule
-from coordinator.harness.session import Setting
+from coordinator.harness.session import Session, Setting
 from coordinator.litmus.log import read_log, state_text
 from coordinator.litmus.parser import parse
+from coordinator.spec import TierName
 
 SHIPPED = Path(__file__).parents[3] / "configs/litmus"
 
@@ -175,6 +177,18 @@ def test_a_test_that_does_not_end_is_told_and_the_others_run(
     assert broken.status is Status.BROKEN
     assert "no round has ended for 2 s" in broken.reason
     assert ran.status is Status.RAN
+
+
+@pytest.mark.parametrize(("tier", "native"), [("t1", True), ("interpreter", False)])
+def test_threads_are_compiled_before_they_run(tier: TierName, native: bool) -> None:
+    program = Program()
+    assert program.add(parse(FENCED_SB.read_text()))
+    with Session(program, Setting("inline", tier)) as running:
+        assert running.compile_ahead(0) is native
+        running.begin(0)
+        while running.done() < 200:
+            running.check()
+        running.end()
 
 
 def test_several_teams_of_harts() -> None:
