@@ -228,13 +228,16 @@ class InlinePort(DirectLoads):
         if fused is not None and fused[:2] == (address, size):
             lost = self._do(offset, f"fused{size}", value & _MASK, fused[2], order=order)
             return not lost
-        if not self._page[Hart.RESERVATION] or not self._page_map[offset >> PAGE_EXP] & PageState.TRACKED:
+        reserved = self._page[Hart.RESERVATION]
+        state = self._page_map[offset >> PAGE_EXP]
+        if not reserved or not state & PageState.TRACKED or state & PageState.PENDING:
+            # A reservation, if there is one, lies on another page: on these there is none.
             self._page[Hart.RESERVATION] = 0
             self._page[Hart.ATOMICS + AtomicKind.SC] += 1
             lost = self._page[Hart.RESERVATION_LOST]
             self._page[Hart.RESERVATION_LOST] = 0
-            cause = lost - 1 if lost else ScFailure.GRANULE_MISMATCH if fused else ScFailure.NO_RESERVATION
-            failed(self._own, cause, offset >> self._exp)
+            elsewhere = ScFailure.GRANULE_MISMATCH if reserved or fused else ScFailure.NO_RESERVATION
+            failed(self._own, lost - 1 if lost else elsewhere, offset >> self._exp)
             return False
         return not self._do(offset, f"sc{size}", value & _MASK, order=order)
 
@@ -334,6 +337,9 @@ class InlineArbiter:
         for hart, words in enumerate(self._pages):
             if words[Hart.STARTED] and not words[Hart.JOINED]:
                 self.hart_gone(hart)
+        for page, byte in enumerate(self._page_map):
+            if byte & PageState.FROZEN:
+                self._thaw(page)  # where the earlier process had freed every word, but died before it did this
 
     def handle(self, hart: int, request: list[int]) -> None:
         """TRACK; everything else is the harts' own."""
@@ -394,11 +400,15 @@ class InlineArbiter:
                 self._granules[granule] = (word & ~(WRITERS | LOCK)) + VERSION
                 self._unpark(self._granules.address(granule))
             words[Hart.HELD] = words[Hart.HELD_TOO] = 0
-            if not any(self._holds(other, page) for other in range(len(self._pages))):
-                self._page_map[page] &= ~PageState.FROZEN & 0xFF
-                self._answer_waiting(page)
+            self._thaw(page)
 
         self._context.quiescence.begin(still)
+
+    def _thaw(self, page: int) -> None:
+        """Let harts go on that wait for a frozen page, if no dead hart holds a word of it any more."""
+        if not any(self._holds(other, page) for other in range(len(self._pages))):
+            self._page_map[page] &= ~PageState.FROZEN & 0xFF
+            self._answer_waiting(page)
 
     def _holds(self, hart: int, page: int) -> bool:
         """Whether a dead hart's page still names a granule of `page`."""
@@ -416,19 +426,21 @@ class InlineArbiter:
             raise Refused(str(fault)) from None
         granule = offset >> self._exp
         word = self._granules.address(granule)
-        # Whoever holds the lock may be dead, and it is this process that frees it: wait for a moment only.
-        for _ in range(1000):
-            if not self._fetch_add(word, VERSION + WRITER) & LOCK:
-                break
-            self._fetch_add(word, _MASK + 1 - WRITER)
-            os.sched_yield()
-        else:
-            raise Refused(f"{address:#x}: a hart holds the granule")
-        self._writers[granule] = len(self._pages) << 8 | ScFailure.EXTERNAL_WRITE
-        self._memory.store(address, size, value)
-        if self._fetch_add(word, _MASK + 1 - WRITER) & WAITERS:
-            self._unpark(word)
-        done()
+
+        def write() -> None:
+            if self._fetch_add(word, VERSION + WRITER) & LOCK:
+                # Whoever holds the lock may be dead, and it is this process that frees it: it must not wait here.
+                # Once every hart has passed a safepoint, it has let go, or its word has been freed.
+                self._fetch_add(word, _MASK + 1 - WRITER)
+                self._context.quiescence.begin(write)
+                return
+            self._writers[granule] = len(self._pages) << 8 | ScFailure.EXTERNAL_WRITE
+            self._memory.store(address, size, value)
+            if self._fetch_add(word, _MASK + 1 - WRITER) & WAITERS:
+                self._unpark(word)
+            done()
+
+        write()
 
     def holds_reservation(self, hart: int) -> bool:
         """Whether the hart has a valid reservation."""

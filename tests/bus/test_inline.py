@@ -21,6 +21,23 @@ from tests.local_hart import DirectLink
 A = 0x8000_0000
 
 
+class Safepoints(NobodyRuns):
+    """Harts pass a safepoint at once, or when the test says so, if `later` is a list."""
+
+    later = None
+
+    def begin(self, then):
+        if self.later is None:
+            then()
+        else:
+            self.later.append(then)
+
+    def all_pass(self):
+        then, self.later = self.later, None
+        for each in then:
+            each()
+
+
 class Bus:
     """An arbiter and the ports of two harts, all in this process."""
 
@@ -29,18 +46,23 @@ class Bus:
         rules = Reservations()
         self.link = DirectLink(segment, rules, "inline")
         self.ports = [policy("inline").port(PortContext(segment, h, self.link, rules)) for h in range(2)]
+        self.quiescence = Safepoints(segment)
+        self.start_arbiter()
+        self.done = []
+
+    def start_arbiter(self):
+        """As a bus process does that finds the segment so."""
         self.arbiter = policy("inline").arbiter(
             ArbiterContext(
-                segment=segment,
-                reservations=rules,
-                quiescence=NobodyRuns(segment),
+                segment=self.segment,
+                reservations=Reservations(),
+                quiescence=self.quiescence,
                 answer=lambda *_: None,
                 refuse=lambda *_: None,
                 reservation_lost=lambda *_: None,
                 log=None,
             )
         )
-        self.done = []
 
     def write(self, address, size, value):
         self.arbiter.external_write(address, size, value, lambda: self.done.append(address))
@@ -99,13 +121,17 @@ def test_a_write_from_outside_leaves_the_word_free(bus):
     assert bus.segment.granules[0] == before + VERSION
 
 
-def test_a_write_from_outside_does_not_wait_for_a_dead_holder(bus):
+def test_a_write_from_outside_waits_without_the_word_until_the_holder_lets_go(bus):
     bus.ports[0].load_reserved(A, 8, Order.NONE)
+    bus.quiescence.later = []
     bus.segment.granules[0] |= LOCK
-    with pytest.raises(Refused, match="a hart holds the granule"):
-        bus.write(A, 8, 7)
+    bus.write(A, 8, 7)
     assert not bus.segment.granules[0] & (WRITER * 0x3FFF)  # it has backed out
     assert not bus.done
+    bus.segment.granules[0] += VERSION - LOCK
+    bus.quiescence.all_pass()
+    assert bus.done == [A]
+    assert bus.ports[0].load(A, 8) == 7
 
 
 @pytest.mark.parametrize(
@@ -131,6 +157,45 @@ def test_the_word_of_a_dead_hart_is_freed(bus, held):
     assert not survivor.store_conditional(A, 8, 1, Order.NONE)
     survivor.load_reserved(A, 8, Order.NONE)
     assert survivor.store_conditional(A, 8, 2, Order.NONE)
+
+
+def test_a_page_is_not_left_frozen_by_a_bus_that_died_before_it_said_so(bus):
+    bus.ports[1].load_reserved(A, 8, Order.NONE)
+    bus.segment.page_map[0] |= PageState.FROZEN  # the words are free, HELD is cleared: all but this is done
+    bus.start_arbiter()
+    assert bus.segment.page_map[0] == PageState.TRACKED
+
+
+def test_a_page_stays_frozen_while_another_dead_hart_holds_a_word_of_it(bus):
+    bus.ports[1].load_reserved(A, 8, Order.NONE)
+    bus.quiescence.later = []
+    for hart in range(2):
+        bus.segment.harts[hart][Hart.HELD] = 1 + hart
+        bus.arbiter.hart_gone(hart)
+    first, second = bus.quiescence.later
+    first()
+    assert bus.segment.page_map[0] & PageState.FROZEN
+    second()
+    assert bus.segment.page_map[0] == PageState.TRACKED
+
+
+# Pages in transition
+
+
+def test_an_sc_to_a_page_in_transition_does_not_keep_its_hart_from_the_next_safepoint(bus):
+    """The bus waits for that safepoint: the SC must not wait for the bus."""
+    port, _ = bus.ports
+    port.load_reserved(A, 8, Order.NONE)
+    bus.segment.page_map[1] = PageState.TRACKED | PageState.PENDING
+    assert not port.store_conditional(A + PAGE, 8, 1, Order.NONE)
+    assert _cause(bus) == {ScFailure.GRANULE_MISMATCH}
+
+
+def test_an_sc_to_an_untracked_page_names_the_reservation_elsewhere(bus):
+    port, _ = bus.ports
+    port.load_reserved(A, 8, Order.NONE)
+    assert not port.store_conditional(A + PAGE, 8, 1, Order.NONE)
+    assert _cause(bus) == {ScFailure.GRANULE_MISMATCH}
 
 
 def test_hot_addresses_come_from_the_harts_samples(bus):
