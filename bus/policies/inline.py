@@ -89,7 +89,6 @@ import ctypes
 import os
 import random
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -104,7 +103,7 @@ from bus.link import BusLost
 from bus.lowering import TSO_HOST
 from bus.messages import Kind
 from bus.native import host_atomics
-from bus.native_heat import compile_sample, sample, samples
+from bus.native_heat import compile_sample, hottest, sample
 from bus.parking import ON_RESERVATION, WAITERS, parking
 from bus.policies import ArbiterContext, Policy, PortContext, Refused, Reservations
 from bus.standalone import RESULT, StandaloneFunctions
@@ -222,7 +221,7 @@ class InlinePort(DirectLoads):
         probability = self._rules.spurious_sc_failure
         if probability and self._random.random() < probability:
             self._page[Hart.RESERVATION] = 0
-            self._page[Hart.ATOMICS + AtomicKind.SC] += 1
+            sample(self._own, AtomicKind.SC, offset)
             failed(self._own, ScFailure.INJECTED, offset >> self._exp)
             return False
         if fused is not None and fused[:2] == (address, size):
@@ -233,7 +232,7 @@ class InlinePort(DirectLoads):
         if not reserved or not state & PageState.TRACKED or state & PageState.PENDING:
             # A reservation, if there is one, lies on another page: on these there is none.
             self._page[Hart.RESERVATION] = 0
-            self._page[Hart.ATOMICS + AtomicKind.SC] += 1
+            sample(self._own, AtomicKind.SC, offset)
             lost = self._page[Hart.RESERVATION_LOST]
             self._page[Hart.RESERVATION_LOST] = 0
             elsewhere = ScFailure.GRANULE_MISMATCH if reserved or fused else ScFailure.NO_RESERVATION
@@ -450,16 +449,7 @@ class InlineArbiter:
 
     def statistics(self, addresses: int) -> list[tuple[int, ...]]:
         """From the samples in the harts' pages."""
-        rows = [
-            (self._memory.base + offset, hart, int(kind), count)
-            for hart, page in enumerate(self._harts)
-            for offset, kind, count in samples(page)
-        ]
-        totals: Counter[int] = Counter()
-        for address, _, _, count in rows:
-            totals[address] += count
-        place = {address: i for i, (address, _) in enumerate(totals.most_common(addresses))}
-        return sorted((row for row in rows if row[0] in place), key=lambda row: place[row[0]])
+        return hottest(self._harts, self._memory.base, addresses)
 
 
 POLICY = Policy(
