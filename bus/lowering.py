@@ -162,9 +162,10 @@ class Lowering(Protocol):
     def fence(self, e: AccessEmitter, full: bool) -> None:
         """Order all accesses before against all after; earlier stores against later loads only if `full`."""
 
-    def spin(self, e: AccessEmitter, offset: Value) -> str | None:
+    def spin(self, e: AccessEmitter, offset: Value, waits: str) -> str | None:
         """The hart has spun for a while on what is at `offset`: wait in its place. An i1: whether it shall leave native
-        code for `MemoryPort.spin`; None if it always shall."""
+        code for `MemoryPort.spin`; None if it always shall. `waits` is an i64: how often it has waited before, in the
+        same loop, in vain."""
 
 
 def host_fence(e: AccessEmitter, full: bool) -> None:
@@ -185,14 +186,19 @@ def count(e: AccessEmitter, kind: AtomicKind) -> None:
 
 
 def atomics_counter(e: AccessEmitter, kind: AtomicKind) -> str:
-    """Pointer to a count of atomics. That of SCs lies in memory, where the account of failed ones reads it."""
-    word = Hart.ATOMICS + kind
-    return hart_word(e, word) if kind is AtomicKind.SC else e.counter(word)
+    """Pointer to a count of atomics."""
+    return e.counter(Hart.ATOMICS + kind)
+
+
+def attempts(e: AccessEmitter) -> str:
+    """How many SCs the hart has executed, the one at hand included."""
+    return e.value(f"load i64, ptr {atomics_counter(e, AtomicKind.SC)}")
 
 
 def count_failure(e: AccessEmitter, function: str, cause: ScFailure, offset: Value, exp: int) -> None:
     """Count a failed SC, by `function`, which is `sc_failed` of `bus.failures`; granules have 2**exp bytes."""
     e.here()
+    e.line(f"store i64 {attempts(e)}, ptr {hart_word(e, Hart.ATOMICS + AtomicKind.SC)}")
     granule = e.value(f"lshr i64 {offset}, {exp}")
     e.line(f"call void {function}(ptr %page, i64 {int(cause)}, i64 {granule})")
 

@@ -155,7 +155,7 @@ class CasLowering:
         """The host's."""
         host_fence(e, full)
 
-    def spin(self, e: AccessEmitter, offset: Value) -> None:
+    def spin(self, e: AccessEmitter, offset: Value, waits: str) -> None:
         """The port's."""
 
     def _unless_watched(self, e: AccessEmitter, offset: Value) -> None:

@@ -439,7 +439,7 @@ class DirectoryLowering:
     def fence(self, e: AccessEmitter, full: bool) -> None:
         """Nothing to order: lemma 3. (LLVM moves no access over another, for they are volatile.)"""
 
-    def spin(self, e: AccessEmitter, offset: Value) -> None:
+    def spin(self, e: AccessEmitter, offset: Value, waits: str) -> None:
         """The port's."""
 
     def load_reserved(

@@ -96,7 +96,7 @@ from functools import cache
 from bus.access import AmoOp, AtomicKind, MemoryFault, Order, ScFailure
 from bus.direct import DirectLoads
 from bus.failures import failed
-from bus.granule import LOCK, SUPPORT, VERSION, WRITER, WRITERS, support_ir
+from bus.granule import LOCK, SUPPORT, VERSION, WRITER, WRITERS, YIELDS, support_ir
 from bus.inline_lowering import InlineLowering
 from bus.layout import PAGE_EXP, Doorbell, Hart, PageState
 from bus.link import BusLost
@@ -108,8 +108,9 @@ from bus.parking import ON_RESERVATION, WAITERS, parking
 from bus.policies import ArbiterContext, Policy, PortContext, Refused, Reservations
 from bus.standalone import RESULT, StandaloneFunctions
 
-YIELDS = 8
-"""How often a hart that spins gives way before it has the page tracked and parks."""
+FIRST_TRACKED_S = 0.1
+"""How long a page stays tracked at first for harts that park there; each time twice as long, up to LONGEST_TRACKED_S."""
+LONGEST_TRACKED_S = 30.0
 _MASK = (1 << 64) - 1
 
 
@@ -152,8 +153,6 @@ class InlinePort(DirectLoads):
         self._at = ctypes.addressof(self._words)
         self._fused: tuple[int, int, int] | None = None
         """Address, size and value of a fused LR whose SC may follow."""
-        self._fruitless = 0
-        """Calls of `spin` in a row."""
         self._own = segment.harts[context.hart]
         self._park, self._pass_on = parking().park, parking().pass_on
         self._random = random.Random(f"{context.reservations.seed}/{context.hart}")
@@ -211,7 +210,7 @@ class InlinePort(DirectLoads):
             self._fused = (address, size, value)
             return value
         if self._page_map[offset >> PAGE_EXP] & ~PageState.WATCHED != PageState.TRACKED:
-            self._link.call(Kind.TRACK, address)
+            self._link.call(Kind.TRACK, address, 0)
         return self._do(offset, f"lr{size}")
 
     def store_conditional(self, address: int, size: int, value: int, order: Order) -> bool:
@@ -230,12 +229,15 @@ class InlinePort(DirectLoads):
         reserved = self._page[Hart.RESERVATION]
         state = self._page_map[offset >> PAGE_EXP]
         if not reserved or not state & PageState.TRACKED or state & PageState.PENDING:
-            # A reservation, if there is one, lies on another page: on these there is none.
+            # A reservation, if there is one, lies on another page, or it was lost when this one stopped being tracked.
             self._page[Hart.RESERVATION] = 0
             sample(self._own, AtomicKind.SC, offset)
             lost = self._page[Hart.RESERVATION_LOST]
             self._page[Hart.RESERVATION_LOST] = 0
-            elsewhere = ScFailure.GRANULE_MISMATCH if reserved or fused else ScFailure.NO_RESERVATION
+            if reserved == 1 + (offset >> self._exp):
+                elsewhere = ScFailure.PAGE_TRANSITION
+            else:
+                elsewhere = ScFailure.GRANULE_MISMATCH if reserved or fused else ScFailure.NO_RESERVATION
             failed(self._own, lost - 1 if lost else elsewhere, offset >> self._exp)
             return False
         return not self._do(offset, f"sc{size}", value & _MASK, order=order)
@@ -262,12 +264,12 @@ class InlinePort(DirectLoads):
         return low | self._words[RESULT + 1] << 64 if size == 16 else low
 
     def _do(self, offset: int, name: str, *operands: int, order: Order = Order.NONE) -> int:
-        """Perform an access, waiting as long as its page is frozen or its word is held."""
+        """Perform an access, waiting as long as its page is frozen or in transition, or its word is held."""
         function = self._call[name]
         a, b, c, d = (*operands, 0, 0, 0, 0)[:4]
         while function(self._at, offset, a, b, c, d):
-            if self._page_map[offset >> PAGE_EXP] & PageState.FROZEN:
-                self._link.call(Kind.TRACK, self._base + offset)
+            if self._page_map[offset >> PAGE_EXP] & (PageState.FROZEN | PageState.PENDING):
+                self._link.call(Kind.TRACK, self._base + offset, 0)
                 continue
             if self._page[Hart.DOORBELL] & Doorbell.STOP:
                 raise BusLost("stopped while another hart holds the granule")
@@ -294,12 +296,12 @@ class InlinePort(DirectLoads):
             self._own.address(0), word, held, self._page[Hart.RESERVATION_VERSION], deadline, ON_RESERVATION
         )
 
-    def spin(self, address: int, again: bool) -> None:
+    def spin(self, address: int, waits: int) -> None:
         """Let other harts run; if that does not help, have the page tracked, so that `spin` of `bus.granule` parks."""
-        self._fruitless = self._fruitless + 1 if again else 0
-        page = self._memory.offset(address, 1) >> PAGE_EXP
-        if self._fruitless > YIELDS and self._page_map[page] & ~PageState.WATCHED != PageState.TRACKED:
-            self._link.call(Kind.TRACK, address)
+        if waits >= YIELDS:
+            page = self._memory.offset(address, 1) >> PAGE_EXP
+            if self._page_map[page] & ~PageState.WATCHED != PageState.TRACKED:
+                self._link.call(Kind.TRACK, address, 1)
         os.sched_yield()
 
     def end_reservation(self, trap: bool) -> None:
@@ -329,6 +331,8 @@ class InlineArbiter:
         self._unpark = parking().unpark
         self._waiting: dict[int, dict[int, int]] = {}
         """By page in transition: request id by hart."""
+        self._for_waiting: dict[int, float] = {}
+        """Pages that are tracked, or were last, only so that harts can park there; how long the next time, in s."""
         for page, byte in enumerate(self._page_map):
             if byte & PageState.PENDING:
                 self._waiting[page] = {}
@@ -348,11 +352,15 @@ class InlineArbiter:
                 hart, request_id, f"{Kind(kind).name}: harts do this themselves under inline"
             )
             return
+        spins = request[3]
+        open('/root/env/cohtmp/dbg','a').write(f"{time.monotonic():.3f} track {hart} {request}\n")
         try:
             page = self._memory.offset(request[2], 1) >> PAGE_EXP
         except MemoryFault as fault:
             self._context.refuse(hart, request_id, str(fault))
             return
+        if not spins:
+            self._for_waiting.pop(page, None)
         self._context.quiescence.rests(hart)
         byte = self._page_map[page]
         if byte & PageState.TRACKED and not byte & (PageState.PENDING | PageState.FROZEN):
@@ -363,6 +371,8 @@ class InlineArbiter:
         if starts:
             self._page_map[page] = byte | PageState.TRACKED | PageState.PENDING
             self._begin(page)
+            if spins:
+                self._untrack_later(page)
 
     def _begin(self, page: int) -> None:
         def tracked() -> None:
@@ -370,6 +380,37 @@ class InlineArbiter:
             self._answer_waiting(page)
 
         self._context.quiescence.begin(tracked)
+
+    def _untrack_later(self, page: int) -> None:
+        """It is tracked for those that wait alone: not for long, and longer each time."""
+        patience = self._for_waiting.get(page, FIRST_TRACKED_S)
+        self._for_waiting[page] = min(2 * patience, LONGEST_TRACKED_S)
+        self._context.later(patience, lambda: self._untrack(page))
+
+    def _untrack(self, page: int) -> None:
+        open('/root/env/cohtmp/dbg','a').write(f"{time.monotonic():.3f} untrack {page} {self._for_waiting} {self._page_map[page]}\n")
+        if page not in self._for_waiting:
+            return  # there has been an LR that needs it
+        if self._page_map[page] & ~PageState.WATCHED != PageState.TRACKED:
+            self._context.later(FIRST_TRACKED_S, lambda: self._untrack(page))  # a hart has died there
+            return
+        self._page_map[page] |= PageState.PENDING
+        self._waiting[page] = {}
+
+        def untracked() -> None:
+            first = page << PAGE_EXP - self._exp
+            for granule in range(first, first + (1 << PAGE_EXP - self._exp)):
+                word = self._granules.address(granule)
+                if self._fetch_add(word, VERSION) & WAITERS:
+                    self._unpark(word)
+            done = PageState.PENDING
+            if page in self._for_waiting and not self._page_map[page] & PageState.FROZEN:
+                done |= PageState.TRACKED
+            self._page_map[page] &= ~done & 0xFF
+            open('/root/env/cohtmp/dbg','a').write(f"{time.monotonic():.3f} untracked {page} {done} {self._for_waiting} {self._page_map[page]}\n")
+            self._answer_waiting(page)
+
+        self._context.quiescence.begin(untracked)
 
     def _answer_waiting(self, page: int) -> None:
         if not self._page_map[page] & (PageState.PENDING | PageState.FROZEN):

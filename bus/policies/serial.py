@@ -742,7 +742,7 @@ class SerialLowering:
         _unless_posted(e)
         host_fence(e, full)
 
-    def spin(self, e: AccessEmitter, offset: Value) -> None:
+    def spin(self, e: AccessEmitter, offset: Value, waits: str) -> None:
         """The port's."""
 
 

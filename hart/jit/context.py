@@ -50,6 +50,8 @@ class Word(IntEnum):
     """Rounds of a retry loop before the hart lets others run."""
     SPIN_OFFSET = 44
     """Out, with Reason.SPIN: offset in RAM of what the loop looks at."""
+    SPIN_WAITS = 48
+    """Out, with Reason.SPIN: how often it has waited in this loop before."""
     COUNT = 64
 
 

@@ -173,6 +173,8 @@ class _Function(IrArithmetic):
             f"  %spins.p = getelementptr i64, ptr %c, i64 {int(Word.SPIN_BUDGET)}",
             "  %spins.0 = load i64, ptr %spins.p",
             "  store i64 %spins.0, ptr %spins",
+            "  %waits = alloca i64",
+            "  store i64 0, ptr %waits",
         ]
         start = "  %start = icmp sge i64 %budget, 0"
         head.append(start)
@@ -363,12 +365,16 @@ class _Function(IrArithmetic):
         self.begin(wait)
         self.line("store i64 %spins.0, ptr %spins")
         looked = self.value("load i64, ptr %looked")
-        leaves = self._policy.spin(self, looked)
+        waits = self.value("load i64, ptr %waits")
+        self.line(f"store i64 {self.value(f'add i64 {waits}, 1')}, ptr %waits")
+        leaves = self._policy.spin(self, looked, waits)
         self.line(f"br i1 {'true' if leaves is None else leaves}, label %{leave}, label %{go}")
         self.begin(leave)
         self.line(f"store i64 {target}, ptr %pcv")
         pointer = self.value(f"getelementptr i64, ptr %c, i64 {int(Word.SPIN_OFFSET)}")
         self.line(f"store i64 {looked}, ptr {pointer}")
+        pointer = self.value(f"getelementptr i64, ptr %c, i64 {int(Word.SPIN_WAITS)}")
+        self.line(f"store i64 {waits}, ptr {pointer}")
         self.line("br label %spin")
         self.begin(go)
 
@@ -399,10 +405,16 @@ class _Function(IrArithmetic):
         """
         target &= _MASK
         inside = target in block.successors
-        if inside and is_forward(block, target):
+        ends_retry = self._block_at in self._retrying and target not in self._retrying
+        if inside and is_forward(block, target) and not ends_retry:
             return f"b{target:x}"
         label = self.label()
         self._cold.append(f"{label}:")
+        if ends_retry:  # not in vain: the next loop begins anew
+            self._cold += ["  store i64 %spins.0, ptr %spins", "  store i64 0, ptr %waits"]
+            if inside and is_forward(block, target):
+                self._cold.append(f"  br label %b{target:x}")
+                return label
         if (self._block_at, target) in self._retries:
             self._lines, self._cold = self._cold, self._lines
             self._spin(target)
