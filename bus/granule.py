@@ -4,8 +4,7 @@ Owns the bits of the word and the functions; `bus.policies.inline` argues why th
 They are compiled once in a process; compiled guest code finds them in a table of function pointers, in SUPPORT order.
 LR and SC that do not fuse are the hot path of the code that has them: it includes their text instead.
 
-Parameters ("place"): `%page` the hart's page, `%granules` and `%lasts` the granule and the writer table, `%ram`, and
-`%offset` of the access in RAM. Functions that may have to give up return i1 `ok` beside their
+Parameters ("place"): `%page` the hart's page, `%granules` the granule table, `%ram`, and `%offset` of the access in RAM. Functions that may have to give up return i1 `ok` beside their
 value; when they give up they have changed nothing but versions.
 """
 
@@ -17,7 +16,7 @@ from functools import cache
 from bus.access import AmoOp, AtomicKind, ScFailure
 from bus.failures import FAILURES_IR
 from bus.layout import WORD, Hart
-from bus.lowering import AMO_INSTRUCTION
+from bus.lowering import AMO_INSTRUCTION, granule_word
 from bus.native_heat import HEAT_IR
 from bus.parking import PARKING_IR, PATIENCE_NS, SPINNING, WAITERS
 
@@ -50,8 +49,8 @@ def _locate(exp: int) -> str:
 {_word("held.p", Hart.HELD)}
   %g = lshr i64 %offset, {exp}
   %held = add i64 %g, 1
-  %word = getelementptr i64, ptr %granules, i64 %g
-  %last = getelementptr i64, ptr %lasts, i64 %g
+  %word = {granule_word("%g")}
+  %last = getelementptr i64, ptr %word, i64 1
 """
 
 
@@ -77,7 +76,7 @@ quiet:"""
 _LEAVE = "  call void @granule_leave(ptr %held.p, ptr %word)\n"
 
 
-_PLACE = "ptr %page, ptr %granules, ptr %lasts, ptr %ram, i64 %offset"
+_PLACE = "ptr %page, ptr %granules, ptr %ram, i64 %offset"
 
 
 CALLED = ("define", "noinline")
@@ -216,8 +215,8 @@ second:
 {_word("held.p2", Hart.HELD_TOO)}
   %g2 = add i64 %g, 1
   %held2 = add i64 %held, 1
-  %word2 = getelementptr i64, ptr %granules, i64 %g2
-  %last2 = getelementptr i64, ptr %lasts, i64 %g2
+  %word2 = {granule_word("%g2")}
+  %last2 = getelementptr i64, ptr %word2, i64 1
 {_enter(ScFailure.OTHER_AMO, "2")}
   br i1 %in2, label %act, label %undo
 undo:

@@ -32,7 +32,7 @@ from bus.native_heat import sampled
 from bus.reservations import Reservations
 
 _AWAY = PageState.FROZEN | PageState.WATCHED
-_PLACE = "ptr %page, ptr %granules, ptr %lasts, ptr %ram"
+_PLACE = "ptr %page, ptr %granules, ptr %ram"
 
 
 class InlineLowering:

@@ -7,8 +7,8 @@ What an emitter offers besides emitting lines:
 
 - `%record`: the recorder's table (`bus.recorder`), where memory is recorded.
 - `%support`: what the policy's port gives (`MemoryPort.support`), a table of its own functions for example.
-- `%ram`, `%page_map`, `%granules`, `%lasts`, `%page`: host pointers to guest RAM, the page map, the granule and the
-  writer table, the hart's page; RAM offsets are values of type i64.
+- `%ram`, `%page_map`, `%granules`, `%page`: host pointers to guest RAM, the page map, the granule table, the hart's
+  page; RAM offsets are values of type i64.
 - metadata `!0` and `!2`: branch weights for a condition that is likely, or unlikely, true.
 - bounds and alignment have been checked: an offset names `size` bytes of RAM and is a multiple of `size`. Where the
   guest may make misaligned plain accesses and the host is TSO, those without order may also name bytes that are not
@@ -53,7 +53,7 @@ import platform
 from typing import Protocol
 
 from bus.access import AmoOp, AtomicKind, Order, ScFailure
-from bus.layout import Hart
+from bus.layout import GRANULE_BYTES, WORD, Hart
 
 TSO_HOST = platform.machine() in ("x86_64", "AMD64")
 
@@ -206,6 +206,11 @@ def count_failure(e: AccessEmitter, function: str, cause: ScFailure, offset: Val
 def support(e: AccessEmitter, slot: int) -> str:
     """A function of the policy's own, by its place in the table."""
     return e.value(f"load ptr, ptr {e.value(f'getelementptr ptr, ptr %support, i64 {slot}')}")
+
+
+def granule_word(granule: Value) -> str:
+    """Instruction that computes the pointer to a granule's word; its last writer is the word behind."""
+    return f"getelementptr [{GRANULE_BYTES // WORD} x i64], ptr %granules, i64 {granule}"
 
 
 def hart_word(e: AccessEmitter, word: int) -> str:

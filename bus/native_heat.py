@@ -35,11 +35,16 @@ _HEAT = f"""(ptr %page, i64 %kind, i64 %number, i64 %offset) cold noinline {{
 {_at("rows", Hart.HEAT)}
   %next.p = getelementptr i64, ptr %next.0, i64 %kind
   %scale = lshr i64 %number, {_EXACT_EXP}
-  %bounded = call i64 @llvm.umin.i64(i64 %scale, i64 {_SPARSEST})
-  %zeros = call i64 @llvm.ctlz.i64(i64 %bounded, i1 false)
-  %bits = sub i64 64, %zeros
-  %power = shl i64 1, %bits
-  %mask = sub i64 %power, 1
+  %small = icmp ult i64 %scale, {_SPARSEST}
+  %bounded = select i1 %small, i64 %scale, i64 {_SPARSEST}
+  %half = lshr i64 %bounded, 1
+  %two = or i64 %bounded, %half
+  %quarter = lshr i64 %two, 2
+  %four = or i64 %two, %quarter
+  %eighth = lshr i64 %four, 4
+  %eight = or i64 %four, %eighth
+  %rest = lshr i64 %eight, 8
+  %mask = or i64 %eight, %rest
   %mixed = mul i64 %number, {0x9E3779B97F4A7C15 - (1 << 64)}
   %high = lshr i64 %mixed, 40
   %extra = and i64 %high, %mask
@@ -85,10 +90,9 @@ replace:
   ret void
 }}
 """
-_DECLARED = "declare i64 @llvm.umin.i64(i64, i64)\ndeclare i64 @llvm.ctlz.i64(i64, i1)\n"
-HEAT_IR = f"{_DECLARED}define void @heat{_HEAT}"
+HEAT_IR = f"define void @heat{_HEAT}"
 """`void @heat(page, kind, number, offset)`: the atomic of that kind with this number (from 0) is one to sample."""
-_INCLUDED_IR = f"{_DECLARED}define internal void @heat{_HEAT}"
+_INCLUDED_IR = f"define internal void @heat{_HEAT}"
 
 
 def sampled(e: AccessEmitter, kind: AtomicKind, offset: Value, heat: str | None = None) -> None:

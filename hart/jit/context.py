@@ -29,8 +29,6 @@ class Word(IntEnum):
     """Host address of the hart's page."""
     REGION = 39
     """Out: entry of the region that returned."""
-    LASTS = 40
-    """Host address of the writer table."""
     PC = 41
     """Private to compiled code."""
     SUPPORT = 42

@@ -146,7 +146,6 @@ class _Function(IrArithmetic):
             ("table", Word.TABLE),
             ("page_map", Word.PAGE_MAP),
             ("granules", Word.GRANULES),
-            ("lasts", Word.LASTS),
             ("support", Word.SUPPORT),
             ("page", Word.PAGE),
             ("record", Word.RECORD),

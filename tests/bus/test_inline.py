@@ -240,7 +240,7 @@ def _aarch64(emit, bits=64) -> str:
     text = "\n".join(
         [
             *e.included,
-            "define i64 @f(ptr %page, ptr %page_map, ptr %granules, ptr %lasts, ptr %ram, ptr %support, "
+            "define i64 @f(ptr %page, ptr %page_map, ptr %granules, ptr %ram, ptr %support, "
             "i64 %offset, i64 %a, i64 %b) {",
             "  %slot = alloca i64",
             *e._lines,
