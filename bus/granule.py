@@ -4,8 +4,9 @@ Owns the bits of the word and the functions; `bus.policies.inline` argues why th
 They are compiled once in a process; compiled guest code finds them in a table of function pointers, in SUPPORT order.
 LR and SC that do not fuse are the hot path of the code that has them: it includes their text instead.
 
-Parameters ("place"): `%page` the hart's page, `%granules` the granule table, `%ram`, and `%offset` of the access in RAM. Functions that may have to give up return i1 `ok` beside their
-value; when they give up they have changed nothing but versions.
+Parameters ("place"): `%page` the hart's page, `%granules` the granule table, `%ram`, and `%offset` of the access in
+RAM. Functions that may have to give up return i1 `ok` beside their value; when they give up they have changed nothing
+but versions.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ YIELDS = 256
 SPINS = 200
 """Looks at a word that is held before giving up: some microseconds, longer than any holder that runs needs."""
 
-BRIEF = 16
-"""Looks without a pause between: an SC that runs holds a word for less time than a pause takes."""
+LOOKS = 20
+"""An LR's looks at such a word before it gives up. It pauses longer after each: who looks takes the word's cache line
+from the SC that holds it."""
 
 _X86 = platform.machine() in ("x86_64", "AMD64")
 _PAUSE = "call void @llvm.x86.sse2.pause()" if _X86 else "call void @llvm.aarch64.hint(i32 1)"
@@ -282,12 +284,14 @@ read:
   %same = icmp eq i64 %bare, %bare2
   br i1 %same, label %done, label %wait
 wait:
-  %brief = icmp ult i64 %m, {BRIEF}
-  br i1 %brief, label %again, label %rest
+  %tired = icmp ugt i64 %m, {LOOKS}
+  br i1 %tired, label %no, label %rest
 rest:
+  %left = phi i64 [ %m, %wait ], [ %less, %rest ]
   {_PAUSE}
-  %tired = icmp ugt i64 %m, {SPINS}
-  br i1 %tired, label %no, label %again
+  %less = sub i64 %left, 1
+  %rested = icmp eq i64 %less, 0
+  br i1 %rested, label %again, label %rest
 again:
   br label %look
 done:
@@ -327,7 +331,9 @@ def tracked_sc(size: int, exp: int, exact: bool, how: tuple[str, str] = CALLED) 
   br i1 %exact, label %try, label %fail
 """
     return f"""
-{how[0]} i1 @tracked_sc_{bits}({_PLACE}, i{bits} %value, i64 %none, ptr %support, i64 %attempt, i64 %pc) {how[1]} {{
+{how[0]} i1 @tracked_sc_{bits}({_PLACE}, i{bits} %value, i64 %none, ptr %support, i64 %attempt, i64 %pc) {
+        how[1]
+    } {{
 {_locate(exp)}
 {_word("r.p", Hart.RESERVATION)}
 {_word("v.p", Hart.RESERVATION_VERSION)}

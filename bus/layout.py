@@ -393,8 +393,8 @@ class Geometry:
 
     @property
     def granule_offset(self) -> int:
-        """Byte offset of the granule table: two words per granule of RAM, its state and who wrote it last (for reports);
-        side by side, for they are written together."""
+        """Byte offset of the granule table: two words per granule of RAM, its state and who wrote it last (for
+        reports); side by side, for they are written together."""
         return self.page_map_offset + _round_up(self.ram_bytes // PAGE)
 
     @property

@@ -139,7 +139,7 @@ def samples(page: Words) -> Iterator[tuple[int, AtomicKind, int]]:
 
 
 def hottest(pages: Sequence[Words], base: int, addresses: int) -> list[tuple[int, ...]]:
-    """The `addresses` most used ones of all harts, hottest first, as `Arbiter.statistics` has them; RAM is at `base`."""
+    """The `addresses` most used ones, hottest first, as `Arbiter.statistics` has them; RAM is at `base`."""
     rows = [
         (base + offset, hart, int(kind), count)
         for hart, page in enumerate(pages)

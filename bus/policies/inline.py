@@ -109,7 +109,7 @@ from bus.policies import ArbiterContext, Policy, PortContext, Refused, Reservati
 from bus.standalone import RESULT, StandaloneFunctions
 
 FIRST_TRACKED_S = 0.1
-"""How long a page stays tracked at first for harts that park there; each time twice as long, up to LONGEST_TRACKED_S."""
+"""How long a page stays tracked for harts that park there; each time twice as long, up to LONGEST_TRACKED_S."""
 LONGEST_TRACKED_S = 30.0
 _MASK = (1 << 64) - 1
 
@@ -342,7 +342,9 @@ class InlineArbiter:
                 self.hart_gone(hart)
         for page, byte in enumerate(self._page_map):
             if byte & PageState.FROZEN:
-                self._thaw(page)  # where the earlier process had freed every word, but died before it did this
+                self._thaw(
+                    page
+                )  # where the earlier process had freed every word, but died before it did this
 
     def handle(self, hart: int, request: list[int]) -> None:
         """TRACK; everything else is the harts' own."""
@@ -353,7 +355,6 @@ class InlineArbiter:
             )
             return
         spins = request[3]
-        open('/root/env/cohtmp/dbg','a').write(f"{time.monotonic():.3f} track {hart} {request}\n")
         try:
             page = self._memory.offset(request[2], 1) >> PAGE_EXP
         except MemoryFault as fault:
@@ -388,7 +389,6 @@ class InlineArbiter:
         self._context.later(patience, lambda: self._untrack(page))
 
     def _untrack(self, page: int) -> None:
-        open('/root/env/cohtmp/dbg','a').write(f"{time.monotonic():.3f} untrack {page} {self._for_waiting} {self._page_map[page]}\n")
         if page not in self._for_waiting:
             return  # there has been an LR that needs it
         if self._page_map[page] & ~PageState.WATCHED != PageState.TRACKED:
@@ -407,7 +407,6 @@ class InlineArbiter:
             if page in self._for_waiting and not self._page_map[page] & PageState.FROZEN:
                 done |= PageState.TRACKED
             self._page_map[page] &= ~done & 0xFF
-            open('/root/env/cohtmp/dbg','a').write(f"{time.monotonic():.3f} untracked {page} {done} {self._for_waiting} {self._page_map[page]}\n")
             self._answer_waiting(page)
 
         self._context.quiescence.begin(untracked)

@@ -13,7 +13,10 @@ from bus.inline_lowering import InlineLowering
 from bus.ir_text import FunctionText
 from bus.layout import PAGE, Geometry, Hart, PageState
 from bus.lowering import hart_word
+from bus.messages import Kind
+from bus.parking import WAITERS
 from bus.policies import ArbiterContext, PortContext, Refused, Reservations, policy
+from bus.policies.inline import FIRST_TRACKED_S, LONGEST_TRACKED_S
 from bus.segment import Segment
 from tests.bus.direct_bus import NobodyRuns
 from tests.local_hart import DirectLink
@@ -47,6 +50,7 @@ class Bus:
         self.link = DirectLink(segment, rules, "inline")
         self.ports = [policy("inline").port(PortContext(segment, h, self.link, rules)) for h in range(2)]
         self.quiescence = Safepoints(segment)
+        self.timers = []
         self.start_arbiter()
         self.done = []
 
@@ -61,8 +65,15 @@ class Bus:
                 refuse=lambda *_: None,
                 reservation_lost=lambda *_: None,
                 log=None,
+                later=lambda seconds, then: self.timers.append((seconds, then)),
             )
         )
+
+    def pass_time(self):
+        """Call what is due, whenever that is."""
+        due, self.timers = self.timers, []
+        for _, then in due:
+            then()
 
     def write(self, address, size, value):
         self.arbiter.external_write(address, size, value, lambda: self.done.append(address))
@@ -180,6 +191,82 @@ def test_a_page_stays_frozen_while_another_dead_hart_holds_a_word_of_it(bus):
 
 
 # Pages in transition
+
+
+def _track_for_waiting(bus, hart=1):
+    """As a hart that spins asks for it."""
+    bus.arbiter.handle(hart, [Kind.TRACK, 1, A, 1])
+    assert bus.segment.page_map[0] == PageState.TRACKED
+
+
+def test_a_page_tracked_for_waiting_is_given_back(bus):
+    _track_for_waiting(bus)
+    bus.pass_time()
+    assert bus.segment.page_map[0] == 0
+    first, second = bus.ports
+    second.store(A, 8, 5)
+    assert first.load(A, 8) == 5
+
+
+def test_it_is_tracked_longer_each_time(bus):
+    times = []
+    for _ in range(12):
+        _track_for_waiting(bus)
+        times.append(bus.timers[0][0])
+        bus.pass_time()
+    assert times[:3] == [FIRST_TRACKED_S, 2 * FIRST_TRACKED_S, 4 * FIRST_TRACKED_S]
+    assert times[-1] == LONGEST_TRACKED_S
+
+
+def test_a_page_that_an_lr_needs_stays_tracked(bus):
+    _track_for_waiting(bus)
+    bus.pass_time()
+    bus.ports[0].load_reserved(A, 8, Order.NONE)
+    assert not bus.timers
+    assert bus.segment.page_map[0] == PageState.TRACKED
+
+
+def test_an_lr_that_comes_while_a_page_is_given_back_keeps_it(bus):
+    _track_for_waiting(bus)
+    bus.quiescence.later = []
+    bus.pass_time()
+    assert bus.segment.page_map[0] == PageState.TRACKED | PageState.PENDING
+    bus.arbiter.handle(0, [Kind.TRACK, 2, A, 0])
+    bus.quiescence.all_pass()
+    assert bus.segment.page_map[0] == PageState.TRACKED
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_reservation_does_not_outlive_its_pages_tracking(bus, again):
+    """The store between is one that no word has seen."""
+    first, second = bus.ports
+    _track_for_waiting(bus)
+    first.load_reserved(A, 8, Order.NONE)
+    bus.pass_time()
+    second.store(A, 8, 0)
+    if again:
+        _track_for_waiting(bus)
+    assert not bus.arbiter.holds_reservation(0)
+    assert not first.store_conditional(A, 8, 1, Order.NONE)
+    assert second.load(A, 8) == 0
+
+
+def test_a_page_on_which_a_hart_died_is_given_back_later(bus):
+    _track_for_waiting(bus)
+    bus.segment.page_map[0] |= PageState.FROZEN
+    bus.pass_time()
+    assert bus.segment.page_map[0] == PageState.TRACKED | PageState.FROZEN
+    bus.segment.page_map[0] = PageState.TRACKED
+    bus.pass_time()
+    assert bus.segment.page_map[0] == 0
+
+
+def test_a_hart_parked_there_is_woken_when_a_page_is_given_back(bus):
+    _track_for_waiting(bus)
+    bus.segment.granules[3] |= WAITERS
+    before = bus.segment.granules[3]
+    bus.pass_time()
+    assert bus.segment.granules[3] == (before & ~WAITERS) + VERSION
 
 
 def test_an_sc_to_a_page_in_transition_does_not_keep_its_hart_from_the_next_safepoint(bus):
