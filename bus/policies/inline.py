@@ -21,16 +21,21 @@ without the waiters bit.
   releases with an addition that raises the version and drops the lock.
 
 A page becomes tracked at the first LR on it that is not fused: the hart asks the bus, which sets TRACKED and PENDING,
-waits for quiescence (`bus.quiescence`) and clears PENDING. While PENDING, stores already use the word, LRs wait.
+waits for quiescence (`bus.quiescence`) and clears PENDING. While PENDING, stores already use the word, LRs wait, and an
+SC fails, for there is no reservation. A page that is tracked only so that harts can park there (see below) is *given
+back* after some time: the bus sets PENDING, waits for quiescence, raises the version of each of its granules, wakes all
+that are parked there, and clears the byte; unless an LR has asked for it meanwhile, for what LRs use stays tracked.
 
 *Waiting* is done in the kernel, on the granule's word (`bus.parking`, with the argument that no wake-up is lost). WRS
 sleeps until the word is no longer its reservation, the doorbell rings or its time has passed. A retry loop
-(`hart.isa.retry`) spins for a budget of rounds; then the hart gives way some times; then it has the page tracked, so
-that every write passes the word, and sleeps until the next one. The kernel wakes those that spin first come, first
+(`hart.isa.retry`) spins for a budget of rounds, then the hart gives way, and so on; if that was in vain YIELDS times,
+it has the page tracked, so that every write passes the word, and from then on sleeps until the next one. The kernel
+wakes those that spin first come, first
 served, one for each change, and it the next if the change was not for it: that is the fair queue. Measured with an
 MCS lock, 64 processes on two busy cores: `sched_yield` takes 80 to 380 us an operation, futex(2) 8 to 14, and a round
 trip to the bus, of which its own queue would need two, some 60. Where the next owner may be anybody (test-and-set,
-LR/SC), giving way is better than sleeping, for the one that runs goes on without a system call: hence the yields.
+LR/SC), giving way is better than sleeping, for the one that runs goes on without a system call: hence the yields, and
+hence pages are given back, for there a word costs more than it brings (a test-and-set lock is 4 times as fast without).
 
 Why the rules of the architecture page hold
 ===========================================
@@ -46,6 +51,11 @@ asks for follows those with aq. Let W be a write by another hart.
    ordered after that store). So no W acts between LR's read and a successful SC. Values play no role.
    W cannot have been decided while the page was untracked: LR ran after quiescence, and the test (of the byte, or of
    the stretch) and the store have no safepoint between them.
+   *Given back.* An SC that found TRACKED is over, lock and all, before quiescence (so is the SC of a fused pair in
+   native code whose LR did: no safepoint lies between); one that looks later finds PENDING, or no tracking, and fails.
+   So none is between its check and its store when the first hart stores without the word. A reservation of before
+   fails for good: the page is untracked, or, should it be tracked again, its version is past, whatever was written
+   meanwhile. New ones are made only where the page is TRACKED and not PENDING.
    *Fused.* The SC's compare-and-swap is one instant; if the value equals the one LR read, LR could as well have
    read it at that instant: nothing between LR and SC looks at memory or at anything that other harts change, so no
    execution can tell. Then nothing lies between, whatever happened before: A -> B -> A is harmless. If the page
@@ -61,7 +71,8 @@ asks for follows those with aq. Let W be a write by another hart.
 4. Each write is one host store or atomic to its bytes: the host's coherence order is the order. For tracked granules
    it agrees with the order of versions as far as SCs are concerned.
 5. An SC fails only if some hart entered or took the lock since its LR, or changed the value: a store or another SC
-   got through, or an AMOCAS that matched when it looked. LR, loads, failed SCs and waiting change no version. Waiting
+   got through, or an AMOCAS that matched when it looked; or because its page was given back, which happens ever more
+   rarely, and never to one for which an LR has asked. LR, loads, failed SCs and waiting change no version. Waiting
    for a holder is bounded everywhere and then yields the host's processor, so with more harts than cores a descheduled
    holder runs. A hart that parks gives its processor away, and takes part in nothing until it is woken.
 6. A fused SC and an untracked AMO are one host instruction: done or not. On tracked pages the hart's page names, from
@@ -73,7 +84,8 @@ asks for follows those with aq. Let W be a write by another hart.
    its own place in the kernel's queue is gone.
    Waiting for a lock never blocks this: after its bounded wait a writer backs out and passes a safepoint.
    If the bus dies, its successor finds TRACKED, PENDING and FROZEN in the page map and the dead harts' HELD, and does
-   those steps again; they do not depend on how far they got.
+   those steps again; they do not depend on how far they got. A page that was being given back it tracks for good; a
+   frozen one that no dead hart holds any more it frees.
 7. A failed SC counts its cause, with its pc and granule (`bus.failures`): the writer table says what kind of write came
    last; a fused one knows only that the value has changed.
 

@@ -319,6 +319,9 @@ class _Emitter(FunctionText):
     def slot(self, name, bits):
         return "%slot"
 
+    def pc(self):
+        return A
+
 
 def _aarch64(emit, bits=64) -> str:
     """The assembly of an access on AArch64 with LSE."""
