@@ -74,7 +74,7 @@ class MemoryPort(Protocol):
     def spin(self, address: int, waits: int) -> None:
         """The hart repeats a loop that does nothing until other harts have written at `address`: let them run.
 
-        `waits`: how often it has waited there before, and done nothing else since.
+        `waits`: how often it has waited there now, and done nothing else between.
         """
 
     def forget_fused(self) -> None:

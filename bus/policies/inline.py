@@ -310,7 +310,7 @@ class InlinePort(DirectLoads):
 
     def spin(self, address: int, waits: int) -> None:
         """Let other harts run; if that does not help, have the page tracked, so that `spin` of `bus.granule` parks."""
-        if waits >= YIELDS:
+        if waits > YIELDS:
             page = self._memory.offset(address, 1) >> PAGE_EXP
             if self._page_map[page] & ~PageState.WATCHED != PageState.TRACKED:
                 self._link.call(Kind.TRACK, address, 1)

@@ -49,7 +49,7 @@ class Word(IntEnum):
     SPIN_OFFSET = 44
     """Out, with Reason.SPIN: offset in RAM of what the loop looks at."""
     SPIN_WAITS = 48
-    """Out, with Reason.SPIN: how often it has waited in this loop before."""
+    """How often the hart has waited in the retry loop that it is in, if it is in one."""
     COUNT = 64
 
 

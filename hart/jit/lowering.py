@@ -173,7 +173,9 @@ class _Function(IrArithmetic):
             "  %spins.0 = load i64, ptr %spins.p",
             "  store i64 %spins.0, ptr %spins",
             "  %waits = alloca i64",
-            "  store i64 0, ptr %waits",
+            f"  %waits.p = getelementptr i64, ptr %c, i64 {int(Word.SPIN_WAITS)}",
+            "  %waits.0 = load i64, ptr %waits.p",
+            "  store i64 %waits.0, ptr %waits",
         ]
         start = "  %start = icmp sge i64 %budget, 0"
         head.append(start)
@@ -297,6 +299,9 @@ class _Function(IrArithmetic):
         for r in self._writes if self._ssa else ():
             lines.append(f"  %x{r}.s{suffix} = load i64, ptr %x{r}")
             lines.append(f"  store i64 %x{r}.s{suffix}, ptr %x{r}.p")
+        if self._retries:
+            lines.append(f"  %waits.s{suffix} = load i64, ptr %waits")
+            lines.append(f"  store i64 %waits.s{suffix}, ptr %waits.p")
         for word in self._counters:
             lines.append(f"  %count{word}.s{suffix} = load i64, ptr %count{word}")
             lines.append(f"  store i64 %count{word}.s{suffix}, ptr %count{word}.p")
@@ -372,8 +377,6 @@ class _Function(IrArithmetic):
         self.line(f"store i64 {target}, ptr %pcv")
         pointer = self.value(f"getelementptr i64, ptr %c, i64 {int(Word.SPIN_OFFSET)}")
         self.line(f"store i64 {looked}, ptr {pointer}")
-        pointer = self.value(f"getelementptr i64, ptr %c, i64 {int(Word.SPIN_WAITS)}")
-        self.line(f"store i64 {waits}, ptr {pointer}")
         self.line("br label %spin")
         self.begin(go)
 

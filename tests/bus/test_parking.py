@@ -179,7 +179,7 @@ def test_no_wake_up_is_lost(segment, ports):
 
 def test_who_spins_for_long_has_the_page_tracked(segment, ports):
     for waits in range(YIELDS):
-        ports[0].spin(A, waits)
+        ports[0].spin(A, 1 + waits)
     assert not segment.page_map[0]
-    ports[0].spin(A, YIELDS)
+    ports[0].spin(A, 1 + YIELDS)
     assert segment.page_map[0] == PageState.TRACKED
