@@ -46,7 +46,7 @@ class DirectLoads(ABC):
     def settle(self, patiently: bool = True) -> None:  # noqa: B027 - most policies have nothing to do
         """Nothing is put off."""
 
-    def spin(self, address: int, again: bool) -> None:
+    def spin(self, address: int, waits: int) -> None:
         """Let another hart have the host's processor."""
         os.sched_yield()
 

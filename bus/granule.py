@@ -4,9 +4,9 @@ Owns the bits of the word and the functions; `bus.policies.inline` argues why th
 They are compiled once in a process; compiled guest code finds them in a table of function pointers, in SUPPORT order.
 LR and SC that do not fuse are the hot path of the code that has them: it includes their text instead.
 
-Parameters ("place"): `%page` the hart's page, `%granules` and `%lasts` the granule and the writer table, `%ram`, and
-`%offset` of the access in RAM. Functions that may have to give up return i1 `ok` beside their
-value; when they give up they have changed nothing but versions.
+Parameters ("place"): `%page` the hart's page, `%granules` the granule table, `%ram`, and `%offset` of the access in
+RAM. Functions that may have to give up return i1 `ok` beside their value; when they give up they have changed nothing
+but versions.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from __future__ import annotations
 import platform
 from functools import cache
 
-from bus.access import AmoOp, ScFailure
+from bus.access import AmoOp, AtomicKind, ScFailure
 from bus.failures import FAILURES_IR
 from bus.layout import WORD, Hart
-from bus.lowering import AMO_INSTRUCTION
+from bus.lowering import AMO_INSTRUCTION, granule_word
 from bus.native_heat import HEAT_IR
 from bus.parking import PARKING_IR, PATIENCE_NS, SPINNING, WAITERS
 
@@ -28,8 +28,14 @@ WRITER = 4
 WRITERS = 0xFFFC
 VERSION = 1 << 16
 """One write, or an attempt at one."""
+YIELDS = 256
+"""How often a hart that spins gives way before it has the page tracked, so that it can park."""
 SPINS = 200
 """Looks at a word that is held before giving up: some microseconds, longer than any holder that runs needs."""
+
+LOOKS = 20
+"""An LR's looks at such a word before it gives up. It pauses longer after each: who looks takes the word's cache line
+from the SC that holds it."""
 
 _X86 = platform.machine() in ("x86_64", "AMD64")
 _PAUSE = "call void @llvm.x86.sse2.pause()" if _X86 else "call void @llvm.aarch64.hint(i32 1)"
@@ -45,8 +51,8 @@ def _locate(exp: int) -> str:
 {_word("held.p", Hart.HELD)}
   %g = lshr i64 %offset, {exp}
   %held = add i64 %g, 1
-  %word = getelementptr i64, ptr %granules, i64 %g
-  %last = getelementptr i64, ptr %lasts, i64 %g
+  %word = {granule_word("%g")}
+  %last = getelementptr i64, ptr %word, i64 1
 """
 
 
@@ -72,7 +78,7 @@ quiet:"""
 _LEAVE = "  call void @granule_leave(ptr %held.p, ptr %word)\n"
 
 
-_PLACE = "ptr %page, ptr %granules, ptr %lasts, ptr %ram, i64 %offset"
+_PLACE = "ptr %page, ptr %granules, ptr %ram, i64 %offset"
 
 
 CALLED = ("define", "noinline")
@@ -211,8 +217,8 @@ second:
 {_word("held.p2", Hart.HELD_TOO)}
   %g2 = add i64 %g, 1
   %held2 = add i64 %held, 1
-  %word2 = getelementptr i64, ptr %granules, i64 %g2
-  %last2 = getelementptr i64, ptr %lasts, i64 %g2
+  %word2 = {granule_word("%g2")}
+  %last2 = getelementptr i64, ptr %word2, i64 1
 {_enter(ScFailure.OTHER_AMO, "2")}
   br i1 %in2, label %act, label %undo
 undo:
@@ -278,9 +284,14 @@ read:
   %same = icmp eq i64 %bare, %bare2
   br i1 %same, label %done, label %wait
 wait:
+  %tired = icmp ugt i64 %m, {LOOKS}
+  br i1 %tired, label %no, label %rest
+rest:
+  %left = phi i64 [ %m, %wait ], [ %less, %rest ]
   {_PAUSE}
-  %tired = icmp ugt i64 %m, {SPINS}
-  br i1 %tired, label %no, label %again
+  %less = sub i64 %left, 1
+  %rested = icmp eq i64 %less, 0
+  br i1 %rested, label %again, label %rest
 again:
   br label %look
 done:
@@ -302,10 +313,11 @@ no:
 
 
 def tracked_sc(size: int, exp: int, exact: bool, how: tuple[str, str] = CALLED) -> str:
-    """`i1 @tracked_sc_N(place, value, none, support)`: whether it failed.
+    """`i1 @tracked_sc_N(place, value, none, support, attempt, pc)`: whether it failed.
 
     `none` is the cause if nothing is reserved; `support` is the table, for it may be included where the table's
-    functions are not.
+    functions are not; `attempt` says how many SCs the hart has executed with this one, `pc` where it is, or 0 if the
+    hart's page says so.
     """
     bits = 8 * size
     exactly = f"""
@@ -319,12 +331,16 @@ def tracked_sc(size: int, exp: int, exact: bool, how: tuple[str, str] = CALLED) 
   br i1 %exact, label %try, label %fail
 """
     return f"""
-{how[0]} i1 @tracked_sc_{bits}({_PLACE}, i{bits} %value, i64 %none, ptr %support) {how[1]} {{
+{how[0]} i1 @tracked_sc_{bits}({_PLACE}, i{bits} %value, i64 %none, ptr %support, i64 %attempt, i64 %pc) {
+        how[1]
+    } {{
 {_locate(exp)}
 {_word("r.p", Hart.RESERVATION)}
 {_word("v.p", Hart.RESERVATION_VERSION)}
 {_word("number.p", Hart.NUMBER)}
 {_word("lost.p", Hart.RESERVATION_LOST)}
+{_word("attempts.p", Hart.ATOMICS + AtomicKind.SC)}
+{_word("pc.p", Hart.SC_PC)}
   %r = load i64, ptr %r.p
   store i64 0, ptr %r.p
   %any = icmp ne i64 %r, 0
@@ -364,6 +380,13 @@ fail:
   %cause = phi i64 [ %cause0, %nothing ], [ {ScFailure.GRANULE_MISMATCH}, %reserved ], [ %cause1, %broken ]{
         f", [ {ScFailure.ADDRESS_MISMATCH}, %check ]" if exact else ""
     }
+  store i64 %attempt, ptr %attempts.p
+  %there = icmp eq i64 %pc, 0
+  br i1 %there, label %account, label %note
+note:
+  store i64 %pc, ptr %pc.p
+  br label %account
+account:
   %sc_failed.p = getelementptr ptr, ptr %support, i64 {SUPPORT.index("sc_failed")}
   %sc_failed = load ptr, ptr %sc_failed.p
   call void %sc_failed(ptr %page, i64 %cause, i64 %g)
@@ -373,7 +396,13 @@ write:
   %number = load i64, ptr %number.p
   %hart = shl i64 %number, 8
   %me = or i64 %hart, {ScFailure.OTHER_SC}
+  %was = load atomic volatile i64, ptr %last monotonic, align 8
+  %mine = icmp eq i64 %was, %me
+  br i1 %mine, label %store, label %sign
+sign:
   store atomic volatile i64 %me, ptr %last monotonic, align 8
+  br label %store
+store:
   store atomic volatile i{bits} %value, ptr %p release, align {size}
   %release = atomicrmw volatile add ptr %word, i64 {VERSION - LOCK} seq_cst
   %changed.p = getelementptr ptr, ptr %support, i64 {SUPPORT.index("changed")}
@@ -443,6 +472,21 @@ sleep:
 """
 
 
+GIVE_WAY_IR = f"""
+define i1 @give_way(ptr %page, i64 %waits) cold noinline {{
+{_word("bell.p", Hart.DOORBELL)}
+  %yielded = call i32 @sched_yield()
+  %long = icmp uge i64 %waits, {YIELDS}
+  %bell = load atomic volatile i64, ptr %bell.p monotonic, align 8
+  %rang = icmp ne i64 %bell, 0
+  %leave = or i1 %long, %rang
+  ret i1 %leave
+}}
+"""
+"""`i1 @give_way(page, waits)`: a hart spins where no page is tracked, and has waited so often before; whether it shall
+leave native code."""
+
+
 SUPPORT: tuple[str, ...] = (
     *(f"tracked_store_{8 * size}" for size in (1, 2, 4, 8)),
     *(f"tracked_{op.name.lower()}_{8 * size}" for op in AmoOp for size in (1, 2, 4, 8)),
@@ -452,6 +496,7 @@ SUPPORT: tuple[str, ...] = (
     "sc_failed",
     "heat",
     "spin",
+    "give_way",
     "changed",
 )
 """The functions, in the order of the table."""
@@ -467,6 +512,7 @@ def support_ir(exp: int, *, own_store_breaks: bool, exact: bool) -> str:
             FAILURES_IR,
             HEAT_IR,
             spin(exp),
+            GIVE_WAY_IR,
             *(tracked_store(size, exp) for size in plain),
             *(tracked_amo(op, size, exp) for op in AmoOp for size in plain),
             *(tracked_cas(size, exp) for size in (*plain, 16)),

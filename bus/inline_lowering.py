@@ -14,6 +14,7 @@ from bus.lowering import (
     TSO_HOST,
     AccessEmitter,
     Value,
+    attempts,
     count,
     count_failure,
     full_fence,
@@ -31,7 +32,7 @@ from bus.native_heat import sampled
 from bus.reservations import Reservations
 
 _AWAY = PageState.FROZEN | PageState.WATCHED
-_PLACE = "ptr %page, ptr %granules, ptr %lasts, ptr %ram"
+_PLACE = "ptr %page, ptr %granules, ptr %ram"
 
 
 class InlineLowering:
@@ -170,9 +171,8 @@ class InlineLowering:
         if fused is None:
             e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
             self._count(e, AtomicKind.SC, offset)
-            e.here()
             e.include(self._reservation_ir)
-            by_word = e.value(f"call i1 @{name}{arguments}{ScFailure.NO_RESERVATION}, ptr %support)")
+            by_word = self._tracked_sc(e, f"@{name}", arguments, ScFailure.NO_RESERVATION)
             self._acquire(e, order)
             return by_word
         fast, slow, done, lost, won = (e.label() for _ in range(5))
@@ -189,10 +189,7 @@ class InlineLowering:
         e.line(f"br label %{done}")
         self._if_open(e, byte, slow)
         self._count(e, AtomicKind.SC, offset)
-        e.here()
-        by_word = e.value(
-            f"call i1 {self._support(e, name)}{arguments}{ScFailure.PAGE_TRANSITION}, ptr %support)"
-        )
+        by_word = self._tracked_sc(e, self._support(e, name), arguments, ScFailure.PAGE_TRANSITION)
         tracked = self._block(e)
         e.line(f"br label %{done}")
         e.begin(done)
@@ -200,21 +197,27 @@ class InlineLowering:
         self._acquire(e, order)
         return failed
 
+    def _tracked_sc(self, e: AccessEmitter, function: str, arguments: str, none: ScFailure) -> str:
+        """An i1: whether it failed; `none` is the cause if nothing is reserved."""
+        return e.value(f"call i1 {function}{arguments}{none}, ptr %support, i64 {attempts(e)}, i64 {e.pc()})")
+
     def fence(self, e: AccessEmitter, full: bool) -> None:
         """The host's."""
         host_fence(e, full)
 
-    def spin(self, e: AccessEmitter, offset: Value) -> str | None:
-        """Park on the granule's word where it is tracked; the port has it tracked if it comes to that."""
-        spins, done = e.label(), e.label()
+    def spin(self, e: AccessEmitter, offset: Value, waits: str) -> str | None:
+        """Park on the granule's word where it is tracked; else give way, until the port shall have it tracked."""
+        spins, yields, done = e.label(), e.label(), e.label()
         tracked = e.value(f"icmp eq i8 {page_byte(e, offset)}, {int(PageState.TRACKED)}")
-        before = self._block(e)
-        e.line(f"br i1 {tracked}, label %{spins}, label %{done}")
+        e.line(f"br i1 {tracked}, label %{spins}, label %{yields}")
         e.begin(spins)
-        leave = e.value(f"call i1 {self._support(e, 'spin')}({_PLACE}, i64 {offset})")
+        woken = e.value(f"call i1 {self._support(e, 'spin')}({_PLACE}, i64 {offset})")
+        e.line(f"br label %{done}")
+        e.begin(yields)
+        long = e.value(f"call i1 {self._support(e, 'give_way')}(ptr %page, i64 {waits})")
         e.line(f"br label %{done}")
         e.begin(done)
-        return e.value(f"phi i1 [ true, %{before} ], [ {leave}, %{spins} ]")
+        return e.value(f"phi i1 [ {woken}, %{spins} ], [ {long}, %{yields} ]")
 
     def _acquire(self, e: AccessEmitter, order: Order) -> None:
         """What a read-modify-write or SC with aq needs beside itself: see the table in `bus.lowering`."""

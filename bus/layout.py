@@ -2,7 +2,7 @@
 
 Owns offsets and meanings. Never opens a segment. All words are unsigned 64-bit, aligned, native byte order.
 
-    header | hart pages | page map | granule table | writer table | guest RAM | rings | ownership table | lines |
+    header | hart pages | page map | granule table | guest RAM | rings | ownership table | lines |
     event rings
 
 Every area starts on a 4 KiB boundary.
@@ -21,6 +21,8 @@ VERSION = 2
 PAGE_EXP = 12
 PAGE = 1 << PAGE_EXP
 WORD = 8
+GRANULE_BYTES = 2 * WORD
+"""Of the granule table, for each granule."""
 
 LINE_EXP = 6
 """log2 of the bytes of a line: the unit in which recorded writes are numbered."""
@@ -391,18 +393,14 @@ class Geometry:
 
     @property
     def granule_offset(self) -> int:
-        """Byte offset of the granule table: one word per granule of RAM."""
+        """Byte offset of the granule table: two words per granule of RAM, its state and who wrote it last (for
+        reports); side by side, for they are written together."""
         return self.page_map_offset + _round_up(self.ram_bytes // PAGE)
-
-    @property
-    def writer_offset(self) -> int:
-        """Byte offset of the writer table: one word per granule, who wrote it last (for reports)."""
-        return self.granule_offset + _round_up((self.ram_bytes >> self.granule_exp) * WORD)
 
     @property
     def ram_offset(self) -> int:
         """Byte offset of guest RAM."""
-        return self.writer_offset + _round_up((self.ram_bytes >> self.granule_exp) * WORD)
+        return self.granule_offset + _round_up((self.ram_bytes >> self.granule_exp) * GRANULE_BYTES)
 
     @property
     def ring_offset(self) -> int:

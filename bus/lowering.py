@@ -7,8 +7,8 @@ What an emitter offers besides emitting lines:
 
 - `%record`: the recorder's table (`bus.recorder`), where memory is recorded.
 - `%support`: what the policy's port gives (`MemoryPort.support`), a table of its own functions for example.
-- `%ram`, `%page_map`, `%granules`, `%lasts`, `%page`: host pointers to guest RAM, the page map, the granule and the
-  writer table, the hart's page; RAM offsets are values of type i64.
+- `%ram`, `%page_map`, `%granules`, `%page`: host pointers to guest RAM, the page map, the granule table, the hart's
+  page; RAM offsets are values of type i64.
 - metadata `!0` and `!2`: branch weights for a condition that is likely, or unlikely, true.
 - bounds and alignment have been checked: an offset names `size` bytes of RAM and is a multiple of `size`. Where the
   guest may make misaligned plain accesses and the host is TSO, those without order may also name bytes that are not
@@ -53,7 +53,7 @@ import platform
 from typing import Protocol
 
 from bus.access import AmoOp, AtomicKind, Order, ScFailure
-from bus.layout import Hart
+from bus.layout import GRANULE_BYTES, WORD, Hart
 
 TSO_HOST = platform.machine() in ("x86_64", "AMD64")
 
@@ -162,9 +162,10 @@ class Lowering(Protocol):
     def fence(self, e: AccessEmitter, full: bool) -> None:
         """Order all accesses before against all after; earlier stores against later loads only if `full`."""
 
-    def spin(self, e: AccessEmitter, offset: Value) -> str | None:
+    def spin(self, e: AccessEmitter, offset: Value, waits: str) -> str | None:
         """The hart has spun for a while on what is at `offset`: wait in its place. An i1: whether it shall leave native
-        code for `MemoryPort.spin`; None if it always shall."""
+        code for `MemoryPort.spin`; None if it always shall. `waits` is an i64: how often it has waited before, in the
+        same loop, in vain."""
 
 
 def host_fence(e: AccessEmitter, full: bool) -> None:
@@ -185,14 +186,19 @@ def count(e: AccessEmitter, kind: AtomicKind) -> None:
 
 
 def atomics_counter(e: AccessEmitter, kind: AtomicKind) -> str:
-    """Pointer to a count of atomics. That of SCs lies in memory, where the account of failed ones reads it."""
-    word = Hart.ATOMICS + kind
-    return hart_word(e, word) if kind is AtomicKind.SC else e.counter(word)
+    """Pointer to a count of atomics."""
+    return e.counter(Hart.ATOMICS + kind)
+
+
+def attempts(e: AccessEmitter) -> str:
+    """How many SCs the hart has executed, the one at hand included."""
+    return e.value(f"load i64, ptr {atomics_counter(e, AtomicKind.SC)}")
 
 
 def count_failure(e: AccessEmitter, function: str, cause: ScFailure, offset: Value, exp: int) -> None:
     """Count a failed SC, by `function`, which is `sc_failed` of `bus.failures`; granules have 2**exp bytes."""
     e.here()
+    e.line(f"store i64 {attempts(e)}, ptr {hart_word(e, Hart.ATOMICS + AtomicKind.SC)}")
     granule = e.value(f"lshr i64 {offset}, {exp}")
     e.line(f"call void {function}(ptr %page, i64 {int(cause)}, i64 {granule})")
 
@@ -200,6 +206,11 @@ def count_failure(e: AccessEmitter, function: str, cause: ScFailure, offset: Val
 def support(e: AccessEmitter, slot: int) -> str:
     """A function of the policy's own, by its place in the table."""
     return e.value(f"load ptr, ptr {e.value(f'getelementptr ptr, ptr %support, i64 {slot}')}")
+
+
+def granule_word(granule: Value) -> str:
+    """Instruction that computes the pointer to a granule's word; its last writer is the word behind."""
+    return f"getelementptr [{GRANULE_BYTES // WORD} x i64], ptr %granules, i64 {granule}"
 
 
 def hart_word(e: AccessEmitter, word: int) -> str:

@@ -138,10 +138,11 @@ CATALOGUE: dict[int, Message] = {
         ),
         Message(
             Kind.TRACK,
-            ("address",),
+            ("address", "spins"),
             Sender.HART,
             (),
-            "under `inline`: answered when the page of that address is tracked, and not frozen",
+            "under `inline`: answered when the page of that address is tracked, and not frozen; `spins` is 1 if the "
+            "hart wants to park there, 0 if it needs the granules' words",
         ),
         Message(
             Kind.OBTAIN,

@@ -9,7 +9,8 @@ are exact. A table that is full forgets the coldest entry near the new one's pla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from ctypes import CFUNCTYPE, c_uint64
 from functools import cache
 
@@ -29,19 +30,21 @@ def _at(name: str, index: int) -> str:
     return f"  %{name} = getelementptr i8, ptr %page, i64 {index * WORD}\n"
 
 
-HEAT_IR = f"""
-declare i64 @llvm.umin.i64(i64, i64)
-declare i64 @llvm.ctlz.i64(i64, i1)
-define void @heat(ptr %page, i64 %kind, i64 %number, i64 %offset) cold noinline {{
+_HEAT = f"""(ptr %page, i64 %kind, i64 %number, i64 %offset) cold noinline {{
 {_at("next.0", Hart.HEAT_NEXT)}
 {_at("rows", Hart.HEAT)}
   %next.p = getelementptr i64, ptr %next.0, i64 %kind
   %scale = lshr i64 %number, {_EXACT_EXP}
-  %bounded = call i64 @llvm.umin.i64(i64 %scale, i64 {_SPARSEST})
-  %zeros = call i64 @llvm.ctlz.i64(i64 %bounded, i1 false)
-  %bits = sub i64 64, %zeros
-  %power = shl i64 1, %bits
-  %mask = sub i64 %power, 1
+  %small = icmp ult i64 %scale, {_SPARSEST}
+  %bounded = select i1 %small, i64 %scale, i64 {_SPARSEST}
+  %half = lshr i64 %bounded, 1
+  %two = or i64 %bounded, %half
+  %quarter = lshr i64 %two, 2
+  %four = or i64 %two, %quarter
+  %eighth = lshr i64 %four, 4
+  %eight = or i64 %four, %eighth
+  %rest = lshr i64 %eight, 8
+  %mask = or i64 %eight, %rest
   %mixed = mul i64 %number, {0x9E3779B97F4A7C15 - (1 << 64)}
   %high = lshr i64 %mixed, 40
   %extra = and i64 %high, %mask
@@ -87,11 +90,16 @@ replace:
   ret void
 }}
 """
+HEAT_IR = f"define void @heat{_HEAT}"
 """`void @heat(page, kind, number, offset)`: the atomic of that kind with this number (from 0) is one to sample."""
+_INCLUDED_IR = f"define internal void @heat{_HEAT}"
 
 
-def sampled(e: AccessEmitter, kind: AtomicKind, offset: Value, heat: str) -> None:
-    """Count an atomic in the hart's page, and perhaps its address; `heat` is the function."""
+def sampled(e: AccessEmitter, kind: AtomicKind, offset: Value, heat: str | None = None) -> None:
+    """Count an atomic in the hart's page, and perhaps its address; `heat` is the function, or else it is included."""
+    if heat is None:
+        e.include(_INCLUDED_IR)
+        heat = "@heat"
     counter = atomics_counter(e, kind)
     number = e.value(f"load i64, ptr {counter}")
     e.line(f"store i64 {e.value(f'add i64 {number}, 1')}, ptr {counter}")
@@ -128,3 +136,17 @@ def samples(page: Words) -> Iterator[tuple[int, AtomicKind, int]]:
         kind = key - 1 & (1 << _KIND_BITS) - 1
         if key and kind < len(AtomicKind):
             yield key - 1 >> _KIND_BITS, AtomicKind(kind), count
+
+
+def hottest(pages: Sequence[Words], base: int, addresses: int) -> list[tuple[int, ...]]:
+    """The `addresses` most used ones, hottest first, as `Arbiter.statistics` has them; RAM is at `base`."""
+    rows = [
+        (base + offset, hart, int(kind), count)
+        for hart, page in enumerate(pages)
+        for offset, kind, count in samples(page)
+    ]
+    totals: Counter[int] = Counter()
+    for address, _, _, count in rows:
+        totals[address] += count
+    place = {address: i for i, (address, _) in enumerate(totals.most_common(addresses))}
+    return sorted((row for row in rows if row[0] in place), key=lambda row: place[row[0]])

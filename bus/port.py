@@ -71,10 +71,10 @@ class MemoryPort(Protocol):
         Returns at once without a valid reservation. May return early for any reason.
         """
 
-    def spin(self, address: int, again: bool) -> None:
+    def spin(self, address: int, waits: int) -> None:
         """The hart repeats a loop that does nothing until other harts have written at `address`: let them run.
 
-        `again`: it has done nothing else since the last call.
+        `waits`: how often it has waited there now, and done nothing else between.
         """
 
     def forget_fused(self) -> None:

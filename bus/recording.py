@@ -311,9 +311,9 @@ class RecordingLowering:
         """See `Lowering.fence`; `note_fence` notes it."""
         self._lowering.fence(e, full)
 
-    def spin(self, e: AccessEmitter, offset: Value) -> str | None:
+    def spin(self, e: AccessEmitter, offset: Value, waits: str) -> str | None:
         """See `Lowering.spin`."""
-        return self._lowering.spin(e, offset)
+        return self._lowering.spin(e, offset, waits)
 
     def note_fence(self, e: AccessEmitter, predecessor: int, successor: int) -> None:
         """Note a fence; before it is emitted."""

@@ -60,11 +60,13 @@ class Words:
     `address(i)` is the host address for `bus.native`.
     """
 
-    __slots__ = ("_base", "view")
+    __slots__ = ("_base", "_stride", "view")
 
     def __init__(self, view: memoryview, base: int) -> None:
         self.view = view
         self._base = base
+        assert view.strides is not None
+        self._stride = view.strides[0]
 
     def __getitem__(self, index: int) -> int:
         value: int = self.view[index]
@@ -75,7 +77,7 @@ class Words:
 
     def address(self, index: int) -> int:
         """Host address of word `index`."""
-        return self._base + index * WORD
+        return self._base + index * self._stride
 
 
 class _Mmap:
@@ -114,8 +116,9 @@ class Segment:
         self.header = self._words(0, PAGE // WORD)
         self.harts = tuple(self._words(g.hart_offset + i * HART_BYTES, Hart.END) for i in range(g.harts))
         self.page_map = self._buffer[g.page_map_offset : g.page_map_offset + g.ram_bytes // PAGE]
-        self.granules = self._words(g.granule_offset, g.ram_bytes >> g.granule_exp)
-        self.writers = self._words(g.writer_offset, g.ram_bytes >> g.granule_exp)
+        granules = 2 * (g.ram_bytes >> g.granule_exp)
+        self.granules = self._words(g.granule_offset, granules, 2)
+        self.writers = self._words(g.granule_offset + WORD, granules - 1, 2)
         self._ram = self._buffer[g.ram_offset : g.ram_offset + g.ram_bytes]
         self.memory = GuestMemory(self._ram, g.ram_base)
         self.ownership = tuple(self._owned_by(i) for i in range(g.harts if g.owned else 0))
@@ -244,8 +247,8 @@ class Segment:
         """Remove the name; idempotent."""
         unlink(self.name)
 
-    def _words(self, offset: int, count: int) -> Words:
-        view = self._buffer[offset : offset + count * WORD].cast("Q")
+    def _words(self, offset: int, count: int, step: int = 1) -> Words:
+        view = self._buffer[offset : offset + count * WORD].cast("Q")[::step]
         return Words(view, self.address + offset)
 
 

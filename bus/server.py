@@ -15,8 +15,11 @@ transactions' of `serial`, which has a journal.)
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
 from pathlib import Path
 
 import zmq
@@ -96,6 +99,9 @@ class BusServer:
         """Open WAITs by hart: id, and whether they end with the reservation."""
         self._rows: list[tuple[int, ...]] = []
         """The table of which the coordinator fetches pieces."""
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        """A heap: what is to be called when, by CLOCK_MONOTONIC."""
+        self._numbers = count()
         self._quiescence = Quiescence(segment)
         for hart in self._joined:
             # An earlier bus process knew where they are; each may run until its repeated request shows otherwise.
@@ -111,6 +117,7 @@ class BusServer:
                 reservation_lost=self._reservation_lost,
                 log=self._log,
                 handover=spec.handover,
+                later=self._later,
             )
         )
         self._execute = self._arbiter.handle
@@ -139,6 +146,8 @@ class BusServer:
         receive, option = self._socket.recv, self._socket.getsockopt
         try:
             while True:
+                if self._due and not self._wait_until_due():
+                    continue
                 routing_id = receive()
                 data = receive()
                 if option(zmq.RCVMORE):
@@ -150,6 +159,19 @@ class BusServer:
             self._socket.close(0)
             if self._log:
                 self._log.close()
+
+    def _later(self, seconds: float, then: Callable[[], None]) -> None:
+        heappush(self._due, (time.monotonic() + seconds, next(self._numbers), then))
+
+    def _wait_until_due(self) -> bool:
+        """Call what is due first; true if a request has come before."""
+        due, _, then = self._due[0]
+        left = due - time.monotonic()
+        if left > 0:
+            return bool(self._socket.poll(1 + int(left * 1000)))
+        heappop(self._due)
+        then()
+        return False
 
     def _take(self, routing_id: bytes, data: bytes) -> None:
         sender = self._senders.get(routing_id)

@@ -18,7 +18,7 @@ from bus.lowering import Lowering, Value, hart_word
 from bus.native import compile_module
 from bus.segment import Segment
 
-CONTEXT = ("page", "page_map", "granules", "lasts", "ram", "support")
+CONTEXT = ("page", "page_map", "granules", "ram", "support")
 RESULT = len(CONTEXT)
 """Word of the result's low half; the high half follows."""
 
@@ -65,7 +65,6 @@ class StandaloneFunctions:
             segment.harts[hart].address(0),
             segment.address + geometry.page_map_offset,
             segment.address + geometry.granule_offset,
-            segment.address + geometry.writer_offset,
             segment.address + geometry.ram_offset,
             self.support,
         )

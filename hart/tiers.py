@@ -49,8 +49,6 @@ where it has more than one: then all of them leave some of it to whoever compile
 that have nothing to do with this VM.)"""
 PATIENCE_NS = 10_000_000_000
 """How long it does so after each request at most."""
-FRUITLESS = 16
-"""A hart that has retired no more than so many budgets since it last gave way has done nothing but spin."""
 
 
 class _NativeBegins(Exception):
@@ -127,8 +125,6 @@ class TieredInterpreter(Interpreter):
         """Where an LR that T0 has executed may be fused with its SC: native code knows nothing of it."""
         self.native_instructions = 0
         self._base = segment.memory.base
-        self._spun_until = 0
-        """Value of instret when the hart last gave way."""
         self._awaited: set[int] = set()
         """Regions that a crowded hart has asked for and not seen, for which it rests in T0 until a time."""
         self._rests_until = 0
@@ -165,9 +161,7 @@ class TieredInterpreter(Interpreter):
                     return
                 self._interpret(left)
             elif reason == Reason.SPIN:
-                again = self.instret - self._spun_until <= FRUITLESS * self._budget
-                self._spun_until = self.instret
-                self.port.spin(self._base + context[Word.SPIN_OFFSET], again)
+                self.port.spin(self._base + context[Word.SPIN_OFFSET], context[Word.SPIN_WAITS])
             elif reason == Reason.ABSENT:
                 self._warmer(self.at)
             elif executed < left:

@@ -131,8 +131,9 @@ class Harts:
         segment = self.segment
         segment.memory.write(_TOUCHED.start, bytes(len(_TOUCHED)))
         segment.page_map[:] = bytes(len(segment.page_map))
-        for table in (segment.granules.view, segment.writers.view, *segment.ownership):
-            table.cast("B")[:] = bytes(table.nbytes)
+        granules = slice(segment.geometry.granule_offset, segment.geometry.ram_offset)
+        for table in (segment._buffer[granules], *segment.ownership):
+            table[:] = bytes(table.nbytes)
         for page in segment.harts:
             for word in (
                 *range(Hart.TXN_PHASE, Hart.JOINED),

@@ -61,6 +61,7 @@ class ArbiterContext:
         refuse: refuse(hart, request id, text) sends an error.
         reservation_lost: called with a hart when it loses its reservation.
         log: takes each transaction in order, or None if nobody wants it.
+        later: later(seconds, then) calls `then` once so much time has passed.
 
     """
 
@@ -72,6 +73,7 @@ class ArbiterContext:
     reservation_lost: Callable[[int], None]
     log: OrderLog | None
     handover: Handover = DEFAULT_HANDOVER
+    later: Callable[[float, Callable[[], None]], None] = lambda seconds, then: None
 
 
 @dataclass(frozen=True, slots=True)

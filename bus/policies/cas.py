@@ -45,6 +45,7 @@ from bus.lowering import (
     support,
 )
 from bus.messages import Kind
+from bus.native_heat import hottest, sample, sampled
 from bus.policies import ArbiterContext, Policy, PortContext, Refused, Reservations
 from bus.standalone import RESULT, StandaloneFunctions
 
@@ -83,7 +84,7 @@ class CasLowering:
         """A host atomic."""
         self._unless_watched(e, offset)
         old = plain_amo(e, op, offset, size, operand)
-        count(e, AtomicKind.AMO)
+        sampled(e, AtomicKind.AMO, offset)
         return old
 
     def compare_and_swap(
@@ -92,7 +93,7 @@ class CasLowering:
         """A host compare-and-swap."""
         self._unless_watched(e, offset)
         pair = plain_swap(e, offset, size, expected, desired)
-        count(e, AtomicKind.CAS)
+        sampled(e, AtomicKind.CAS, offset)
         return e.value(f"extractvalue {{i{8 * size}, i1}} {pair}, 0")
 
     def load_reserved(
@@ -109,7 +110,7 @@ class CasLowering:
         e.line(f"store i64 {e.value(f'add i64 {granule}, 1')}, ptr {hart_word(e, Hart.RESERVATION)}")
         e.line(f"store i64 {offset}, ptr {hart_word(e, Hart.RESERVATION_ADDRESS)}")
         e.line(f"store i64 {wide}, ptr {hart_word(e, Hart.RESERVATION_VALUE)}")
-        count(e, AtomicKind.LR)
+        sampled(e, AtomicKind.LR, offset)
         return value
 
     def store_conditional(
@@ -123,7 +124,7 @@ class CasLowering:
         reservation = hart_word(e, Hart.RESERVATION)
         reserved = e.value(f"load i64, ptr {reservation}")
         e.line(f"store i64 0, ptr {reservation}")
-        count(e, AtomicKind.SC)
+        sampled(e, AtomicKind.SC, offset)
         labels = ("some", "none", "here", "elsewhere", "lost", "done")
         some, none, here, elsewhere, lost, done = (e.label() for _ in labels)
         e.line(f"br i1 {e.value(f'icmp ne i64 {reserved}, 0')}, label %{some}, label %{none}")
@@ -154,7 +155,7 @@ class CasLowering:
         """The host's."""
         host_fence(e, full)
 
-    def spin(self, e: AccessEmitter, offset: Value) -> None:
+    def spin(self, e: AccessEmitter, offset: Value, waits: str) -> None:
         """The port's."""
 
     def _unless_watched(self, e: AccessEmitter, offset: Value) -> None:
@@ -211,7 +212,7 @@ class CasPort(DirectLoads):
         probability = self._rules.spurious_sc_failure
         if probability and self._random.random() < probability:
             self._page[Hart.RESERVATION] = 0
-            self._page[Hart.ATOMICS + AtomicKind.SC] += 1
+            sample(self._own, AtomicKind.SC, offset)
             failed(self._own, ScFailure.INJECTED, offset >> self._rules.reservation_set_size_exp)
             return False
         return not self._do(offset, f"sc{size}", value & _MASK)
@@ -248,7 +249,7 @@ class CasArbiter:
         """Nothing is kept between bus processes."""
         self._context = context
         self._memory = context.segment.memory
-        self._pages = tuple(hart.view for hart in context.segment.harts)
+        self._harts = context.segment.harts
 
     def handle(self, hart: int, request: list[int]) -> None:
         """Refuse: harts do everything themselves."""
@@ -256,7 +257,7 @@ class CasArbiter:
 
     def holds_reservation(self, hart: int) -> bool:
         """Whether an SC of the hart would compare."""
-        return self._pages[hart][Hart.RESERVATION] != 0
+        return self._harts[hart][Hart.RESERVATION] != 0
 
     def external_write(self, address: int, size: int, value: int, done: Callable[[], None]) -> None:
         """A store like any other."""
@@ -271,11 +272,11 @@ class CasArbiter:
 
     def hart_gone(self, hart: int) -> None:
         """Its reservation goes with it."""
-        self._pages[hart][Hart.RESERVATION] = 0
+        self._harts[hart][Hart.RESERVATION] = 0
 
     def statistics(self, addresses: int) -> list[tuple[int, ...]]:
-        """None: native code counts by hart, not by address."""
-        return []
+        """From the samples in the harts' pages."""
+        return hottest(self._harts, self._memory.base, addresses)
 
 
 POLICY = Policy(

@@ -94,6 +94,7 @@ from bus.layout import Hart, Ownership, PageState
 from bus.lowering import AccessEmitter, Value, count, hart_word, page_byte, plain_load, plain_store
 from bus.messages import Kind
 from bus.native import host_atomics
+from bus.native_heat import hottest, sample, sampled
 from bus.policies import ArbiterContext, Policy, PortContext, Refused, Reservations
 
 _MASK = (1 << 64) - 1
@@ -201,7 +202,7 @@ class DirectoryPort(DirectLoads):
         """A load that leaves a reservation."""
         offset = self._memory.aligned_offset(address, size)
         page = self._page
-        page[Hart.ATOMICS + AtomicKind.LR] += 1
+        sample(self._words, AtomicKind.LR, offset)
         self._share(offset)
         page[Hart.RESERVATION_ADDRESS] = offset
         page[Hart.RESERVATION_SIZE] = size
@@ -213,7 +214,7 @@ class DirectoryPort(DirectLoads):
         """A store, if the reservation is there once the granule is owned."""
         offset = self._memory.aligned_offset(address, size)
         page = self._page
-        page[Hart.ATOMICS + AtomicKind.SC] += 1
+        sample(self._words, AtomicKind.SC, offset)
         failure = self._sc_failure(offset, size)
         if failure is None and self._owned[offset >> self._exp] != _MODIFIED:
             self._link.call(Kind.OBTAIN, address, Claim.SC)
@@ -251,7 +252,7 @@ class DirectoryPort(DirectLoads):
     def amo(self, op: AmoOp, address: int, size: int, operand: int, order: Order) -> int:
         """A load and a store of a granule that nobody else may touch meanwhile."""
         offset = self._memory.aligned_offset(address, size)
-        self._page[Hart.ATOMICS + AtomicKind.AMO] += 1
+        sample(self._words, AtomicKind.AMO, offset)
         self._own(offset, Claim.AMO)
         old: int = self._views[size][offset // size]
         self._write(offset, size, combine(op, old, operand, size))
@@ -260,7 +261,7 @@ class DirectoryPort(DirectLoads):
     def compare_and_swap(self, address: int, size: int, expected: int, desired: int, order: Order) -> int:
         """Likewise; a granule is owned for it whether it matches or not."""
         offset = self._memory.aligned_offset(address, size)
-        self._page[Hart.ATOMICS + AtomicKind.CAS] += 1
+        sample(self._words, AtomicKind.CAS, offset)
         if size == 16:
             return self._compare_and_swap_pair(offset, expected, desired)
         self._own(offset, Claim.AMO)
@@ -304,6 +305,7 @@ class DirectoryArbiter:
         self._context = context
         self._memory = segment.memory
         self._exp = segment.geometry.granule_exp
+        self._harts = segment.harts
         self._pages = tuple(hart.view for hart in segment.harts)
         quiescence = context.quiescence
         self._directory = Directory(
@@ -375,8 +377,9 @@ class DirectoryArbiter:
         self._directory.gone(hart)
 
     def statistics(self, addresses: int) -> list[tuple[int, ...]]:
-        """Traffic of the busiest granules; native code does not count atomics by address."""
-        return self._directory.counts.busiest(addresses)
+        """From the samples in the harts' pages; and the traffic of the busiest granules."""
+        atomics = hottest(self._harts, self._memory.base, addresses)
+        return atomics + self._directory.counts.busiest(addresses)
 
 
 class DirectoryLowering:
@@ -413,7 +416,7 @@ class DirectoryLowering:
         """A load and a store."""
         self._must_own(e, offset)
         self._must_not_end(e, offset)
-        count(e, AtomicKind.AMO)
+        sampled(e, AtomicKind.AMO, offset)
         old = plain_load(e, offset, size, Order.NONE)
         plain_store(e, offset, size, _combined(e, op, old, operand, 8 * size), Order.NONE)
         return old
@@ -426,7 +429,7 @@ class DirectoryLowering:
             return None
         self._must_own(e, offset)
         self._must_not_end(e, offset)
-        count(e, AtomicKind.CAS)
+        sampled(e, AtomicKind.CAS, offset)
         old = plain_load(e, offset, size, Order.NONE)
         matches = e.value(f"icmp eq i{8 * size} {old}, {expected}")
         new = e.value(f"select i1 {matches}, i{8 * size} {desired}, i{8 * size} {old}")
@@ -436,7 +439,7 @@ class DirectoryLowering:
     def fence(self, e: AccessEmitter, full: bool) -> None:
         """Nothing to order: lemma 3. (LLVM moves no access over another, for they are volatile.)"""
 
-    def spin(self, e: AccessEmitter, offset: Value) -> None:
+    def spin(self, e: AccessEmitter, offset: Value, waits: str) -> None:
         """The port's."""
 
     def load_reserved(
@@ -445,7 +448,7 @@ class DirectoryLowering:
         """A load, and the reservation in the hart's page."""
         self._must_not_be_watched(e, offset)
         self._must_share(e, offset)
-        count(e, AtomicKind.LR)
+        sampled(e, AtomicKind.LR, offset)
         for word, value in (
             (Hart.RESERVATION_ADDRESS, str(offset)),
             (Hart.RESERVATION_SIZE, str(size)),
@@ -467,7 +470,7 @@ class DirectoryLowering:
             for word, same in ((Hart.RESERVATION_ADDRESS, offset), (Hart.RESERVATION_SIZE, size)):
                 seen = e.value(f"load i64, ptr {hart_word(e, word)}")
                 e.unless(e.value(f"icmp ne i64 {seen}, {same}"))
-        count(e, AtomicKind.SC)
+        sampled(e, AtomicKind.SC, offset)
         e.line(f"store i64 0, ptr {hart_word(e, Hart.RESERVATION_LOST)}")
         e.line(f"store i64 0, ptr {hart_word(e, Hart.RESERVATION)}")
         plain_store(e, offset, size, value, Order.NONE)

@@ -21,16 +21,21 @@ without the waiters bit.
   releases with an addition that raises the version and drops the lock.
 
 A page becomes tracked at the first LR on it that is not fused: the hart asks the bus, which sets TRACKED and PENDING,
-waits for quiescence (`bus.quiescence`) and clears PENDING. While PENDING, stores already use the word, LRs wait.
+waits for quiescence (`bus.quiescence`) and clears PENDING. While PENDING, stores already use the word, LRs wait, and an
+SC fails, for there is no reservation. A page that is tracked only so that harts can park there (see below) is *given
+back* after some time: the bus sets PENDING, waits for quiescence, raises the version of each of its granules, wakes all
+that are parked there, and clears the byte; unless an LR has asked for it meanwhile, for what LRs use stays tracked.
 
 *Waiting* is done in the kernel, on the granule's word (`bus.parking`, with the argument that no wake-up is lost). WRS
 sleeps until the word is no longer its reservation, the doorbell rings or its time has passed. A retry loop
-(`hart.isa.retry`) spins for a budget of rounds; then the hart gives way some times; then it has the page tracked, so
-that every write passes the word, and sleeps until the next one. The kernel wakes those that spin first come, first
+(`hart.isa.retry`) spins for a budget of rounds, then the hart gives way, and so on; if that was in vain YIELDS times,
+it has the page tracked, so that every write passes the word, and from then on sleeps until the next one. The kernel
+wakes those that spin first come, first
 served, one for each change, and it the next if the change was not for it: that is the fair queue. Measured with an
 MCS lock, 64 processes on two busy cores: `sched_yield` takes 80 to 380 us an operation, futex(2) 8 to 14, and a round
 trip to the bus, of which its own queue would need two, some 60. Where the next owner may be anybody (test-and-set,
-LR/SC), giving way is better than sleeping, for the one that runs goes on without a system call: hence the yields.
+LR/SC), giving way is better than sleeping, for the one that runs goes on without a system call: hence the yields, and
+hence pages are given back, for there a word costs more than it brings (a test-and-set lock is 4 times as fast without).
 
 Why the rules of the architecture page hold
 ===========================================
@@ -46,6 +51,11 @@ asks for follows those with aq. Let W be a write by another hart.
    ordered after that store). So no W acts between LR's read and a successful SC. Values play no role.
    W cannot have been decided while the page was untracked: LR ran after quiescence, and the test (of the byte, or of
    the stretch) and the store have no safepoint between them.
+   *Given back.* An SC that found TRACKED is over, lock and all, before quiescence (so is the SC of a fused pair in
+   native code whose LR did: no safepoint lies between); one that looks later finds PENDING, or no tracking, and fails.
+   So none is between its check and its store when the first hart stores without the word. A reservation of before
+   fails for good: the page is untracked, or, should it be tracked again, its version is past, whatever was written
+   meanwhile. New ones are made only where the page is TRACKED and not PENDING.
    *Fused.* The SC's compare-and-swap is one instant; if the value equals the one LR read, LR could as well have
    read it at that instant: nothing between LR and SC looks at memory or at anything that other harts change, so no
    execution can tell. Then nothing lies between, whatever happened before: A -> B -> A is harmless. If the page
@@ -61,7 +71,8 @@ asks for follows those with aq. Let W be a write by another hart.
 4. Each write is one host store or atomic to its bytes: the host's coherence order is the order. For tracked granules
    it agrees with the order of versions as far as SCs are concerned.
 5. An SC fails only if some hart entered or took the lock since its LR, or changed the value: a store or another SC
-   got through, or an AMOCAS that matched when it looked. LR, loads, failed SCs and waiting change no version. Waiting
+   got through, or an AMOCAS that matched when it looked; or because its page was given back, which happens ever more
+   rarely, and never to one for which an LR has asked. LR, loads, failed SCs and waiting change no version. Waiting
    for a holder is bounded everywhere and then yields the host's processor, so with more harts than cores a descheduled
    holder runs. A hart that parks gives its processor away, and takes part in nothing until it is woken.
 6. A fused SC and an untracked AMO are one host instruction: done or not. On tracked pages the hart's page names, from
@@ -73,7 +84,8 @@ asks for follows those with aq. Let W be a write by another hart.
    its own place in the kernel's queue is gone.
    Waiting for a lock never blocks this: after its bounded wait a writer backs out and passes a safepoint.
    If the bus dies, its successor finds TRACKED, PENDING and FROZEN in the page map and the dead harts' HELD, and does
-   those steps again; they do not depend on how far they got.
+   those steps again; they do not depend on how far they got. A page that was being given back it tracks for good; a
+   frozen one that no dead hart holds any more it frees.
 7. A failed SC counts its cause, with its pc and granule (`bus.failures`): the writer table says what kind of write came
    last; a fused one knows only that the value has changed.
 
@@ -89,7 +101,6 @@ import ctypes
 import os
 import random
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -97,20 +108,21 @@ from functools import cache
 from bus.access import AmoOp, AtomicKind, MemoryFault, Order, ScFailure
 from bus.direct import DirectLoads
 from bus.failures import failed
-from bus.granule import LOCK, SUPPORT, VERSION, WRITER, WRITERS, support_ir
+from bus.granule import LOCK, SUPPORT, VERSION, WRITER, WRITERS, YIELDS, support_ir
 from bus.inline_lowering import InlineLowering
 from bus.layout import PAGE_EXP, Doorbell, Hart, PageState
 from bus.link import BusLost
 from bus.lowering import TSO_HOST
 from bus.messages import Kind
 from bus.native import host_atomics
-from bus.native_heat import compile_sample, sample, samples
+from bus.native_heat import compile_sample, hottest, sample
 from bus.parking import ON_RESERVATION, WAITERS, parking
 from bus.policies import ArbiterContext, Policy, PortContext, Refused, Reservations
 from bus.standalone import RESULT, StandaloneFunctions
 
-YIELDS = 8
-"""How often a hart that spins gives way before it has the page tracked and parks."""
+FIRST_TRACKED_S = 0.1
+"""How long a page stays tracked for harts that park there; each time twice as long, up to LONGEST_TRACKED_S."""
+LONGEST_TRACKED_S = 30.0
 _MASK = (1 << 64) - 1
 
 
@@ -153,8 +165,6 @@ class InlinePort(DirectLoads):
         self._at = ctypes.addressof(self._words)
         self._fused: tuple[int, int, int] | None = None
         """Address, size and value of a fused LR whose SC may follow."""
-        self._fruitless = 0
-        """Calls of `spin` in a row."""
         self._own = segment.harts[context.hart]
         self._park, self._pass_on = parking().park, parking().pass_on
         self._random = random.Random(f"{context.reservations.seed}/{context.hart}")
@@ -212,7 +222,7 @@ class InlinePort(DirectLoads):
             self._fused = (address, size, value)
             return value
         if self._page_map[offset >> PAGE_EXP] & ~PageState.WATCHED != PageState.TRACKED:
-            self._link.call(Kind.TRACK, address)
+            self._link.call(Kind.TRACK, address, 0)
         return self._do(offset, f"lr{size}")
 
     def store_conditional(self, address: int, size: int, value: int, order: Order) -> bool:
@@ -222,19 +232,25 @@ class InlinePort(DirectLoads):
         probability = self._rules.spurious_sc_failure
         if probability and self._random.random() < probability:
             self._page[Hart.RESERVATION] = 0
-            self._page[Hart.ATOMICS + AtomicKind.SC] += 1
+            sample(self._own, AtomicKind.SC, offset)
             failed(self._own, ScFailure.INJECTED, offset >> self._exp)
             return False
         if fused is not None and fused[:2] == (address, size):
             lost = self._do(offset, f"fused{size}", value & _MASK, fused[2], order=order)
             return not lost
-        if not self._page[Hart.RESERVATION] or not self._page_map[offset >> PAGE_EXP] & PageState.TRACKED:
+        reserved = self._page[Hart.RESERVATION]
+        state = self._page_map[offset >> PAGE_EXP]
+        if not reserved or not state & PageState.TRACKED or state & PageState.PENDING:
+            # A reservation, if there is one, lies on another page, or it was lost when this one stopped being tracked.
             self._page[Hart.RESERVATION] = 0
-            self._page[Hart.ATOMICS + AtomicKind.SC] += 1
+            sample(self._own, AtomicKind.SC, offset)
             lost = self._page[Hart.RESERVATION_LOST]
             self._page[Hart.RESERVATION_LOST] = 0
-            cause = lost - 1 if lost else ScFailure.GRANULE_MISMATCH if fused else ScFailure.NO_RESERVATION
-            failed(self._own, cause, offset >> self._exp)
+            if reserved == 1 + (offset >> self._exp):
+                elsewhere = ScFailure.PAGE_TRANSITION
+            else:
+                elsewhere = ScFailure.GRANULE_MISMATCH if reserved or fused else ScFailure.NO_RESERVATION
+            failed(self._own, lost - 1 if lost else elsewhere, offset >> self._exp)
             return False
         return not self._do(offset, f"sc{size}", value & _MASK, order=order)
 
@@ -260,12 +276,12 @@ class InlinePort(DirectLoads):
         return low | self._words[RESULT + 1] << 64 if size == 16 else low
 
     def _do(self, offset: int, name: str, *operands: int, order: Order = Order.NONE) -> int:
-        """Perform an access, waiting as long as its page is frozen or its word is held."""
+        """Perform an access, waiting as long as its page is frozen or in transition, or its word is held."""
         function = self._call[name]
         a, b, c, d = (*operands, 0, 0, 0, 0)[:4]
         while function(self._at, offset, a, b, c, d):
-            if self._page_map[offset >> PAGE_EXP] & PageState.FROZEN:
-                self._link.call(Kind.TRACK, self._base + offset)
+            if self._page_map[offset >> PAGE_EXP] & (PageState.FROZEN | PageState.PENDING):
+                self._link.call(Kind.TRACK, self._base + offset, 0)
                 continue
             if self._page[Hart.DOORBELL] & Doorbell.STOP:
                 raise BusLost("stopped while another hart holds the granule")
@@ -292,12 +308,12 @@ class InlinePort(DirectLoads):
             self._own.address(0), word, held, self._page[Hart.RESERVATION_VERSION], deadline, ON_RESERVATION
         )
 
-    def spin(self, address: int, again: bool) -> None:
+    def spin(self, address: int, waits: int) -> None:
         """Let other harts run; if that does not help, have the page tracked, so that `spin` of `bus.granule` parks."""
-        self._fruitless = self._fruitless + 1 if again else 0
-        page = self._memory.offset(address, 1) >> PAGE_EXP
-        if self._fruitless > YIELDS and self._page_map[page] & ~PageState.WATCHED != PageState.TRACKED:
-            self._link.call(Kind.TRACK, address)
+        if waits > YIELDS:
+            page = self._memory.offset(address, 1) >> PAGE_EXP
+            if self._page_map[page] & ~PageState.WATCHED != PageState.TRACKED:
+                self._link.call(Kind.TRACK, address, 1)
         os.sched_yield()
 
     def end_reservation(self, trap: bool) -> None:
@@ -327,6 +343,8 @@ class InlineArbiter:
         self._unpark = parking().unpark
         self._waiting: dict[int, dict[int, int]] = {}
         """By page in transition: request id by hart."""
+        self._for_waiting: dict[int, float] = {}
+        """Pages that are tracked, or were last, only so that harts can park there; how long the next time, in s."""
         for page, byte in enumerate(self._page_map):
             if byte & PageState.PENDING:
                 self._waiting[page] = {}
@@ -334,6 +352,11 @@ class InlineArbiter:
         for hart, words in enumerate(self._pages):
             if words[Hart.STARTED] and not words[Hart.JOINED]:
                 self.hart_gone(hart)
+        for page, byte in enumerate(self._page_map):
+            if byte & PageState.FROZEN:
+                self._thaw(
+                    page
+                )  # where the earlier process had freed every word, but died before it did this
 
     def handle(self, hart: int, request: list[int]) -> None:
         """TRACK; everything else is the harts' own."""
@@ -343,11 +366,14 @@ class InlineArbiter:
                 hart, request_id, f"{Kind(kind).name}: harts do this themselves under inline"
             )
             return
+        spins = request[3]
         try:
             page = self._memory.offset(request[2], 1) >> PAGE_EXP
         except MemoryFault as fault:
             self._context.refuse(hart, request_id, str(fault))
             return
+        if not spins:
+            self._for_waiting.pop(page, None)
         self._context.quiescence.rests(hart)
         byte = self._page_map[page]
         if byte & PageState.TRACKED and not byte & (PageState.PENDING | PageState.FROZEN):
@@ -358,6 +384,8 @@ class InlineArbiter:
         if starts:
             self._page_map[page] = byte | PageState.TRACKED | PageState.PENDING
             self._begin(page)
+            if spins:
+                self._untrack_later(page)
 
     def _begin(self, page: int) -> None:
         def tracked() -> None:
@@ -365,6 +393,35 @@ class InlineArbiter:
             self._answer_waiting(page)
 
         self._context.quiescence.begin(tracked)
+
+    def _untrack_later(self, page: int) -> None:
+        """It is tracked for those that wait alone: not for long, and longer each time."""
+        patience = self._for_waiting.get(page, FIRST_TRACKED_S)
+        self._for_waiting[page] = min(2 * patience, LONGEST_TRACKED_S)
+        self._context.later(patience, lambda: self._untrack(page))
+
+    def _untrack(self, page: int) -> None:
+        if page not in self._for_waiting:
+            return  # there has been an LR that needs it
+        if self._page_map[page] & ~PageState.WATCHED != PageState.TRACKED:
+            self._context.later(FIRST_TRACKED_S, lambda: self._untrack(page))  # a hart has died there
+            return
+        self._page_map[page] |= PageState.PENDING
+        self._waiting[page] = {}
+
+        def untracked() -> None:
+            first = page << PAGE_EXP - self._exp
+            for granule in range(first, first + (1 << PAGE_EXP - self._exp)):
+                word = self._granules.address(granule)
+                if self._fetch_add(word, VERSION) & WAITERS:
+                    self._unpark(word)
+            done = PageState.PENDING
+            if page in self._for_waiting and not self._page_map[page] & PageState.FROZEN:
+                done |= PageState.TRACKED
+            self._page_map[page] &= ~done & 0xFF
+            self._answer_waiting(page)
+
+        self._context.quiescence.begin(untracked)
 
     def _answer_waiting(self, page: int) -> None:
         if not self._page_map[page] & (PageState.PENDING | PageState.FROZEN):
@@ -394,11 +451,15 @@ class InlineArbiter:
                 self._granules[granule] = (word & ~(WRITERS | LOCK)) + VERSION
                 self._unpark(self._granules.address(granule))
             words[Hart.HELD] = words[Hart.HELD_TOO] = 0
-            if not any(self._holds(other, page) for other in range(len(self._pages))):
-                self._page_map[page] &= ~PageState.FROZEN & 0xFF
-                self._answer_waiting(page)
+            self._thaw(page)
 
         self._context.quiescence.begin(still)
+
+    def _thaw(self, page: int) -> None:
+        """Let harts go on that wait for a frozen page, if no dead hart holds a word of it any more."""
+        if not any(self._holds(other, page) for other in range(len(self._pages))):
+            self._page_map[page] &= ~PageState.FROZEN & 0xFF
+            self._answer_waiting(page)
 
     def _holds(self, hart: int, page: int) -> bool:
         """Whether a dead hart's page still names a granule of `page`."""
@@ -416,19 +477,21 @@ class InlineArbiter:
             raise Refused(str(fault)) from None
         granule = offset >> self._exp
         word = self._granules.address(granule)
-        # Whoever holds the lock may be dead, and it is this process that frees it: wait for a moment only.
-        for _ in range(1000):
-            if not self._fetch_add(word, VERSION + WRITER) & LOCK:
-                break
-            self._fetch_add(word, _MASK + 1 - WRITER)
-            os.sched_yield()
-        else:
-            raise Refused(f"{address:#x}: a hart holds the granule")
-        self._writers[granule] = len(self._pages) << 8 | ScFailure.EXTERNAL_WRITE
-        self._memory.store(address, size, value)
-        if self._fetch_add(word, _MASK + 1 - WRITER) & WAITERS:
-            self._unpark(word)
-        done()
+
+        def write() -> None:
+            if self._fetch_add(word, VERSION + WRITER) & LOCK:
+                # Whoever holds the lock may be dead, and it is this process that frees it: it must not wait here.
+                # Once every hart has passed a safepoint, it has let go, or its word has been freed.
+                self._fetch_add(word, _MASK + 1 - WRITER)
+                self._context.quiescence.begin(write)
+                return
+            self._writers[granule] = len(self._pages) << 8 | ScFailure.EXTERNAL_WRITE
+            self._memory.store(address, size, value)
+            if self._fetch_add(word, _MASK + 1 - WRITER) & WAITERS:
+                self._unpark(word)
+            done()
+
+        write()
 
     def holds_reservation(self, hart: int) -> bool:
         """Whether the hart has a valid reservation."""
@@ -438,16 +501,7 @@ class InlineArbiter:
 
     def statistics(self, addresses: int) -> list[tuple[int, ...]]:
         """From the samples in the harts' pages."""
-        rows = [
-            (self._memory.base + offset, hart, int(kind), count)
-            for hart, page in enumerate(self._harts)
-            for offset, kind, count in samples(page)
-        ]
-        totals: Counter[int] = Counter()
-        for address, _, _, count in rows:
-            totals[address] += count
-        place = {address: i for i, (address, _) in enumerate(totals.most_common(addresses))}
-        return sorted((row for row in rows if row[0] in place), key=lambda row: place[row[0]])
+        return hottest(self._harts, self._memory.base, addresses)
 
 
 POLICY = Policy(

@@ -74,6 +74,7 @@ from bus.layout import PAGE_EXP, WORD, GranuleState, Hart, Header, PageState, Tr
 from bus.lowering import (
     AccessEmitter,
     Value,
+    granule_word,
     hart_word,
     host_fence,
     page_byte,
@@ -710,9 +711,7 @@ class SerialLowering:
         granule = (
             offset >> self._exp if isinstance(offset, int) else e.value(f"lshr i64 {offset}, {self._exp}")
         )
-        word = e.value(
-            f"load volatile i64, ptr {e.value(f'getelementptr i64, ptr %granules, i64 {granule}')}"
-        )
+        word = e.value(f"load volatile i64, ptr {e.value(granule_word(granule))}")
         e.unless(e.value(f"icmp ne i64 {word}, {_UNTRACKED}"))
         e.line(f"br label %{go}")
         e.begin(go)
@@ -742,7 +741,7 @@ class SerialLowering:
         _unless_posted(e)
         host_fence(e, full)
 
-    def spin(self, e: AccessEmitter, offset: Value) -> None:
+    def spin(self, e: AccessEmitter, offset: Value, waits: str) -> None:
         """The port's."""
 
 

@@ -29,8 +29,6 @@ class Word(IntEnum):
     """Host address of the hart's page."""
     REGION = 39
     """Out: entry of the region that returned."""
-    LASTS = 40
-    """Host address of the writer table."""
     PC = 41
     """Private to compiled code."""
     SUPPORT = 42
@@ -50,6 +48,8 @@ class Word(IntEnum):
     """Rounds of a retry loop before the hart lets others run."""
     SPIN_OFFSET = 44
     """Out, with Reason.SPIN: offset in RAM of what the loop looks at."""
+    SPIN_WAITS = 48
+    """How often the hart has waited in the retry loop that it is in, if it is in one."""
     COUNT = 64
 
 

@@ -116,7 +116,6 @@ class Engine:
         self.context[Word.PAGE_MAP] = segment.address + geometry.page_map_offset
         self.context[Word.GRANULES] = segment.address + geometry.granule_offset
         self.context[Word.SUPPORT] = support
-        self.context[Word.LASTS] = segment.address + geometry.writer_offset
         self.context[Word.TABLE] = ctypes.addressof(ctypes.c_char.from_buffer(self._table_map))
         self.context[Word.PAGE] = segment.harts[hart].address(0)
         self._address = ctypes.addressof(self._words)

@@ -146,7 +146,6 @@ class _Function(IrArithmetic):
             ("table", Word.TABLE),
             ("page_map", Word.PAGE_MAP),
             ("granules", Word.GRANULES),
-            ("lasts", Word.LASTS),
             ("support", Word.SUPPORT),
             ("page", Word.PAGE),
             ("record", Word.RECORD),
@@ -173,6 +172,10 @@ class _Function(IrArithmetic):
             f"  %spins.p = getelementptr i64, ptr %c, i64 {int(Word.SPIN_BUDGET)}",
             "  %spins.0 = load i64, ptr %spins.p",
             "  store i64 %spins.0, ptr %spins",
+            "  %waits = alloca i64",
+            f"  %waits.p = getelementptr i64, ptr %c, i64 {int(Word.SPIN_WAITS)}",
+            "  %waits.0 = load i64, ptr %waits.p",
+            "  store i64 %waits.0, ptr %waits",
         ]
         start = "  %start = icmp sge i64 %budget, 0"
         head.append(start)
@@ -296,6 +299,9 @@ class _Function(IrArithmetic):
         for r in self._writes if self._ssa else ():
             lines.append(f"  %x{r}.s{suffix} = load i64, ptr %x{r}")
             lines.append(f"  store i64 %x{r}.s{suffix}, ptr %x{r}.p")
+        if self._retries:
+            lines.append(f"  %waits.s{suffix} = load i64, ptr %waits")
+            lines.append(f"  store i64 %waits.s{suffix}, ptr %waits.p")
         for word in self._counters:
             lines.append(f"  %count{word}.s{suffix} = load i64, ptr %count{word}")
             lines.append(f"  store i64 %count{word}.s{suffix}, ptr %count{word}.p")
@@ -363,7 +369,9 @@ class _Function(IrArithmetic):
         self.begin(wait)
         self.line("store i64 %spins.0, ptr %spins")
         looked = self.value("load i64, ptr %looked")
-        leaves = self._policy.spin(self, looked)
+        waits = self.value("load i64, ptr %waits")
+        self.line(f"store i64 {self.value(f'add i64 {waits}, 1')}, ptr %waits")
+        leaves = self._policy.spin(self, looked, waits)
         self.line(f"br i1 {'true' if leaves is None else leaves}, label %{leave}, label %{go}")
         self.begin(leave)
         self.line(f"store i64 {target}, ptr %pcv")
@@ -399,10 +407,16 @@ class _Function(IrArithmetic):
         """
         target &= _MASK
         inside = target in block.successors
-        if inside and is_forward(block, target):
+        ends_retry = self._block_at in self._retrying and target not in self._retrying
+        if inside and is_forward(block, target) and not ends_retry:
             return f"b{target:x}"
         label = self.label()
         self._cold.append(f"{label}:")
+        if ends_retry:  # not in vain: the next loop begins anew
+            self._cold += ["  store i64 %spins.0, ptr %spins", "  store i64 0, ptr %waits"]
+            if inside and is_forward(block, target):
+                self._cold.append(f"  br label %b{target:x}")
+                return label
         if (self._block_at, target) in self._retries:
             self._lines, self._cold = self._cold, self._lines
             self._spin(target)

@@ -1,7 +1,8 @@
 """What the unprivileged manual says of Zalrsc, Zaamo, Zacas, Zabha and Zawrs, one row or more for each of its rules.
 
-Rows are named by the manual's own tags (the anchors `norm:...` in its source, chapters zalrsc, zaamo, zacas, zabha and
-zawrs). Each is a forced interleaving: instructions of several harts, one after the other, and what each must answer.
+Rows are named by the manual's own tags (the anchors `norm:...` in its source, chapters za, of ordering, zalrsc, zaamo,
+zacas, zabha and zawrs). Each is a forced interleaving: instructions of several harts, one after the other, and what
+each must answer.
 All run under every correct policy, interpreted and in both native tiers, with granules of 8, 64 and 4096 bytes. A tag
 without a row stands in UNTESTED with its reason. `cas` must fail the rows whose writes values hide (A to B to A).
 """
@@ -27,6 +28,7 @@ ANY = object()
 ONES = (1 << 64) - 1
 
 _TAGS = """
+    a_aq_rl_bits a_domain_specific_ordering a_no_aq_rl a_acquire_semantics a_release_semantics a_seq_cst_semantics
     lr_w_op sc_w_success sc_w_failure sc_retire_permission sc_failed_side_effects sc_failed_as_store
     sc_reservation_invalidate lr_sc_rv64 sc_failure_code lr_sc_alignment lr_reservation_set_size sc_pairs_latest_lr
     sc_success_conditions sc_device_write_failure sc_addr_not_in_reservation_fail sc_other_hart_store_fail
@@ -54,6 +56,11 @@ _AT_ONCE = (
     "order between accesses of harts that run at once: the litmus runner's to test, `bus.lowering`'s to argue"
 )
 UNTESTED = {
+    "a_domain_specific_ordering": "atomics reach memory alone; what fences order is the litmus runner's to test",
+    "a_no_aq_rl": _AT_ONCE,
+    "a_acquire_semantics": _AT_ONCE,
+    "a_release_semantics": _AT_ONCE,
+    "a_seq_cst_semantics": _AT_ONCE,
     "sc_failed_side_effects": "unspecified; and there is no address translation",
     "sc_failed_as_store": "a permission, not a duty; there is no memory protection",
     "lr_sc_aq_rl_software_rule": "a rule for software",
@@ -329,6 +336,20 @@ LRSC = (
 )
 
 AMOS = (
+    *(
+        Row(
+            "a_aq_rl_bits",
+            f"amocas with {bits}, an LR/SC pair likewise",
+            (
+                SET,
+                (1, f"cas.{bits}", A, 8, 5, 6, 5),
+                (0, f"lr.{bits}", A, 8, 6),
+                (0, f"sc.{bits}", A, 8, 9, True),
+                (2, "load", A, 8, 9),
+            ),
+        )
+        for bits in ("aq", "rl", "aqrl")
+    ),
     *(
         Row(
             "amo_operand_size",

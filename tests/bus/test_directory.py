@@ -264,7 +264,7 @@ def test_a_write_from_outside_waits_for_the_owner(net):
         (Kind.OBTAIN, (0, 0), "outside|access fault"),
         (Kind.OBTAIN, (A, 5), "claim 5 is not one of 0 to 4"),
         (Kind.OBTAIN, (A, Claim.SECOND), "no second granule"),
-        (Kind.TRACK, (A,), "TRACK: harts do this themselves"),
+        (Kind.TRACK, (A, 0), "TRACK: harts do this themselves"),
     ],
 )
 def test_refusals(net, kind, fields, text):

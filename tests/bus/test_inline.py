@@ -13,12 +13,32 @@ from bus.inline_lowering import InlineLowering
 from bus.ir_text import FunctionText
 from bus.layout import PAGE, Geometry, Hart, PageState
 from bus.lowering import hart_word
+from bus.messages import Kind
+from bus.parking import WAITERS
 from bus.policies import ArbiterContext, PortContext, Refused, Reservations, policy
+from bus.policies.inline import FIRST_TRACKED_S, LONGEST_TRACKED_S
 from bus.segment import Segment
 from tests.bus.direct_bus import NobodyRuns
 from tests.local_hart import DirectLink
 
 A = 0x8000_0000
+
+
+class Safepoints(NobodyRuns):
+    """Harts pass a safepoint at once, or when the test says so, if `later` is a list."""
+
+    later = None
+
+    def begin(self, then):
+        if self.later is None:
+            then()
+        else:
+            self.later.append(then)
+
+    def all_pass(self):
+        then, self.later = self.later, None
+        for each in then:
+            each()
 
 
 class Bus:
@@ -29,18 +49,31 @@ class Bus:
         rules = Reservations()
         self.link = DirectLink(segment, rules, "inline")
         self.ports = [policy("inline").port(PortContext(segment, h, self.link, rules)) for h in range(2)]
+        self.quiescence = Safepoints(segment)
+        self.timers = []
+        self.start_arbiter()
+        self.done = []
+
+    def start_arbiter(self):
+        """As a bus process does that finds the segment so."""
         self.arbiter = policy("inline").arbiter(
             ArbiterContext(
-                segment=segment,
-                reservations=rules,
-                quiescence=NobodyRuns(segment),
+                segment=self.segment,
+                reservations=Reservations(),
+                quiescence=self.quiescence,
                 answer=lambda *_: None,
                 refuse=lambda *_: None,
                 reservation_lost=lambda *_: None,
                 log=None,
+                later=lambda seconds, then: self.timers.append((seconds, then)),
             )
         )
-        self.done = []
+
+    def pass_time(self):
+        """Call what is due, whenever that is."""
+        due, self.timers = self.timers, []
+        for _, then in due:
+            then()
 
     def write(self, address, size, value):
         self.arbiter.external_write(address, size, value, lambda: self.done.append(address))
@@ -99,13 +132,17 @@ def test_a_write_from_outside_leaves_the_word_free(bus):
     assert bus.segment.granules[0] == before + VERSION
 
 
-def test_a_write_from_outside_does_not_wait_for_a_dead_holder(bus):
+def test_a_write_from_outside_waits_without_the_word_until_the_holder_lets_go(bus):
     bus.ports[0].load_reserved(A, 8, Order.NONE)
+    bus.quiescence.later = []
     bus.segment.granules[0] |= LOCK
-    with pytest.raises(Refused, match="a hart holds the granule"):
-        bus.write(A, 8, 7)
+    bus.write(A, 8, 7)
     assert not bus.segment.granules[0] & (WRITER * 0x3FFF)  # it has backed out
     assert not bus.done
+    bus.segment.granules[0] += VERSION - LOCK
+    bus.quiescence.all_pass()
+    assert bus.done == [A]
+    assert bus.ports[0].load(A, 8) == 7
 
 
 @pytest.mark.parametrize(
@@ -131,6 +168,121 @@ def test_the_word_of_a_dead_hart_is_freed(bus, held):
     assert not survivor.store_conditional(A, 8, 1, Order.NONE)
     survivor.load_reserved(A, 8, Order.NONE)
     assert survivor.store_conditional(A, 8, 2, Order.NONE)
+
+
+def test_a_page_is_not_left_frozen_by_a_bus_that_died_before_it_said_so(bus):
+    bus.ports[1].load_reserved(A, 8, Order.NONE)
+    bus.segment.page_map[0] |= PageState.FROZEN  # the words are free, HELD is cleared: all but this is done
+    bus.start_arbiter()
+    assert bus.segment.page_map[0] == PageState.TRACKED
+
+
+def test_a_page_stays_frozen_while_another_dead_hart_holds_a_word_of_it(bus):
+    bus.ports[1].load_reserved(A, 8, Order.NONE)
+    bus.quiescence.later = []
+    for hart in range(2):
+        bus.segment.harts[hart][Hart.HELD] = 1 + hart
+        bus.arbiter.hart_gone(hart)
+    first, second = bus.quiescence.later
+    first()
+    assert bus.segment.page_map[0] & PageState.FROZEN
+    second()
+    assert bus.segment.page_map[0] == PageState.TRACKED
+
+
+# Pages in transition
+
+
+def _track_for_waiting(bus, hart=1):
+    """As a hart that spins asks for it."""
+    bus.arbiter.handle(hart, [Kind.TRACK, 1, A, 1])
+    assert bus.segment.page_map[0] == PageState.TRACKED
+
+
+def test_a_page_tracked_for_waiting_is_given_back(bus):
+    _track_for_waiting(bus)
+    bus.pass_time()
+    assert bus.segment.page_map[0] == 0
+    first, second = bus.ports
+    second.store(A, 8, 5)
+    assert first.load(A, 8) == 5
+
+
+def test_it_is_tracked_longer_each_time(bus):
+    times = []
+    for _ in range(12):
+        _track_for_waiting(bus)
+        times.append(bus.timers[0][0])
+        bus.pass_time()
+    assert times[:3] == [FIRST_TRACKED_S, 2 * FIRST_TRACKED_S, 4 * FIRST_TRACKED_S]
+    assert times[-1] == LONGEST_TRACKED_S
+
+
+def test_a_page_that_an_lr_needs_stays_tracked(bus):
+    _track_for_waiting(bus)
+    bus.pass_time()
+    bus.ports[0].load_reserved(A, 8, Order.NONE)
+    assert not bus.timers
+    assert bus.segment.page_map[0] == PageState.TRACKED
+
+
+def test_an_lr_that_comes_while_a_page_is_given_back_keeps_it(bus):
+    _track_for_waiting(bus)
+    bus.quiescence.later = []
+    bus.pass_time()
+    assert bus.segment.page_map[0] == PageState.TRACKED | PageState.PENDING
+    bus.arbiter.handle(0, [Kind.TRACK, 2, A, 0])
+    bus.quiescence.all_pass()
+    assert bus.segment.page_map[0] == PageState.TRACKED
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_reservation_does_not_outlive_its_pages_tracking(bus, again):
+    """The store between is one that no word has seen."""
+    first, second = bus.ports
+    _track_for_waiting(bus)
+    first.load_reserved(A, 8, Order.NONE)
+    bus.pass_time()
+    second.store(A, 8, 0)
+    if again:
+        _track_for_waiting(bus)
+    assert not bus.arbiter.holds_reservation(0)
+    assert not first.store_conditional(A, 8, 1, Order.NONE)
+    assert second.load(A, 8) == 0
+
+
+def test_a_page_on_which_a_hart_died_is_given_back_later(bus):
+    _track_for_waiting(bus)
+    bus.segment.page_map[0] |= PageState.FROZEN
+    bus.pass_time()
+    assert bus.segment.page_map[0] == PageState.TRACKED | PageState.FROZEN
+    bus.segment.page_map[0] = PageState.TRACKED
+    bus.pass_time()
+    assert bus.segment.page_map[0] == 0
+
+
+def test_a_hart_parked_there_is_woken_when_a_page_is_given_back(bus):
+    _track_for_waiting(bus)
+    bus.segment.granules[3] |= WAITERS
+    before = bus.segment.granules[3]
+    bus.pass_time()
+    assert bus.segment.granules[3] == (before & ~WAITERS) + VERSION
+
+
+def test_an_sc_to_a_page_in_transition_does_not_keep_its_hart_from_the_next_safepoint(bus):
+    """The bus waits for that safepoint: the SC must not wait for the bus."""
+    port, _ = bus.ports
+    port.load_reserved(A, 8, Order.NONE)
+    bus.segment.page_map[1] = PageState.TRACKED | PageState.PENDING
+    assert not port.store_conditional(A + PAGE, 8, 1, Order.NONE)
+    assert _cause(bus) == {ScFailure.GRANULE_MISMATCH}
+
+
+def test_an_sc_to_an_untracked_page_names_the_reservation_elsewhere(bus):
+    port, _ = bus.ports
+    port.load_reserved(A, 8, Order.NONE)
+    assert not port.store_conditional(A + PAGE, 8, 1, Order.NONE)
+    assert _cause(bus) == {ScFailure.GRANULE_MISMATCH}
 
 
 def test_hot_addresses_come_from_the_harts_samples(bus):
@@ -167,6 +319,9 @@ class _Emitter(FunctionText):
     def slot(self, name, bits):
         return "%slot"
 
+    def pc(self):
+        return A
+
 
 def _aarch64(emit, bits=64) -> str:
     """The assembly of an access on AArch64 with LSE."""
@@ -175,7 +330,7 @@ def _aarch64(emit, bits=64) -> str:
     text = "\n".join(
         [
             *e.included,
-            "define i64 @f(ptr %page, ptr %page_map, ptr %granules, ptr %lasts, ptr %ram, ptr %support, "
+            "define i64 @f(ptr %page, ptr %page_map, ptr %granules, ptr %ram, ptr %support, "
             "i64 %offset, i64 %a, i64 %b) {",
             "  %slot = alloca i64",
             *e._lines,

@@ -1,7 +1,7 @@
 import pytest
 
 from bus.access import AtomicKind, ScFailure
-from bus.layout import HART_BYTES, PAGE, WORD, Geometry, Hart, Header
+from bus.layout import GRANULE_BYTES, HART_BYTES, PAGE, Geometry, Hart, Header
 
 
 @pytest.mark.parametrize(
@@ -31,8 +31,7 @@ def test_areas_are_aligned_and_do_not_overlap(exp, harts, pages):
         (0, PAGE),
         (g.hart_offset, harts * HART_BYTES),
         (g.page_map_offset, pages),
-        (g.granule_offset, (g.ram_bytes >> exp) * WORD),
-        (g.writer_offset, (g.ram_bytes >> exp) * WORD),
+        (g.granule_offset, (g.ram_bytes >> exp) * GRANULE_BYTES),
         (g.ram_offset, g.ram_bytes),
         (g.ring_offset, harts * PAGE),
     ]

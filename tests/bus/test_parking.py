@@ -10,10 +10,10 @@ import pytest
 
 from bus.access import AmoOp, Order
 from bus.doorbell import ring
+from bus.granule import YIELDS
 from bus.layout import PAGE, Doorbell, Geometry, Hart, PageState
 from bus.parking import SPINNING, WAITERS, parking
 from bus.policies import PortContext, Reservations, policy
-from bus.policies.inline import YIELDS
 from bus.segment import Segment
 from tests.local_hart import DirectLink
 
@@ -178,9 +178,8 @@ def test_no_wake_up_is_lost(segment, ports):
 
 
 def test_who_spins_for_long_has_the_page_tracked(segment, ports):
-    for _ in range(3 * YIELDS):
-        ports[0].spin(A, again=False)  # it has done something in between
+    for waits in range(YIELDS):
+        ports[0].spin(A, 1 + waits)
     assert not segment.page_map[0]
-    for _ in range(YIELDS + 1):
-        ports[0].spin(A, again=True)
+    ports[0].spin(A, 1 + YIELDS)
     assert segment.page_map[0] == PageState.TRACKED

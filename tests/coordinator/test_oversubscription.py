@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from bus.layout import PAGE_EXP, Header, PageState
 from coordinator.result import Ending
+from coordinator.spec import VmSpec
+from coordinator.vm import VirtualMachine
 from tests.coordinator import guests
 
 HARTS = 16
@@ -113,3 +116,33 @@ def test_all_harts_finish(work, rounds):
     result, values = guests.run(source, harts=HARTS, policy="inline", timeout_s=60)
     assert result.ending is Ending.PARKED, result.detail
     assert values["counter"] == HARTS * rounds
+
+
+# Hart 1 waits for what never comes; hart 0 sleeps.
+IN_VAIN = """
+.globl _start
+_start: la   s0, flag
+        beqz a0, 2f
+1:      ld   t0, (s0)
+        beqz t0, 1b
+2:      wfi
+        j    2b
+.data
+.balign 4096
+flag: .dword 0
+"""
+
+
+def test_a_page_is_tracked_for_a_waiting_hart_and_given_back_from_time_to_time():
+    image = guests.image(IN_VAIN)
+    vm = VirtualMachine(VmSpec(name="t", harts=2, policy="inline"))
+    try:
+        vm.load(image)
+        vm.start()
+        segment = vm._segment
+        page = image.symbols["flag"].address - segment.memory.base >> PAGE_EXP
+        assert guests.eventually(lambda: segment.page_map[page] == PageState.TRACKED, 60)
+        # Tracked, given back, tracked again, and so on: each time all harts pass a safepoint.
+        assert guests.eventually(lambda: segment.header[Header.QUIESCE_EPOCH] >= 4, 60)
+    finally:
+        vm.destroy()

@@ -100,8 +100,10 @@ def test_totals_are_exact(name, tier):
         assert [word(vm, s) for s in NAMED] == [4 * rounds] * 4
 
 
-def test_inline_counts_by_hart():
-    with vm_of(50, harts=2, policy="inline") as vm:
+@pytest.mark.parametrize("tier", ["interpreter", "t2"])
+@pytest.mark.parametrize("name", NAMES)
+def test_atomics_are_counted_by_hart_and_address(name, tier):
+    with vm_of(50, harts=2, policy=name, tier=tier) as vm:
         vm.start()
         result = vm.wait(100)
         by_symbol = {place.symbol: place.by_hart for place in result.hot}

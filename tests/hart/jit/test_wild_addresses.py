@@ -126,8 +126,7 @@ def _outside(segment, *, paint: bool) -> bytes:
         unused = [(used_header, PAGE), (page + used_page, page + HART_BYTES)]
         unused += [
             (geometry.page_map_offset + RAM_BYTES // PAGE, geometry.granule_offset),
-            (geometry.granule_offset + 8 * (RAM_BYTES >> geometry.granule_exp), geometry.writer_offset),
-            (geometry.writer_offset + 8 * (RAM_BYTES >> geometry.granule_exp), geometry.ram_offset),
+            (geometry.granule_offset + 16 * (RAM_BYTES >> geometry.granule_exp), geometry.ram_offset),
             (geometry.ring_offset, geometry.ownership_offset),
         ]
         for start, end in unused:
@@ -151,6 +150,6 @@ def _allowed(segment) -> set[int]:
     places = {a - RAM for a in tried if RAM <= a < END}
     for place in places:
         allowed.add((geometry.page_map_offset + (place >> PAGE_EXP)) & ~7)
-        for table in (geometry.granule_offset, geometry.writer_offset):
-            allowed.add(table + 8 * (place >> geometry.granule_exp))
+        for word in range(2):
+            allowed.add(geometry.granule_offset + 16 * (place >> geometry.granule_exp) + 8 * word)
     return allowed

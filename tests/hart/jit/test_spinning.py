@@ -1,0 +1,75 @@
+"""Retry loops in native code: a hart gives way where one loop goes round in vain, not where many get through."""
+
+import pytest
+from native_code import T1, T2, run_to, running
+
+from bus.granule import YIELDS
+from bus.layout import RAM_BASE, PageState
+from hart.jit.context import Word
+
+TARGET = RAM_BASE + 0x4000
+TIER = pytest.mark.parametrize("tiers", [T1, T2], ids=["t1", "t2"])
+# Each time the inner loop goes round once: it is let through by the 1 that it has written itself.
+AGAIN = """
+start:
+    sd zero, 0(a0)
+again:
+    amoswap.d a1, a2, (a0)
+    beqz a1, again
+    addi a3, a3, 1
+    j start
+"""
+IN_VAIN = """
+start:
+    ld a1, 0(a0)
+    beqz a1, start
+"""
+BUDGET = 5
+
+
+def noting(machine):
+    """What the port is told."""
+    waits = []
+    machine.hart.engine.context[Word.SPIN_BUDGET] = BUDGET
+    machine.hart.x[10], machine.hart.x[12] = TARGET, 1
+    spin = machine.hart.port.spin
+
+    def note(address, count):
+        assert address == TARGET
+        waits.append(count)
+        spin(address, count)
+
+    machine.hart.port.spin = note
+    return waits
+
+
+@TIER
+@pytest.mark.parametrize("name", ["inline", "cas"])
+def test_loops_that_get_through_are_no_spinning(tiers, name):
+    with running(AGAIN, tiers, policy_name=name) as machine:
+        waits = noting(machine)
+        run_to(machine, 7000)
+        assert machine.hart.x[13] == 1000
+        assert machine.hart.native_instructions > 6000
+        assert waits == []
+
+
+@TIER
+def test_one_that_does_not_leaves_native_code_where_the_policy_knows_no_better(tiers):
+    with running(IN_VAIN, tiers, policy_name="cas") as machine:
+        waits = noting(machine)
+        run_to(machine, 1000)
+        assert waits == list(range(1, 1 + len(waits)))
+        assert len(waits) > 50
+
+
+@TIER
+def test_it_gives_way_in_native_code_and_has_the_page_tracked_in_the_end(tiers):
+    with running(IN_VAIN, tiers, policy_name="inline") as machine:
+        waits = noting(machine)
+        rounds = 2 * (BUDGET + 1)
+        run_to(machine, 1000)
+        assert waits == []
+        run_to(machine, 1000 + rounds * (YIELDS + 2))
+        assert waits[0] == 1 + YIELDS
+        assert machine.segment.page_map[4] == PageState.TRACKED
