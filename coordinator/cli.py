@@ -37,6 +37,7 @@ from coordinator.commands import (
     run,
     serve,
     vm,
+    vm_inspect,
 )
 from coordinator.commands.exit_codes import ExitCode
 
@@ -70,6 +71,8 @@ app.command("check")(check.check)
 app.add_typer(fuzz.app, name="fuzz")
 app.command("litmus")(litmus.litmus)
 app.add_typer(serve.app, name="serve")
+for inspect in (vm_inspect.events, vm_inspect.memory, vm_inspect.dt, vm_inspect.hwprobe, vm_inspect.grant):
+    vm.app.command()(inspect)
 app.add_typer(vm.app, name="vm")
 app.add_typer(reg.app, name="reg")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +20,16 @@ Server = Annotated[
     str | None,
     typer.Option("--server", help="ipc:// or tcp:// endpoint. Default: your own `hartstorm serve`."),
 ]
-ServerKey = Annotated[str | None, typer.Option("--server-key", help="The server's public key, for tcp.")]
-Key = Annotated[Path | None, typer.Option("--key", help="Your key file, for tcp.")]
+ServerKey = Annotated[
+    str | None,
+    typer.Option("--server-key", help="For tcp: the server's public key, or a TOML file that holds it."),
+]
+Key = Annotated[Path | None, typer.Option("--key", help="For tcp: your key file (`hartstorm serve keys`).")]
 
 TIMEOUT_S = 10.0
-"""How long a command waits for each answer."""
+"""How long a command waits for each answer, and for a server that is about to start."""
+_NOTICE_S = 1.0
+_LOOK_AGAIN_S = 0.05
 
 
 @contextmanager
@@ -35,21 +42,55 @@ def connected(server: str | None, server_key: str | None, key: Path | None) -> I
     from coordinator.runtime import check_endpoint, control_endpoint
 
     endpoint = server or control_endpoint()
-    if endpoint.startswith("tcp://") and (server_key is None or key is None):
+    remote = endpoint.startswith("tcp://")
+    if remote and (server_key is None or key is None):
         fail(f"{endpoint}: tcp takes --server-key and --key")
     try:
         check_endpoint(endpoint)
+        pair = keys.load(key) if remote and key is not None else None
+        public = keys.public_key(server_key) if remote and server_key is not None else None
     except ValueError as error:
         fail(str(error))
+    _await_listener(endpoint)
+    curve = (pair.public_key, pair.secret_key) if pair else None
     try:
-        pair = keys.load(key) if key is not None else None
-        curve = (pair.public_key, pair.secret_key) if pair else None
-        with ControlClient(endpoint, TIMEOUT_S, server_key.encode() if server_key else None, curve) as client:
+        with ControlClient(endpoint, TIMEOUT_S, public, curve) as client:
             yield client
     except NoAnswer as error:
-        fail(f"{error}; is `hartstorm serve` running there?")
-    except (Refusal, BadReply, keys.KeyFileError) as error:
+        why = "it knows no such client, or --server-key is another's, or it is" if remote else "is it"
+        fail(f"{error} in {TIMEOUT_S:g} s: {why} too busy{'' if remote else '?'}")
+    except (Refusal, BadReply) as error:
         fail(str(error))
+
+
+def _await_listener(endpoint: str) -> None:
+    """Wait until someone listens there: a server that was started just before needs a moment. Fails if nobody does."""
+    begin = time.monotonic()
+    told = False
+    while (problem := _connection_problem(endpoint)) is not None:
+        waited = time.monotonic() - begin
+        if waited > TIMEOUT_S:
+            fail(f"nothing serves at {endpoint} ({problem}); start a server with `hartstorm serve`")
+        if waited > _NOTICE_S and not told:
+            typer.echo(f"waiting for a server at {endpoint}", err=True)
+            told = True
+        time.sleep(_LOOK_AGAIN_S)
+
+
+def _connection_problem(endpoint: str) -> str | None:
+    """Why nobody can be reached there, or None if somebody listens."""
+    kind, _, place = endpoint.partition("://")
+    try:
+        if kind == "ipc":
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(TIMEOUT_S)
+                probe.connect(place)
+        else:
+            host, _, port = place.rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), TIMEOUT_S).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def fail(message: str) -> NoReturn:

@@ -249,6 +249,7 @@ class ControlServer:
     def _bind_tcp(self, endpoint: str, curve: Curve) -> None:
         if not endpoint.startswith("tcp://"):
             raise ValueError(f"{endpoint}: a remote endpoint begins with tcp://")
+        check_endpoint(endpoint)
         self._socket(zmq.REP, self._on_handshake).bind("inproc://zeromq.zap.01")
         router = self._router(self._on_remote)
         for socket, place in ((router, endpoint), (self._publisher(), events_endpoint(endpoint))):
