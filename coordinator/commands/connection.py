@@ -26,8 +26,10 @@ ServerKey = Annotated[
 ]
 Key = Annotated[Path | None, typer.Option("--key", help="For tcp: your key file (`hartstorm serve keys`).")]
 
-TIMEOUT_S = 10.0
-"""How long a command waits for each answer, and for a server that is about to start."""
+ANSWER_S = 60.0
+"""How long a command waits for each answer: a busy host may need long to start many harts."""
+LISTENER_S = 10.0
+"""How long it waits for a server that is about to start."""
 _NOTICE_S = 1.0
 _LOOK_AGAIN_S = 0.05
 
@@ -36,7 +38,7 @@ _LOOK_AGAIN_S = 0.05
 def connected(server: str | None, server_key: str | None, key: Path | None) -> Iterator[ControlClient]:
     """A client of the server; what it refuses is printed and ends the command with code 2."""
     from coordinator.control import keys
-    from coordinator.control.client import ControlClient, NoAnswer
+    from coordinator.control.client import ControlClient, NoAnswer, NotLetIn
     from coordinator.control.messages import BadReply
     from coordinator.refusal import Refusal
     from coordinator.runtime import check_endpoint, control_endpoint
@@ -54,12 +56,12 @@ def connected(server: str | None, server_key: str | None, key: Path | None) -> I
     _await_listener(endpoint)
     curve = (pair.public_key, pair.secret_key) if pair else None
     try:
-        with ControlClient(endpoint, TIMEOUT_S, public, curve) as client:
+        with ControlClient(endpoint, ANSWER_S, public, curve) as client:
+            client.await_handshake()
             yield client
     except NoAnswer as error:
-        why = "it knows no such client, or --server-key is another's, or it is" if remote else "is it"
-        fail(f"{error} in {TIMEOUT_S:g} s: {why} too busy{'' if remote else '?'}")
-    except (Refusal, BadReply) as error:
+        fail(f"{error} in {ANSWER_S:g} s; the server may be busy, or no server of hartstorm")
+    except (Refusal, BadReply, NotLetIn) as error:
         fail(str(error))
 
 
@@ -69,7 +71,7 @@ def _await_listener(endpoint: str) -> None:
     told = False
     while (problem := _connection_problem(endpoint)) is not None:
         waited = time.monotonic() - begin
-        if waited > TIMEOUT_S:
+        if waited > LISTENER_S:
             fail(f"nothing serves at {endpoint} ({problem}); start a server with `hartstorm serve`")
         if waited > _NOTICE_S and not told:
             typer.echo(f"waiting for a server at {endpoint}", err=True)
@@ -83,11 +85,11 @@ def _connection_problem(endpoint: str) -> str | None:
     try:
         if kind == "ipc":
             with socket.socket(socket.AF_UNIX) as probe:
-                probe.settimeout(TIMEOUT_S)
+                probe.settimeout(LISTENER_S)
                 probe.connect(place)
         else:
             host, _, port = place.rpartition(":")
-            socket.create_connection((host.strip("[]"), int(port)), TIMEOUT_S).close()
+            socket.create_connection((host.strip("[]"), int(port)), LISTENER_S).close()
     except OSError as error:
         return error.strerror or str(error)
     return None

@@ -230,7 +230,8 @@ def test_what_a_killed_server_leaves_does_not_matter(tmp_path: Path):
 
 
 def test_nobody_serves_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("coordinator.commands.connection.TIMEOUT_S", 0.2)
+    monkeypatch.setattr("coordinator.commands.connection.LISTENER_S", 0.2)
+    monkeypatch.setattr("coordinator.commands.connection.ANSWER_S", 0.2)
     monkeypatch.setattr("coordinator.commands.connection._NOTICE_S", 0.1)
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(tmp_path / "stale"))
@@ -244,7 +245,7 @@ def test_nobody_serves_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         dumb.bind(str(tmp_path / "dumb"))
         dumb.listen()
         said = hartstorm("vm", "list", "--server", f"ipc://{tmp_path}/dumb", ok=False)
-    assert said == f"ipc://{tmp_path}/dumb: no answer to list_vms in 0.2 s: is it too busy?\n"
+    assert said.startswith(f"ipc://{tmp_path}/dumb: no answer to list_vms in 0.2 s; the server may be busy")
 
 
 def test_switching_zaamo_changes_what_the_guest_may_do(tmp_path: Path):
@@ -270,7 +271,7 @@ def test_switching_zaamo_changes_what_the_guest_may_do(tmp_path: Path):
             vm.destroy()
 
 
-def test_a_server_over_tcp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_server_over_tcp(tmp_path: Path):
     def keys(name: str, role: str = "user") -> str:
         return hartstorm("serve", "keys", tmp_path / name, "--name", name, "--role", role)
 
@@ -302,9 +303,11 @@ def test_a_server_over_tcp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
                 refused = hartstorm("reg", "set", "with", "core.a0", 1, *at, tmp_path / "bob", ok=False)
                 assert "EPERM: VM with: takes an owner, you are observer" in refused
                 keys("stranger")
-                monkeypatch.setattr("coordinator.commands.connection.TIMEOUT_S", 1.0)
                 refused = hartstorm("vm", "list", *at, tmp_path / "stranger", ok=False)
-                assert "no answer to list_vms in 1 s: it knows no such client, or --server-key is" in refused
+                assert refused == f"{tcp}: the server knows no client with this key\n"
+                at = ("--server", tcp, "--server-key", tmp_path / "stranger", "--key")
+                refused = hartstorm("vm", "list", *at, tmp_path / "alice", ok=False)
+                assert refused == f"{tcp}: no server that has this server key\n"
             finally:
                 process.send_signal(signal.SIGTERM)
                 process.wait(10)
@@ -496,5 +499,5 @@ def test_the_default_endpoint_is_the_users_own(monkeypatch: pytest.MonkeyPatch, 
 
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     assert control_endpoint().startswith(f"ipc://{tmp_path}/")
-    monkeypatch.setattr("coordinator.commands.connection.TIMEOUT_S", 0.05)
+    monkeypatch.setattr("coordinator.commands.connection.LISTENER_S", 0.05)
     assert "start a server with `hartstorm serve`" in hartstorm("vm", "list", ok=False)
