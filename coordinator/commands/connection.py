@@ -28,8 +28,8 @@ Key = Annotated[Path | None, typer.Option("--key", help="For tcp: your key file 
 
 ANSWER_S = 60.0
 """How long a command waits for each answer: a busy host may need long to start many harts."""
-LISTENER_S = 10.0
-"""How long it waits for a server that is about to start."""
+LISTENER_S = 30.0
+"""How long it waits for a server that is about to start; after `_NOTICE_S` it says so."""
 _NOTICE_S = 1.0
 _LOOK_AGAIN_S = 0.05
 
@@ -72,9 +72,9 @@ def _await_listener(endpoint: str) -> None:
     while (problem := _connection_problem(endpoint)) is not None:
         waited = time.monotonic() - begin
         if waited > LISTENER_S:
-            fail(f"nothing serves at {endpoint} ({problem}); start a server with `hartstorm serve`")
+            fail(f"nothing serves at {endpoint}: {problem}")
         if waited > _NOTICE_S and not told:
-            typer.echo(f"waiting for a server at {endpoint}", err=True)
+            typer.echo(f"waiting for a server at {endpoint}; `hartstorm serve` starts one", err=True)
             told = True
         time.sleep(_LOOK_AGAIN_S)
 

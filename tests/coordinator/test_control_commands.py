@@ -238,8 +238,8 @@ def test_nobody_serves_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for name, why in (("stale", "Connection refused"), ("none", "No such file or directory")):
         said = hartstorm("vm", "list", "--server", f"ipc://{tmp_path}/{name}", ok=False)
         assert said == (
-            f"waiting for a server at ipc://{tmp_path}/{name}\n"
-            f"nothing serves at ipc://{tmp_path}/{name} ({why}); start a server with `hartstorm serve`\n"
+            f"waiting for a server at ipc://{tmp_path}/{name}; `hartstorm serve` starts one\n"
+            f"nothing serves at ipc://{tmp_path}/{name}: {why}\n"
         )
     with socket.socket(socket.AF_UNIX) as dumb:
         dumb.bind(str(tmp_path / "dumb"))
@@ -500,4 +500,4 @@ def test_the_default_endpoint_is_the_users_own(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     assert control_endpoint().startswith(f"ipc://{tmp_path}/")
     monkeypatch.setattr("coordinator.commands.connection.LISTENER_S", 0.05)
-    assert "start a server with `hartstorm serve`" in hartstorm("vm", "list", ok=False)
+    assert f"nothing serves at ipc://{tmp_path}/" in hartstorm("vm", "list", ok=False)
