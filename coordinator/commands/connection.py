@@ -37,6 +37,8 @@ _LOOK_AGAIN_S = 0.05
 @contextmanager
 def connected(server: str | None, server_key: str | None, key: Path | None) -> Iterator[ControlClient]:
     """A client of the server; what it refuses is printed and ends the command with code 2."""
+    from pydantic import ValidationError
+
     from coordinator.control import keys
     from coordinator.control.client import ControlClient, NoAnswer, NotLetIn
     from coordinator.control.messages import BadReply
@@ -61,6 +63,9 @@ def connected(server: str | None, server_key: str | None, key: Path | None) -> I
             yield client
     except NoAnswer as error:
         fail(f"{error} in {ANSWER_S:g} s; the server may be busy, or no server of hartstorm")
+    except ValidationError as error:  # of a request: what the command was given does not fit into one
+        first = error.errors()[0]
+        fail(f"{'.'.join(map(str, first['loc']))} = {first['input']!r}: {first['msg']}")
     except (Refusal, BadReply, NotLetIn) as error:
         fail(str(error))
 

@@ -188,6 +188,27 @@ def test_looking_into_a_vm(server: str, tmp_path: Path):
     assert "address 'word' is no unsigned number" in hartstorm("vm", "memory", "amo", "word", *at, ok=False)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("vm", "status", ""), "vm = '': String should have at least 1 character"),
+        (("vm", "run", "v" * 65), "String should have at most 64 characters"),
+        (
+            ("vm", "wait", "vm", "--timeout", "1e6"),
+            "timeout_s = 1000000.0: Input should be less than or equal to",
+        ),
+        (("reg", "get", "vm", "pc", "--hart", 70_000), "hart = 70000: Input should be less than 65536"),
+        (
+            ("vm", "memory", "vm", "0x10000000000000000"),
+            "address = 18446744073709551616: Input should be less",
+        ),
+        (("vm", "step", "vm", "--hart", -1), "hart = -1: Input should be greater than or equal to 0"),
+    ],
+)
+def test_arguments_that_fit_no_request(server: str, arguments: tuple[object, ...], message: str):
+    assert message in hartstorm(*arguments, "--server", server, ok=False)
+
+
 def test_events_of_a_vm_that_goes_away(server: str, tmp_path: Path):
     at = ("--server", server)
     hartstorm("vm", "create", "quickstart", *at)
