@@ -45,6 +45,13 @@ log = logging.getLogger(__name__)
 
 _ZAP_DOMAIN = b"hartstorm"
 _HANDSHAKE_MS = 5_000
+_KEEPALIVE = {
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.TCP_KEEPALIVE_IDLE: 5,
+    zmq.TCP_KEEPALIVE_INTVL: 5,
+    zmq.TCP_KEEPALIVE_CNT: 2,
+}
+"""Seconds until a silent peer is asked whether it lives, between two questions, and how many stay unanswered."""
 _SEND_QUEUE = 256
 """Answers kept for a client that does not read; beyond that they are dropped."""
 _RECEIVE_QUEUE = 16
@@ -267,7 +274,10 @@ class ControlServer:
             socket.setsockopt(zmq.CURVE_SERVER, 1)
             socket.setsockopt(zmq.CURVE_SECRETKEY, curve.secret_key)
             socket.setsockopt(zmq.ZAP_DOMAIN, _ZAP_DOMAIN)
-            socket.setsockopt(zmq.HEARTBEAT_IVL, _HANDSHAKE_MS)
+            # Peers that are gone without a word are found by TCP. ZeroMQ's own heartbeats can abort the process: libzmq
+            # 4.3.5 pings a peer although it found the connection broken, where it had stopped to take more in from it.
+            for option, value in _KEEPALIVE.items():
+                socket.setsockopt(option, value)
             socket.bind(place)
 
     def _timeout_ms(self) -> int:
