@@ -304,9 +304,8 @@ class ControlServer:
     def _on_request(self, socket: zmq.Socket[bytes], frames: list[bytes], client: Client) -> None:
         # A REQ client's empty delimiter goes back where it came from.
         delimited = len(frames) > 2 and not frames[1]
-        route = tuple(frames[: 2 if delimited else 1])
-        peer = _Peer(socket, route, client)
-        payload = frames[1] if len(frames) == 2 else b"".join(frames[len(route) :])
+        peer = _Peer(socket, tuple(frames[: 2 if delimited else 1]), client)
+        payload = frames[1] if len(frames) == 2 else b"".join(frames[len(peer.route) :])
         request_id, verb = 0, "request"
         try:
             envelope = open_envelope(payload)
