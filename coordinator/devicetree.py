@@ -1,23 +1,22 @@
 """The device tree that describes a VM to its guest: built from the spec and the extensions, as source or
 blob.
 
-Owns the tree, its two forms, and the binding's rules for extension lists. Puts nothing into a guest.
+Owns the tree and its two forms. Puts nothing into a guest; extension lists are `hart.isa.extension_list`'s.
 
 The blob is Devicetree Specification v0.4, chapter 5, version 17: a few dozen lines, less than a dependency
-would be. Extension lists: Linux `Documentation/devicetree/bindings/riscv/extensions.yaml`.
+would be.
 """
 
 from __future__ import annotations
 
-import itertools
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from coordinator.spec import VmSpec
 from hart import clint
-from hart.isa.extensions import REGISTRY, effective
-from hart.isa.isa_string import ISA_BASE, canonical
+from hart.csr import MIP_MSIP, MIP_MTIP
+from hart.isa.extension_list import ISA_BASE, extension_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +30,8 @@ class Phandle:
 Value = None | int | str | Sequence[str] | Sequence[int | Phandle]
 """Nothing (the property's presence says it), a cell, a string, strings, or cells."""
 
-_SOFTWARE_INTERRUPT, _TIMER_INTERRUPT = 3, 7
-"""Bits of mip: what the CLINT drives."""
+_INTERRUPTS = [bit.bit_length() - 1 for bit in (MIP_MSIP, MIP_MTIP)]
+"""Software and timer interrupt, what the CLINT drives: numbers of their bits in mip."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def device_tree(spec: VmSpec, harts: Sequence[frozenset[str]]) -> Node:
     interrupts = [
         cell
         for hart in range(len(harts))
-        for interrupt in (_SOFTWARE_INTERRUPT, _TIMER_INTERRUPT)
+        for interrupt in _INTERRUPTS
         for cell in (_controller(hart), interrupt)
     ]
     return Node(
@@ -140,82 +139,6 @@ def _controller(hart: int) -> Phandle:
 
 def _cells(value: int) -> tuple[int, int]:
     return value >> 32, value & 0xFFFF_FFFF
-
-
-# Extension lists
-
-
-@dataclass(frozen=True, slots=True)
-class ListRule:
-    """Where one of `where` (with `all`, every one) is listed, the list must hold as many of `of` as `count`
-    says."""
-
-    where: tuple[str, ...]
-    count: str
-    of: tuple[str, ...]
-    all: bool = False
-
-    def broken_by(self, listed: frozenset[str]) -> str:
-        """The rule in words where the list breaks it, else nothing."""
-        found = [name for name in self.where if name in listed]
-        if not found or (self.all and len(found) < len(self.where)):
-            return ""
-        have = sum(name in listed for name in self.of)
-        if {"all of": have == len(self.of), "exactly one of": have == 1, "none of": have == 0}[self.count]:
-            return ""
-        return f"{', '.join(found)}: the list must hold {self.count} {', '.join(self.of)}"
-
-
-LIST_RULES = (
-    ListRule(("zacas",), "all of", ("zaamo",)),  # the string itself: a does not do
-    ListRule(("za64rs",), "exactly one of", ("zalrsc", "a")),
-    ListRule(("ziccrse",), "exactly one of", ("zalrsc", "a")),
-    ListRule(("ziccamoa",), "exactly one of", ("zaamo", "a")),
-    ListRule(("d",), "all of", ("f",)),
-    ListRule(("b",), "all of", ("zba", "zbb", "zbs")),
-    ListRule(("zba", "zbb", "zbs"), "all of", ("b",), all=True),
-    ListRule(("zcb",), "all of", ("zca",)),
-    ListRule(("zcmop",), "all of", ("zca",)),
-    ListRule(("zcd",), "all of", ("zca", "d")),
-    ListRule(("zfbfmin",), "all of", ("f",)),
-    ListRule((ISA_BASE,), "none of", ("zcf", "zilsd", "zclsd")),
-)
-"""The binding's rules. The name of the base stands in the list for them, so that rules may ask for it."""
-
-
-def broken_rules(listed: Iterable[str]) -> list[str]:
-    """The rules that a `riscv,isa-extensions` list breaks beside `riscv,isa-base = "rv64i"`."""
-    names = frozenset(listed) | {ISA_BASE}
-    return [said for rule in LIST_RULES if (said := rule.broken_by(names))]
-
-
-def extension_list(extensions: frozenset[str]) -> list[str]:
-    """The `riscv,isa-extensions` of a hart: everything spelled out, but for what the binding forbids.
-
-    It forbids some pairs of a bundle and its part (`a` beside `zalrsc` where `ziccrse` is listed). Then the
-    shortest omission that obeys is taken; what is left out is brought by what is listed, or only names what
-    is.
-
-    Raises:
-        ValueError: no list obeys; says which rule.
-
-    """
-    on = effective(extensions)
-    if on >= {"Zba", "Zbb", "Zbs"}:
-        on |= {"B"}
-    everything = [REGISTRY[name].dt_name for name in canonical(on)]
-    may_go = [name for name in ("zalrsc", "zaamo", "a") if name in everything and "a" in everything]
-    for count in range(len(may_go) + 1):
-        for gone in itertools.combinations(may_go, count):
-            kept = [name for name in everything if name not in gone]
-            if not broken_rules(kept) and effective(_named(kept)) | {"A"} >= on:
-                return kept
-    raise ValueError("; ".join(broken_rules(everything)))
-
-
-def _named(strings: Iterable[str]) -> list[str]:
-    by_string = {row.dt_name: row.name for row in REGISTRY.values()}
-    return [by_string[text] for text in strings]
 
 
 # The two forms

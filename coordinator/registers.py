@@ -5,7 +5,8 @@ cycle after it) other than the ISA extension ids, which stand in `hart.isa.exten
 a register.
 
 A register's name is its class, subtype and own name joined by dots: `core.pc`, `csr.aia.siselect`,
-`isa_ext.zaamo`, `isa_ext.multi_en.0`.
+`isa_ext.zaamo`, `isa_ext.multi_en.0`. Whoever looks one up may also say its own name alone where only one register has
+it (`pc`, `zaamo`), `x10` for `core.a0`, and the kernel's `KVM_RISCV_ISA_EXT_ZAAMO`.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from enum import IntEnum
 from functools import cache, lru_cache
 
 from hart.isa.extensions import BY_KVM_ID
+from hart.isa.registers import ABI_NAMES, NUMBERS
 from hart.spelling import nearest
 
-ARCH_RISCV = 0x80 << 56
+_ARCH_SHIFT = 56
+_ARCH_MASK = 0xFF << _ARCH_SHIFT
+ARCH_RISCV = 0x80 << _ARCH_SHIFT
 _SIZE_SHIFT = 52
 _CLASS_SHIFT = 24
 _SUBTYPE_SHIFT = 16
@@ -78,24 +82,22 @@ def _words(text: str) -> list[str]:
     return text.split()
 
 
-_X_NAMES = _words(
-    "ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6"
-)
 _F_NAMES = [*(f"f{i}" for i in range(32)), "fcsr"]
 SBI_EXTENSIONS = _words("V01 TIME IPI RFENCE SRST HSM PMU EXPERIMENTAL VENDOR DBCN STA SUSP FWFT MPXY")
 """By KVM_RISCV_SBI_EXT_* number."""
 SBI_OFF_BY_DEFAULT = frozenset({"DBCN", "SUSP", "MPXY"})
 _FWFT_FEATURES = _words("misaligned_deleg pointer_masking pte_ad_hw_updating landing_pad shadow_stack")
-VECTOR_FIRST = 6
-"""Index of v0; below it lie the vector CSRs and datap, which is never accessible."""
-VECTOR_DATAP = 5
+_VECTOR_CSRS = _words("vstart vl vtype vcsr vlenb datap")
+VECTOR_DATAP = _VECTOR_CSRS.index("datap")
+"""The kernel's own pointer: it has an index, and is never accessible."""
 WORD_BITS = 64
+_HEX_DIGITS = WORD_BITS // 4
 
 LAYOUT: dict[tuple[int, int | None], list[str]] = {
     (Class.CONFIG, None): _words(
         "isa zicbom_block_size mvendorid marchid mimpid zicboz_block_size satp_mode zicbop_block_size"
     ),
-    (Class.CORE, None): ["pc", *_X_NAMES, "mode"],
+    (Class.CORE, None): ["pc", *ABI_NAMES[1:], "mode"],
     (Class.CSR, Csr.GENERAL): _words(
         "sstatus sie stvec sscratch sepc scause stval sip satp scounteren senvcfg"
     ),
@@ -105,7 +107,7 @@ LAYOUT: dict[tuple[int, int | None], list[str]] = {
     (Class.TIMER, None): _words("frequency time compare state"),
     (Class.FP_F, None): _F_NAMES,
     (Class.FP_D, None): _F_NAMES,
-    (Class.VECTOR, None): _words("vstart vl vtype vcsr vlenb datap") + [f"v{i}" for i in range(32)],
+    (Class.VECTOR, None): [*_VECTOR_CSRS, *(f"v{i}" for i in range(32))],
     (Class.ISA_EXT, Ext.SINGLE): [BY_KVM_ID[i].dt_name for i in range(len(BY_KVM_ID))],
     (Class.ISA_EXT, Ext.MULTI_EN): ["0", "1"],
     (Class.ISA_EXT, Ext.MULTI_DIS): ["0", "1"],
@@ -178,7 +180,7 @@ def width(kind: int, index: int, vlenb: int) -> int:
     """The size in bytes of a register of this class (unsigned long is 8 on RV64)."""
     if kind == Class.FP_F or (kind == Class.FP_D and _F_NAMES[index : index + 1] == ["fcsr"]):
         return 4
-    if kind == Class.VECTOR and index >= VECTOR_FIRST:
+    if kind == Class.VECTOR and index >= len(_VECTOR_CSRS):
         return vlenb
     return 8
 
@@ -190,28 +192,69 @@ def known(vlenb: int = 16) -> Iterator[RegisterId]:
             yield RegisterId(kind, subtype, index, width(kind, index, vlenb))
 
 
+def explain(number: int, vlenb: int = 16) -> str:
+    """What is wrong with an id as one of a register of a VM: no such class, size and so on; empty where nothing is."""
+    register = decode(number)
+    if register.kind not in list(Class):
+        return f"there is no class {register.kind}"
+    if (register.kind, register.subtype) not in LAYOUT:
+        return f"class {Class(register.kind).name} has no subtype {register.subtype}"
+    last = len(LAYOUT[register.kind, register.subtype]) - 1
+    if register.index > last:
+        return f"index {register.index:#x} is past the last, {last:#x}"
+    size = width(register.kind, register.index, vlenb)
+    if register.size != size:
+        return f"it says {register.size} bytes, {register.name} has {size}"
+    if number & _ARCH_MASK != ARCH_RISCV:
+        return f"the architecture is {number >> _ARCH_SHIFT:#x}, RISC-V is {ARCH_RISCV >> _ARCH_SHIFT:#x}"
+    return ""
+
+
 @cache
 def _by_name(vlenb: int) -> dict[str, RegisterId]:
     return {register.name: register for register in known(vlenb)}
+
+
+@cache
+def _by_short_name(vlenb: int) -> dict[str, list[RegisterId]]:
+    """Registers by their own name, and by their name with underscores as the kernel's constants have them."""
+    found: dict[str, list[RegisterId]] = {}
+    for register in known(vlenb):
+        own = LAYOUT[register.kind, register.subtype][register.index]
+        for name in {own, register.name.replace(".", "_")}:
+            found.setdefault(name, []).append(register)
+    found |= {spelling: found[ABI_NAMES[x]] for spelling, x in NUMBERS.items() if x}
+    return found
 
 
 def find(text: str, vlenb: int = 16) -> RegisterId:
     """The register with this name, or with this id written as a number (`0x8030000002000000`).
 
     Raises:
-        UnknownRegister: neither; the message names the nearest.
+        UnknownRegister: neither, or the own name of several; the message names the nearest or those.
 
     """
     low = text.strip().lower()
     if low[:1].isdigit():
-        try:
-            number = int(low, 0)
-        except ValueError:
-            raise UnknownRegister(f"{text!r} is not a number; ids are written 0x8030000002000000") from None
-        if number >> WORD_BITS:
-            raise UnknownRegister(f"{text!r} has more than {WORD_BITS} bits")
-        return decode(number)
-    names = _by_name(vlenb)
+        return decode(_number(text, low))
+    names, short = _by_name(vlenb), _by_short_name(vlenb)
     if low in names:
         return names[low]
-    raise UnknownRegister(f"no register is called {text!r}{nearest(low, names)}")
+    found = short.get(low.removeprefix("kvm_riscv_"), [])
+    if len(found) > 1:
+        raise UnknownRegister(f"several registers are called {text!r}: {', '.join(r.name for r in found)}")
+    if not found:
+        raise UnknownRegister(f"no register is called {text!r}{nearest(low, [*names, *short])}")
+    return found[0]
+
+
+def _number(text: str, low: str) -> int:
+    try:
+        number = int(low, 0)
+    except ValueError:
+        raise UnknownRegister(f"{text!r} is not a number; ids are written 0x8030000002000000") from None
+    if number >> WORD_BITS:
+        raise UnknownRegister(f"{text!r} has more than {WORD_BITS} bits")
+    if low.isdigit() and len(low) == _HEX_DIGITS and int(low, 16) & _ARCH_MASK == ARCH_RISCV:
+        raise UnknownRegister(f"{text!r} is a decimal number; did you mean 0x{low}?")
+    return number

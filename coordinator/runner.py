@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from coordinator.config.errors import ConfigError, Problem
+from coordinator.config.load import UNNAMED_VM
 from coordinator.config.model import Run, Vm
 from coordinator.config.offer import host_model
 from coordinator.control.client import ControlClient, RefusedByServer, RemoteVm
@@ -15,7 +18,7 @@ from coordinator.expect import Check, Verdict, judge
 from coordinator.measure import ReadMemory, measure, operations
 from coordinator.outcome import Outcome
 from coordinator.result import Ending, VmResult
-from coordinator.spec import VmSpec, WatchSettings
+from coordinator.spec import VM_NAME, VmSpec, WatchSettings
 from hart.image import Image
 
 POLL_S = 0.02
@@ -81,8 +84,40 @@ def _recorded(file: str | None, suffix: str) -> str | None:
     return str(path.with_name(f"{path.stem}-{suffix}{path.suffix}") if suffix else path)
 
 
-def create(config: Run, images: Mapping[str, Image], client: ControlClient) -> dict[str, RemoteVm]:
+def names(config: Run, name: str | None = None) -> dict[str, str]:
+    """What a server is to call each VM of `config`, so that those of several configurations keep apart.
+
+    A VM that has no name of its own is called as the configuration is, where that can be a VM's name. With `name`, the
+    VM is called that, or, of several, each so: `NAME-with`.
+
+    Raises:
+        ConfigError: no VM can be called that.
+
+    """
+    only = len(config.vms) == 1
+    made = {vm: vm if name is None else name if only else f"{name}-{vm}" for vm in config.vms}
+    if name is None and [*made] == [UNNAMED_VM] and _is_vm_name(config.name):
+        made = {UNNAMED_VM: config.name}
+    if wrong := [vm for vm in made.values() if not _is_vm_name(vm)]:
+        said = "may have 64 letters, digits, '.', '_' and '-', and begins with a letter or digit"
+        raise ConfigError("", [Problem("--name", f"a VM cannot be called {wrong[0]!r}: its name {said}")])
+    return made
+
+
+def _is_vm_name(text: str) -> bool:
+    return re.fullmatch(VM_NAME, text) is not None
+
+
+def create(
+    config: Run, images: Mapping[str, Image], client: ControlClient, names: Mapping[str, str] = {}
+) -> dict[str, RemoteVm]:
     """Make every VM of `config`, by name, with its extensions set and its program loaded. All or none.
+
+    Args:
+        config: what to make.
+        images: each VM's program, by name.
+        client: where to make them.
+        names: what the server is to call them, where that is not as in `config`.
 
     Raises:
         RefusedByServer: the coordinator cannot give what the configuration asks for.
@@ -92,7 +127,8 @@ def create(config: Run, images: Mapping[str, Image], client: ControlClient) -> d
     several = len(config.vms) > 1
     try:
         for name, vm in config.vms.items():
-            vms[name] = client.create_vm(vm_spec(name, vm, name if several else ""))
+            spec = vm_spec(names.get(name, name), vm, name if several else "")
+            vms[name] = client.create_vm(spec)
             for hart in range(vm.harts):
                 vms[name].set_extensions(hart, vm.extensions_of(hart))
             vms[name].load_image(images[name])

@@ -20,6 +20,7 @@ _OWNER = "owner"
 _NAME_BYTES = len(NAME_PREFIX) + 12
 _LONGEST_PATH = 107
 """Bytes of a socket's path: unix(7)."""
+_LAST_PORT = (1 << 16) - 2
 
 
 def base(longest: str) -> Path:
@@ -47,11 +48,19 @@ def control_endpoint() -> str:
 
 
 def check_endpoint(endpoint: str) -> None:
-    """Raises ValueError if the path of an `ipc://` endpoint is longer than a socket's can be."""
-    path = endpoint.removeprefix("ipc://")
-    size = len(os.fsencode(path))
-    if path != endpoint and size > _LONGEST_PATH:
-        raise ValueError(f"{path}: the path of a socket has at most {_LONGEST_PATH} bytes, this has {size}")
+    """Raises ValueError unless this is `ipc://PATH`, no longer than a socket's path can be, or `tcp://HOST:PORT`."""
+    kind, _, place = endpoint.partition("://")
+    if kind == "ipc" and place:
+        if (size := len(os.fsencode(place))) > _LONGEST_PATH:
+            raise ValueError(
+                f"{place}: the path of a socket has at most {_LONGEST_PATH} bytes, this has {size}"
+            )
+        return
+    host, _, port = place.rpartition(":")
+    if kind != "tcp" or not host:
+        raise ValueError(f"{endpoint!r} is no endpoint; write ipc://PATH or tcp://HOST:PORT")
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= _LAST_PORT):
+        raise ValueError(f"{endpoint}: the port must be from 1 to {_LAST_PORT}; events are at the next one")
 
 
 class RuntimeDirectory:

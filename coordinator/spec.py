@@ -18,6 +18,9 @@ from hart.spelling import nearest
 
 MAX_HARTS = 1024
 
+VM_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""What a VM may be called."""
+
 TierName = Literal["auto", "interpreter", "t1", "t2"]
 """How hot code is run: by the interpreter, by native code of one tier, or (`auto`) by all that the policy allows."""
 
@@ -100,7 +103,7 @@ class VmSpec:
 
     """
 
-    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=VM_NAME)]
     harts: Annotated[int, Field(strict=True, ge=1, le=MAX_HARTS)]
     ram_bytes: Annotated[int, Field(strict=True, ge=4096, le=1 << 40, multiple_of=4096)] = 16 << 20
     ram_base: Annotated[U64, Field(multiple_of=4096)] = 0x8000_0000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from coordinator.commands.connection import fail
 from coordinator.commands.exit_codes import config_errors
-from coordinator.commands.vm import Json
+from coordinator.commands.json_output import Json, print_json
 
 if TYPE_CHECKING:
     from coordinator.config import Config
@@ -20,22 +21,44 @@ ConfigFile = Annotated[Path, typer.Argument(help="A run configuration.")]
 
 
 @app.command()
-def explain(text: Annotated[str, typer.Argument(help="ISA string, e.g. rv64gc_zacas.")]) -> None:
+def explain(
+    text: Annotated[
+        str,
+        typer.Argument(
+            help="ISA string (rv64gc_zacas), profile (rva22u64) or riscv,isa-extensions with commas (i, m, a)."
+        ),
+    ],
+    json: Json = False,
+) -> None:
     """Print each extension that an ISA string stands for, why it is on, and whether hartstorm implements it."""
     from coordinator.report import plain_table, stdout_console
+    from hart.isa.extension_list import ISA_BASE, explain_extension_list
     from hart.isa.extensions import REGISTRY
     from hart.isa.isa_string import IsaError, explain, format_isa
 
     try:
-        reasons = explain(text)
+        if "," in text:
+            listed = [name.strip().strip('"') for name in text.split(",")]
+            reasons = explain_extension_list(ISA_BASE, listed)
+        else:
+            reasons = explain(text)
     except IsaError as error:
         fail(str(error))
+    if json:
+        rows = [
+            {"name": name, "why": why, "implemented": REGISTRY[name].implemented}
+            for name, why in reasons.items()
+        ]
+        print_json({"isa": format_isa(reasons), "extensions": rows})
+        return
     table = plain_table(["extension", "why", "implemented", "what it is"])
     for name, why in reasons.items():
         row = REGISTRY[name]
         table.add_row(name, why, "yes" if row.implemented else "no", row.about)
     stdout_console().print(table)
     typer.echo(f"\n{format_isa(reasons)}")
+    if lacking := [name for name in reasons if not REGISTRY[name].implemented]:
+        typer.echo(f"hartstorm does not implement {', '.join(lacking)}")
 
 
 @app.command("list")
@@ -47,10 +70,11 @@ def list_extensions(json: Json = False) -> None:
 
     rows = [REGISTRY[name] for name in canonical(REGISTRY)]
     if json:
-        import json as json_module
         from dataclasses import asdict
 
-        typer.echo(json_module.dumps([asdict(row) for row in rows], indent=2, default=lambda e: e.value))
+        from coordinator.control.messages import unfold
+
+        print_json([asdict(row) for row in rows], unfold)
         return
     table = plain_table(["extension", "KVM id", "hwprobe", "brings", "needs", "implemented", "what it is"])
     for row in rows:
@@ -79,7 +103,6 @@ def query(file: ConfigFile, json: Json = False) -> None:
         for name, vm in _load(file).run.vms.items()
     }
     if json:
-        import json as json_module
         from dataclasses import asdict
 
         vms: dict[str, dict[str, object]] = {}
@@ -90,7 +113,7 @@ def query(file: ConfigFile, json: Json = False) -> None:
             ]
             more = {"harts": dict(zip(kinds, said, strict=True))} if len(said) > 1 else {}
             vms[name] = said[0] | more
-        typer.echo(json_module.dumps(vms, indent=2))
+        print_json(vms)
         return
     for name, kinds in found.items():
         for hart, (on, made) in kinds.items():
@@ -105,7 +128,7 @@ def query(file: ConfigFile, json: Json = False) -> None:
 @app.command()
 def hwprobe(file: ConfigFile, json: Json = False) -> None:
     """Print what riscv_hwprobe would tell each VM's guest, key by key."""
-    from coordinator.hwprobe import KEYS, Pair, bits_of, cpu_of_spec
+    from coordinator.hwprobe import KEYS, Pair, cpu_of_spec
     from coordinator.hwprobe import hwprobe as probe
     from coordinator.runner import vm_spec
 
@@ -115,10 +138,15 @@ def hwprobe(file: ConfigFile, json: Json = False) -> None:
         cpus = {hart: cpu_of_spec(spec, vm.extensions_of(hart)) for hart in vm.isa.first_harts(vm.harts)}
         pairs, _ = probe(cpus, [Pair(number, 0) for number in KEYS])
         found[name] = {KEYS[pair.key].name: pair.value for pair in pairs}
-    if json:
-        import json as json_module
+    print_probed(found, json)
 
-        typer.echo(json_module.dumps(found, indent=2))
+
+def print_probed(found: Mapping[str, Mapping[str, int]], json: bool) -> None:
+    """Print the values of hwprobe's keys by VM."""
+    from coordinator.hwprobe import bits_of
+
+    if json:
+        print_json(found)
         return
     for name, values in found.items():
         typer.echo(f"VM {name}")

@@ -23,7 +23,8 @@ def serve(
     ] = None,
     key: Annotated[Path | None, typer.Option(help="The server's key file (`hartstorm serve keys`).")] = None,
     clients: Annotated[
-        Path | None, typer.Option(help="TOML file of [[client]]: name, public_key, role.")
+        Path | None,
+        typer.Option(help="TOML file of the clients to let in, each as `hartstorm serve keys` prints it."),
     ] = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM; then every VM is ended."""
@@ -44,6 +45,8 @@ def _serve(endpoint: str | None, tcp: str | None, key: Path | None, clients: Pat
 
     if tcp is not None and (key is None or clients is None):
         fail(f"{tcp}: tcp takes --key and --clients")
+    if tcp is None and (key is not None or clients is not None):
+        fail("--key and --clients are for --tcp; an ipc endpoint is open to you alone")
     try:
         secret = keys.load(key).secret_key if key is not None else b""
         curve = Curve(secret, Keyring.load(clients)) if clients is not None else None
@@ -65,11 +68,14 @@ def make_keys(
     name: Annotated[str, typer.Option(help="The client's name in the printed entry.")] = "someone",
     role: Annotated[str, typer.Option(help="user, observer, operator or admin.")] = "user",
 ) -> None:
-    """Make a key pair, and print the [[client]] entry with its public half."""
+    """Make a key pair, and print its public half as an entry for --clients."""
     from coordinator.control import keys
+    from coordinator.control.access import KeyringError, entry
 
+    pair = keys.generate()
     try:
-        pair = keys.make(file)
-    except keys.KeyFileError as error:
+        text = entry(name, pair.public_key.decode(), role)
+        keys.write(file, pair)
+    except (keys.KeyFileError, KeyringError) as error:
         fail(str(error))
-    typer.echo(f'[[client]]\nname = "{name}"\npublic_key = "{pair.public_key.decode()}"\nrole = "{role}"')
+    typer.echo(text)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coordinator.commands.connection import Key, Server, ServerKey, connected
+from coordinator.commands import vm_inspect
+from coordinator.commands.connection import Key, Server, ServerKey, Vm, connected
 from coordinator.commands.exit_codes import ExitCode, config_errors
+from coordinator.commands.json_output import Json, print_json
 from coordinator.commands.policy_help import POLICY_HELP
 
 if TYPE_CHECKING:
@@ -17,9 +19,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Make, list, run and remove VMs on a server.", no_args_is_help=True)
 
-Vm = Annotated[str, typer.Argument(help="Name or id of a VM.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
 
 @app.command()
 def create(
@@ -27,6 +26,12 @@ def create(
     harts: Annotated[int | None, typer.Option(help="Number of harts.")] = None,
     isa: Annotated[str | None, typer.Option(help="ISA string, e.g. rv64imac_zacas.")] = None,
     policy: Annotated[str | None, typer.Option(help=POLICY_HELP)] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="What to call the VM; of several, what their names begin with. Default: the file's."
+        ),
+    ] = None,
     server: Server = None,
     server_key: ServerKey = None,
     key: Key = None,
@@ -39,9 +44,10 @@ def create(
     with config_errors():
         config = open_run(file, Overrides(harts, isa, policy))
         images = build_all(config)
+        names = runner.names(config.run, name)
     with connected(server, server_key, key) as client:
-        for name, made in runner.create(config.run, images, client).items():
-            typer.echo(f"{made.id} {name}")
+        for in_file, made in runner.create(config.run, images, client, names).items():
+            typer.echo(f"{made.id} {names[in_file]}")
 
 
 @app.command("list")
@@ -55,9 +61,7 @@ def list_vms(
     with connected(server, server_key, key) as client:
         vms = client.list_vms()
     if json:
-        import json as json_module
-
-        typer.echo(json_module.dumps([vm.model_dump(mode="json") for vm in vms], indent=2))
+        print_json([vm.model_dump(mode="json") for vm in vms])
         return
     table = plain_table(["id", "name", "owner", "state", "harts", "policy", "you are"])
     for vm in vms:
@@ -155,17 +159,19 @@ def wait(
         raise typer.Exit(ExitCode.WATCHDOG)
 
 
+for inspect in (vm_inspect.events, vm_inspect.memory, vm_inspect.dt, vm_inspect.hwprobe, vm_inspect.grant):
+    app.command()(inspect)
+
+
 def _print(now: Status, json: bool) -> None:
     if json:
-        import json as json_module
-
         from coordinator.control.messages import unfold
 
         def say(value: object) -> object:
             # Console output is bytes of the guest's choosing.
             return value.decode(errors="replace") if isinstance(value, bytes) else unfold(value)
 
-        typer.echo(json_module.dumps(now, indent=2, default=say))
+        print_json(now, say)
         return
     typer.echo(f"{now.state.value}, {sum(now.instret)} instructions")
     if now.result is None:
@@ -173,5 +179,6 @@ def _print(now: Status, json: bool) -> None:
     code = "" if now.result.exit_code is None else f" {now.result.exit_code}"
     typer.echo(f"{now.result.ending.value}{code} {now.result.detail}".rstrip())
     for hart in now.result.harts:
-        typer.echo(f"hart {hart.hart}: {hart.ending.value}, pc {hart.pc:#x}, {hart.instret} instructions")
+        said = f"hart {hart.hart}: {hart.ending.value}, pc {hart.pc:#x}, {hart.instret} instructions"
+        typer.echo(f"{said}, {hart.trap.name}: {hart.trap.instruction}" if hart.trap else said)
     typer.echo(now.result.console.decode(errors="replace"), nl=False)

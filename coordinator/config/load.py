@@ -90,6 +90,9 @@ class Overrides:
         return None
 
 
+UNNAMED_VM = "vm"
+"""What the VM of a file is called that has `[vm]` alone."""
+
 _OPTION_PATHS: dict[str, tuple[str, ...]] = {
     "harts": ("harts",),
     "isa": ("isa", "base"),
@@ -243,7 +246,7 @@ def check(read: Document, overrides: Overrides = Overrides(), settings: Sequence
     if "host" in document:
         common = _laid_over({"host": document["host"]}, common or {})
         assert isinstance(common, dict)
-    named = {"vm": {}} if several is None else several
+    named = {UNNAMED_VM: {}} if several is None else several
     candidate = {key: value for key, value in document.items() if key not in ("vm", "host")}
     if isinstance(named, dict):
         if not named:

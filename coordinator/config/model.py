@@ -32,7 +32,7 @@ from coordinator.config.table import Table
 from coordinator.config.units import format_size, parse_size
 from coordinator.host import Rules
 from coordinator.result import Ending
-from coordinator.spec import PROFILE_OR_TRACE, OrderName, TierName, order_problem, tier_problem
+from coordinator.spec import PROFILE_OR_TRACE, VM_NAME, OrderName, TierName, order_problem, tier_problem
 from hart import causes, environments
 from hart.isa import extensions
 from hart.isa.registers import NUMBERS as REGISTERS
@@ -548,7 +548,7 @@ class Run(Table):
     """What the run is called in reports."""
     description: str = ""
     """What it shows, for people."""
-    vms: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")], Vm]
+    vms: dict[Annotated[str, Field(pattern=VM_NAME)], Vm]
     """Several VMs by name; each table is laid over `[vm]`."""
 
     def seeded(self, repetition: int) -> Self:

@@ -124,6 +124,21 @@ class Keyring:
         return next((c for c in self.clients.values() if c.name == name), None)
 
 
+def entry(name: str, public_key: str, role: str) -> str:
+    """The `[[client]]` table of a keyring file for this client.
+
+    Raises:
+        KeyringError: a name that none may have, or no such role.
+
+    """
+    try:
+        made = _Entry.model_validate({"name": name, "public_key": public_key, "role": role})
+    except ValidationError as e:
+        first = e.errors()[0]
+        raise KeyringError(f"{first['loc'][0]} = {first['input']!r}: {first['msg']}") from None
+    return f'[[client]]\nname = "{made.name}"\npublic_key = "{made.public_key}"\nrole = "{made.role.value}"'
+
+
 def key_path(location: tuple[int | str, ...]) -> str:
     """`$.spec.watch[2]` for pydantic's location of an error."""
     return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)

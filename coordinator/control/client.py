@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import zmq
 from pydantic import ValidationError
+from zmq.utils.monitor import recv_monitor_message
 
 from coordinator.control.messages import (
     MAX_MEMORY_BYTES,
@@ -73,9 +74,20 @@ from hart.isa.extensions import BY_KVM_ID
 
 B = TypeVar("B", bound=Body)
 
+_HANDSHAKE_EVENTS = (
+    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+)
+
 
 class NoAnswer(TimeoutError):
     """The server did not answer in time. Whether it did what was asked is unknown."""
+
+
+class NotLetIn(PermissionError):
+    """Over tcp: server and client do not know each other by their keys; says which of them does not."""
 
 
 class RefusedByServer(Refusal):
@@ -119,6 +131,7 @@ class ControlClient:
         self._curve = (server_key, keys)
         self._ids = itertools.count(1)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._monitor: zmq.Socket[bytes] | None = None
         self._socket = self._connected(zmq.DEALER, endpoint)
         self._patience_ms = -1
         """The socket's RCVTIMEO."""
@@ -132,6 +145,26 @@ class ControlClient:
     def close(self) -> None:
         """Close the connection."""
         self._context.destroy(linger=0)
+
+    def await_handshake(self) -> None:
+        """Over tcp, wait until the server has let this client in; needed by nobody who can wait for an answer instead.
+
+        Raises:
+            NotLetIn: it did not; says why.
+            NoAnswer: it did neither within `timeout_s`.
+
+        """
+        if self._monitor is None:
+            return
+        if not self._monitor.poll(int(1000 * self._timeout_s)):
+            raise NoAnswer(f"{self.endpoint}: no handshake")
+        match recv_monitor_message(self._monitor)["event"]:
+            case zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                return
+            case zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                raise NotLetIn(f"{self.endpoint}: the server knows no client with this key")
+            case _:
+                raise NotLetIn(f"{self.endpoint}: no server that has this server key")
 
     def call(self, verb: str, body: Body, reply: type[B], timeout_s: float | None = None) -> B:
         """Send a request and wait for its answer."""
@@ -223,6 +256,8 @@ class ControlClient:
             socket.setsockopt(zmq.CURVE_SERVERKEY, server_key)
             socket.setsockopt(zmq.CURVE_PUBLICKEY, keys[0])
             socket.setsockopt(zmq.CURVE_SECRETKEY, keys[1])
+            if kind == zmq.DEALER:
+                self._monitor = socket.get_monitor_socket(_HANDSHAKE_EVENTS)
         socket.connect(endpoint)
         return socket
 

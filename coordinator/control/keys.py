@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import zmq
+from zmq.utils import z85
 
 from coordinator.control.access import Z85_KEY_CHARACTERS
 
@@ -28,21 +29,24 @@ class KeyPair:
     secret_key: bytes
 
 
-def make(path: Path) -> KeyPair:
-    """Make a key pair and write it to a new file.
+def generate() -> KeyPair:
+    """A new key pair."""
+    return KeyPair(*zmq.curve_keypair())
+
+
+def write(path: Path, pair: KeyPair) -> None:
+    """Write a key pair to a new file.
 
     Raises:
         KeyFileError: the file exists or cannot be written.
 
     """
-    public, secret = zmq.curve_keypair()
-    text = f'public_key = "{public.decode()}"\nsecret_key = "{secret.decode()}"\n'
+    text = f'public_key = "{pair.public_key.decode()}"\nsecret_key = "{pair.secret_key.decode()}"\n'
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(text)
     except OSError as e:
         raise KeyFileError(f"{path}: {e.strerror}") from None
-    return KeyPair(public, secret)
 
 
 def load(path: Path) -> KeyPair:
@@ -52,16 +56,42 @@ def load(path: Path) -> KeyPair:
         KeyFileError: unreadable, malformed, or readable by others.
 
     """
+    content = _read(path)
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise KeyFileError(f"{path}: others can read it; chmod 600 it, or make a new one")
+    return KeyPair(_key(path, content, "public_key"), _key(path, content, "secret_key"))
+
+
+def public_key(text: str) -> bytes:
+    """The public key that `text` is, or that stands in the TOML file which it names (a key file does).
+
+    Raises:
+        KeyFileError: it is neither.
+
+    """
+    if _is_key(text):
+        return text.encode()
+    path = Path(text)
+    if not path.exists():
+        raise KeyFileError(f"{text}: neither a Z85 key of {Z85_KEY_CHARACTERS} characters nor a file")
+    return _key(path, _read(path), "public_key")
+
+
+def _read(path: Path) -> dict[str, object]:
     try:
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise KeyFileError(f"{path}: others can read it; chmod 600 it, or make a new one")
-        content = tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        return tomllib.loads(path.read_text())
+    except OSError as e:
+        raise KeyFileError(f"{path}: {e.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise KeyFileError(f"{path}: {e}") from None
-    keys = []
-    for name in ("public_key", "secret_key"):
-        value = content.get(name)
-        if not isinstance(value, str) or len(value) != Z85_KEY_CHARACTERS:
-            raise KeyFileError(f"{path}: $.{name} must be a Z85 key of {Z85_KEY_CHARACTERS} characters")
-        keys.append(value.encode())
-    return KeyPair(*keys)
+
+
+def _key(path: Path, content: dict[str, object], name: str) -> bytes:
+    value = content.get(name)
+    if not isinstance(value, str) or not _is_key(value):
+        raise KeyFileError(f"{path}: $.{name} must be a Z85 key of {Z85_KEY_CHARACTERS} characters")
+    return value.encode()
+
+
+def _is_key(text: str) -> bool:
+    return len(text) == Z85_KEY_CHARACTERS and set(os.fsencode(text)) <= z85.Z85MAP.keys()

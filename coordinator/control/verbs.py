@@ -55,6 +55,7 @@ from coordinator.machine import Machine, MachineState
 from coordinator.onereg import get_one_reg, register_list, set_one_reg
 from coordinator.refusal import Refusal
 from coordinator.spec import MAX_HARTS, VmSpec
+from coordinator.vcpu import MASK_64
 from hart.environments import LoadError
 from hart.isa.extensions import UnknownExtension
 from hart.isa.extensions import find as find_extension
@@ -112,7 +113,8 @@ def perform_plain(hypervisor: Hypervisor, client: Client, verb: str, body: Any) 
     assert needs is not None
     vcpu = hypervisor.vms.find(client, body["vm"], needs).vcpu(body["hart"])
     if verb == "get_one_reg":
-        return {"value": get_one_reg(vcpu, body["id"])}
+        value = get_one_reg(vcpu, body["id"])
+        return {"value": value} if value <= MASK_64 else None
     set_one_reg(vcpu, body["id"], body["value"])
     return {}
 

@@ -1,14 +1,15 @@
-"""ISA strings and device-tree extension lists: text to extension sets and back.
+"""ISA strings: text to extension sets and back.
 
 Owns the naming rules (unprivileged manual, "ISA Extension Naming Conventions") as the Linux kernel reads them
-(`arch/riscv/kernel/cpufeature.c`), with its leniency turned into errors. Knows nothing of VMs.
+(`arch/riscv/kernel/cpufeature.c`), with its leniency turned into errors. Knows nothing of VMs. Extension lists of
+device trees are `hart.isa.extension_list`'s.
 
 Where this reader departs from the kernel's, it is stricter: unknown names, vendor (X) extensions and missing
 dependencies are errors here, where the kernel ignores or drops them.
 
 The plain `i` of an ISA string stands for version 2.0 of the base, which held the CSR instructions, FENCE.I
 and the counters: as for the kernel, `rv64i` brings Zicsr, Zifencei, Zicntr and Zihpm. `rv64i2p1` brings none.
-An extension list (`riscv,isa-extensions`) is literal: it brings only what bundles bring.
+A profile's name stands for its mandatory extensions, as for compilers (`-march=rva22u64_zacas`).
 """
 
 from __future__ import annotations
@@ -17,10 +18,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from hart.isa.extensions import REGISTRY, UnknownExtension, effective, find, unmet
+from hart.isa.profiles import PROFILES
 from hart.spelling import nearest
-
-ISA_BASE = "rv64i"
-"""The only value of `riscv,isa-base` that hartstorm knows."""
 
 _BASE_2_0 = ("Zicsr", "Zifencei", "Zicntr", "Zihpm")
 _G = ("I", "M", "A", "F", "D", "Zicsr", "Zifencei")
@@ -37,7 +36,7 @@ class IsaError(ValueError):
 
 
 def parse(text: str) -> frozenset[str]:
-    """The extensions that an ISA string such as `rv64imac_zacas_zabha` stands for, with all they bring.
+    """The extensions that an ISA string such as `rv64imac_zacas` or `rva22u64_zacas` stands for, with all they bring.
 
     Case does not matter, version suffixes are accepted, the order is free. The result may hold extensions
     that hartstorm does not execute: see `hart.isa.extensions.implemented`.
@@ -56,40 +55,27 @@ def explain(text: str) -> dict[str, str]:
         IsaError: as `parse`.
 
     """
-    named = _read(text)
+    low = text.strip().lower()
+    profile = low.partition("_")[0]
+    if profile in PROFILES:
+        reasons = dict.fromkeys(explain(PROFILES[profile]), f"with {profile.upper()}")
+        reasons |= dict.fromkeys(_names(text, len(profile)), "named")
+    else:
+        reasons = _with_base(_names(text, _base_end(text)))
+    add_brought(reasons)
+    require_sound(text, reasons)
+    return {name: reasons[name] for name in canonical(reasons)}
+
+
+def _with_base(named: dict[str, tuple[int, int] | None]) -> dict[str, str]:
+    """What stands in an ISA string, and what a plain I or G in it stands for."""
     reasons = dict.fromkeys(named, "named")
     if "I" in named and named["I"] is None:
         reasons |= {name: "with I (version 2.0)" for name in _BASE_2_0 if name not in reasons}
     if "G" in named:
         reasons = dict.fromkeys((*_G, *_BASE_2_0), "with G") | reasons
         del reasons["G"]
-    _close(reasons)
-    _require_sound(text, reasons)
-    return {name: reasons[name] for name in canonical(reasons)}
-
-
-def parse_extension_list(base: str, names: Iterable[str]) -> frozenset[str]:
-    """The extensions that `riscv,isa-base` and `riscv,isa-extensions` stand for.
-
-    Raises:
-        IsaError: base is not rv64i, an unknown or mis-cased name, or a broken dependency.
-
-    """
-    if base != ISA_BASE:
-        raise IsaError(f"riscv,isa-base = {base!r}: only {ISA_BASE!r} is known")
-    listed = list(names)
-    reasons: dict[str, str] = {}
-    for at, name in enumerate(listed):
-        try:
-            row = find(name)
-        except UnknownExtension as e:
-            raise IsaError(f"riscv,isa-extensions[{at}]: {e}") from None
-        if row.dt_name != name:
-            raise IsaError(f"riscv,isa-extensions[{at}]: {name!r} must be written {row.dt_name!r}")
-        reasons[row.name] = "listed"
-    _close(reasons)
-    _require_sound(", ".join(listed), reasons)
-    return frozenset(reasons)
+    return reasons
 
 
 def format_isa(extensions: Iterable[str]) -> str:
@@ -117,15 +103,23 @@ def _canonical_key(name: str) -> tuple[int, int, str]:
     return (3 if low.startswith("sm") else 2), 0, low
 
 
-def _read(text: str) -> dict[str, tuple[int, int] | None]:
-    """Names in the string with the version written after them; `G` stays `G`."""
+def _base_end(text: str) -> int:
+    """Where the names begin: behind `rv64`."""
     low = text.strip().lower()
     if low.startswith("rv32"):
         raise IsaError(f"{text!r}: hartstorm's harts are RV64; begin with rv64")
     if not low.startswith("rv64") or low[4:5] not in ("i", "g"):
-        raise IsaError(f"{text!r}: an ISA string begins with rv64i or rv64g")
+        hint = nearest(low.partition("_")[0], PROFILES) if low[:2] == "rv" and low[2:3].isalpha() else ""
+        raise IsaError(
+            f"{text!r}: an ISA string begins with rv64i or rv64g, or with a profile: {', '.join(PROFILES)}{hint}"
+        )
+    return 4
+
+
+def _names(text: str, at: int) -> dict[str, tuple[int, int] | None]:
+    """Names in the string from `at` on, with the version written after them; `G` stays `G`."""
+    low = text.strip().lower()
     found: dict[str, tuple[int, int] | None] = {}
-    at = 4
     while at < len(low):
         if low[at] == "_":
             at += 1
@@ -163,8 +157,8 @@ def _long_name(text: str, name: str, at: int) -> str:
     raise IsaError(f"{text!r}: unknown extension {name!r} at character {at + 1}{nearest(name, REGISTRY)}")
 
 
-def _close(reasons: dict[str, str]) -> None:
-    """Add what the set brings, with the bringer as the reason."""
+def add_brought(reasons: dict[str, str]) -> None:
+    """Add to extensions and why each is on what they bring, with the bringer as the reason."""
     for name in canonical(effective(reasons)):
         if name not in reasons:
             bringer = next(e for e in canonical(effective(reasons)) if name in _brings(e))
@@ -176,7 +170,8 @@ def _brings(name: str) -> Sequence[str]:
     return (*row.implies, *(brought for _, brought in row.implies_with))
 
 
-def _require_sound(text: str, names: Iterable[str]) -> None:
+def require_sound(text: str, names: Iterable[str]) -> None:
+    """Raises IsaError if the extensions break a dependency; `text` is what stood for them."""
     broken = unmet(names)
     if broken:
         raise IsaError(f"{text!r}: {'; '.join(broken)}")

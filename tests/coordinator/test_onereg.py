@@ -328,6 +328,8 @@ ROWS: list[tuple[str, str | int, int, dict[str, object], int | str]] = [
 - sstatus.FS and henvcfg.ADUE after a switch: harts have neither F nor address translation, so no such fields.
 - FWFT value: only EINVAL, for no feature that is there gives another SBI error.
 - HEXT CSRs: in a development branch only; subtype 4 is unknown here.
+- Svade and Svadu both in the host's device tree: cpufeature drops Svadu before KVM looks; `HostModel.extensions` is
+  what it leaves.
 """
 
 

@@ -8,26 +8,30 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.onereg.state import MODE_S
+from coordinator.onereg.timer import OFF, ON
 from coordinator.registers import (
     ARCH_RISCV,
     SBI_EXTENSIONS,
+    WORD_BITS,
     Class,
     Csr,
     Ext,
     SbiState,
     UnknownRegister,
     decode,
+    explain,
     find,
     known,
 )
 
 
-def kvm_header() -> str:
+def kvm_header(name: str = "riscv-linux-any/asm/kvm.h") -> str:
     spec = util.find_spec("ziglang")
     if spec is None or spec.origin is None:
         pytest.skip("ziglang, whose Linux headers hold the reference numbers, is not installed")
     root = Path(spec.origin).parent / "lib" / "libc" / "include"
-    return (root / "riscv-linux-any" / "asm" / "kvm.h").read_text()
+    return (root / name).read_text()
 
 
 @pytest.mark.parametrize("kind", Class)
@@ -79,6 +83,48 @@ def test_indices_follow_the_structs(struct: str, prefix: str):
     assert [find(f"{prefix}.{f}").index for f in fields] == list(range(len(fields)))
 
 
+def test_features_of_fwft_follow_the_structs():
+    parts = re.search(r"struct kvm_riscv_sbi_fwft_feature \{(.*?)\}", kvm_header(), re.S)
+    features = re.search(r"struct kvm_riscv_sbi_fwft \{(.*?)\}", kvm_header(), re.S)
+    assert parts is not None
+    assert features is not None
+    names = [
+        f"sbi_state.fwft.{feature}.{part}"
+        for feature in re.findall(r"fwft_feature (\w+);", features[1])
+        for part in re.findall(r"unsigned long (\w+);", parts[1])
+    ]
+    assert len(names) >= 6
+    assert [find(name).index for name in names] == list(range(len(names)))
+
+
+@pytest.mark.parametrize("kind", ["f", "d", "v"])
+def test_floats_and_vectors_follow_the_structs(kind: str):
+    ptrace = kvm_header("riscv-linux-any/asm/ptrace.h")
+    body = re.search(rf"struct __riscv_{kind}_ext_state \{{(.*?)\}}", ptrace, re.S)
+    assert body is not None
+    fields = re.findall(r"(__u32|__u64|unsigned long|void \*)\s*(\w+)(?:\[(\d+)\])?;", body[1])
+    names = [f"{name}{n}" for _, name, count in fields for n in (range(int(count)) if count else [""])]
+    prefix = {"f": "fp_f", "d": "fp_d", "v": "vector"}[kind]
+    assert [find(f"{prefix}.{name}").index for name in names] == list(range(len(names)))
+    assert find("vector.v0").index == 6  # VECTOR_REG(0): the size of __riscv_v_ext_state in longs
+
+
+def test_sizes_architecture_and_values():
+    generic = kvm_header("any-linux-any/linux/kvm.h")
+    sizes = dict(re.findall(r"#define KVM_REG_SIZE_U(\d+)\s+(0x[0-9a-f]+)ULL", generic))
+    assert len(sizes) == 9
+    for bits, number in sizes.items():
+        assert decode(int(number, 16)).size == int(bits) // 8
+    riscv = re.search(r"#define KVM_REG_RISCV\s+(0x[0-9a-f]+)ULL", generic)
+    assert riscv is not None
+    assert int(riscv[1], 16) == ARCH_RISCV
+    values = dict(re.findall(r"#define KVM_RISCV_(\w+)\s+(\d+)", kvm_header()))
+    assert {"MODE_S": MODE_S, "TIMER_STATE_OFF": OFF, "TIMER_STATE_ON": ON}.items() <= {
+        name: int(value) for name, value in values.items()
+    }.items()
+    assert WORD_BITS == 64  # __BITS_PER_LONG of RV64, by which MULTI registers are divided
+
+
 def test_core_follows_user_regs_struct():
     names = (
         "pc ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6"
@@ -117,8 +163,45 @@ def test_every_number_decodes(number: int):
 
 
 @pytest.mark.parametrize(
+    ("spelling", "name"),
+    [
+        ("pc", "core.pc"),
+        ("A0", "core.a0"),
+        ("x10", "core.a0"),
+        ("fp", "core.s0"),
+        ("zaamo", "isa_ext.zaamo"),
+        ("KVM_RISCV_ISA_EXT_ZAAMO", "isa_ext.zaamo"),
+        ("KVM_RISCV_SBI_EXT_TIME", "sbi_ext.time"),
+        ("sstatus", "csr.sstatus"),
+        ("compare", "timer.compare"),
+        ("misaligned_deleg.flags", "sbi_state.fwft.misaligned_deleg.flags"),
+    ],
+)
+def test_other_spellings(spelling: str, name: str):
+    assert find(spelling).name == name
+
+
+def test_ids_that_are_no_registers_say_why():
+    for register in known():
+        assert explain(register.encode()) == ""
+    for number, why in {
+        0x8030_0000_0700_0050: "index 0x50 is past the last, 0x4f",
+        0x8030_0000_0703_0000: "class ISA_EXT has no subtype 3",
+        0x8030_0000_0B00_0000: "there is no class 11",
+        0x8020_0000_0200_0000: "it says 4 bytes, core.pc has 8",
+        0x8030_0001_0200_0000: "index 0x100000000 is past the last, 0x20",
+        0x0030_0000_0200_0000: "the architecture is 0x0, RISC-V is 0x80",
+    }.items():
+        assert explain(number) == why
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("time", "several registers are called 'time': timer.time, sbi_ext.time"),
+        ("zakas", r"no register is called 'zakas'; did you mean 'zacas'\?"),
+        ("x0", "no register is called 'x0'"),
+        ("8030000002000000", r"is a decimal number; did you mean 0x8030000002000000\?"),
         ("core.ax", r"no register is called 'core.ax'; did you mean 'core\.ra'\?"),
         ("0x1_0000_0000_0000_0000", "more than 64 bits"),
         ("12moose", "'12moose' is not a number"),

@@ -43,12 +43,28 @@ def test_however_deep_the_runtime_directory_a_server_can_be_reached(tmp_path, mo
 def test_no_place_that_is_too_deep_is_tried(tmp_path):
     fits = f"ipc:///{'d' * 106}"
     check_endpoint(fits)
-    check_endpoint("tcp://" + "h" * 200)
+    check_endpoint(f"tcp://{'h' * 200}:5555")
     with pytest.raises(ValueError, match="a socket has at most 107 bytes, this has 108"):
         check_endpoint(fits + "d")
     for make in (lambda: ControlServer(lambda spec: None, fits), lambda: ControlClient(fits + "d")):
         with pytest.raises(ValueError, match="at most 107 bytes"):
             make()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "message"),
+    [
+        ("127.0.0.1:5555", r"write ipc://PATH or tcp://HOST:PORT"),
+        ("ipc://", r"write ipc://PATH or tcp://HOST:PORT"),
+        ("tcp://5555", r"write ipc://PATH or tcp://HOST:PORT"),
+        ("udp://host:5555", r"write ipc://PATH or tcp://HOST:PORT"),
+        ("tcp://host:99999", "the port must be from 1 to 65534; events are at the next one"),
+        ("tcp://host:http", "the port must be from 1 to 65534"),
+    ],
+)
+def test_what_is_no_endpoint(endpoint, message):
+    with pytest.raises(ValueError, match=message):
+        check_endpoint(endpoint)
 
 
 def test_sweeping_spares_the_living(tmp_path, monkeypatch):

@@ -35,7 +35,6 @@ def refused(number: int):
 
 
 def test_a_vm_from_creation_to_destruction(served: Serving, client: ControlClient):
-    served.run_s = 0.05
     vm = client.create_vm(SPEC)
     assert vm.get_stats() == Status(state=MachineState.CREATED, instret=(0, 0))
     vm.load_image(IMAGE)
@@ -49,6 +48,7 @@ def test_a_vm_from_creation_to_destruction(served: Serving, client: ControlClien
         vm.get_one_reg(0, "core.pc")
     vm.pause()
     assert vm.wait(0.01) is None
+    served.machines[0].run_s = 0
     vm.resume()
     result = vm.wait(5)
     assert result is not None

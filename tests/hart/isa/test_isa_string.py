@@ -1,4 +1,4 @@
-"""ISA strings and extension lists: reading, printing, errors that name the rule."""
+"""ISA strings: reading, printing, errors that name the rule."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hart.isa.extensions import REGISTRY, implemented, requirements, unmet
-from hart.isa.isa_string import IsaError, canonical, explain, format_isa, parse, parse_extension_list
+from hart.isa.extensions import REGISTRY, effective, implemented, requirements, unmet
+from hart.isa.isa_string import IsaError, canonical, explain, format_isa, parse
 
 BASE = {"I", "Zicsr", "Zifencei", "Zicntr", "Zihpm"}
 MAC = {"M", "Zmmul", "A", "Zaamo", "Zalrsc", "C", "Zca"}
@@ -102,8 +102,6 @@ def sound_sets() -> st.SearchStrategy[frozenset[str]]:
 def test_printing_and_parsing_give_the_set_back(extensions: frozenset[str]):
     assert unmet(extensions) == []
     assert parse(format_isa(extensions)) == extensions
-    listed = [REGISTRY[name].dt_name for name in canonical(extensions)]
-    assert parse_extension_list("rv64i", listed) == extensions
 
 
 @given(st.text(max_size=30).map(lambda s: "rv64i" + s))
@@ -116,25 +114,62 @@ def test_the_default_isa_prints_without_a_base_version():
     assert format_isa(implemented()).startswith("rv64imacb_ziccamoa_")
 
 
+# Profiles: what riscv-profiles makes mandatory, written down once more
+
+RVA20 = {
+    "I",
+    "M",
+    "A",
+    "F",
+    "D",
+    "C",
+    "Zicsr",
+    "Zicntr",
+    "Ziccif",
+    "Ziccrse",
+    "Ziccamoa",
+    "Za128rs",
+    "Zicclsm",
+}
+RVA22 = RVA20 | {
+    "Zihpm", "Za64rs", "Zihintpause", "Zba", "Zbb", "Zbs", "Zic64b", "Zicbom", "Zicbop", "Zicboz", "Zfhmin", "Zkt",
+}  # fmt: skip
+RVB23 = RVA22 - {"Zfhmin"} | {"B", "Zihintntl", "Zicond", "Zimop", "Zcmop", "Zcb", "Zfa", "Zawrs"}
+RVA23 = RVB23 | {"Zfhmin", "V", "Zvfhmin", "Zvbb", "Zvkt", "Supm"}
+
+
 @pytest.mark.parametrize(
-    ("base", "names", "message"),
+    ("text", "expected"),
     [
-        ("rv32i", [], "only 'rv64i' is known"),
-        (
-            "rv64i",
-            ["i", "zakas"],
-            "riscv,isa-extensions[1]: unknown extension 'zakas'; did you mean 'Zacas'?",
-        ),
-        ("rv64i", ["i", "Zacas"], "riscv,isa-extensions[1]: 'Zacas' must be written 'zacas'"),
-        ("rv64i", ["i", "zabha"], "Zabha needs Zaamo"),
-        ("rv64i", ["a"], "base instruction set I"),
+        ("rvi20u64", {"I"}),
+        ("rva20u64", RVA20),
+        ("rva22u64", RVA22),
+        ("rva23u64", RVA23),
+        ("rvb23u64", RVB23),
+        ("RVA22U64_Zacas", RVA22 | {"Zacas"}),
+        ("rvi20u64_a_zicond", {"I", "A", "Zicond"}),
     ],
 )
-def test_extension_list_errors(base: str, names: list[str], message: str):
+def test_a_profile_stands_for_what_it_makes_mandatory(text: str, expected: set[str]):
+    assert parse(text) == effective(expected)
+
+
+def test_explain_names_the_profile():
+    assert explain("rvi20u64_zba1p0") == {"I": "with RVI20U64", "Zba": "named"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "rva22s64",
+            "or with a profile: rvi20u64, rva20u64, rva22u64, rva23u64, rvb23u64; did you mean 'rva22u64'?",
+        ),
+        ("rvi20u64_zakas", "unknown extension 'zakas' at character 10; did you mean 'Zacas'?"),
+        ("rvi20u64_zacas", "Zacas needs Zaamo"),
+    ],
+)
+def test_errors_in_profiles(text: str, message: str):
     with pytest.raises(IsaError) as raised:
-        parse_extension_list(base, names)
+        parse(text)
     assert message in str(raised.value)
-
-
-def test_an_extension_list_is_literal():
-    assert parse_extension_list("rv64i", ["i", "a"]) == {"I", "A", "Zaamo", "Zalrsc"}
