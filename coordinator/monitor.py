@@ -13,7 +13,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,7 +38,8 @@ from coordinator.spec import TierName, VmSpec
 from hart.environments import environment
 from hart.image import Image
 from hart.jit.codegen import Tier
-from hart.jit.service import ServiceSpec
+from hart.jit.instruments import Instrument
+from hart.jit.service import ServiceSpec, SharedCompiler
 from hart.jit.service import run as run_service
 from hart.process import HartSpec, profile_path
 from hart.process import run as run_hart
@@ -55,6 +56,8 @@ PATIENCE_S = 20.0
 """How long the bus has to answer the coordinator."""
 RECORDING_S = 60.0
 """How long the recorder has to write what is left once the harts have ended."""
+
+_COMPILING_POLL_S = 0.002
 
 TIERS: dict[TierName, tuple[Tier, ...]] = {
     "auto": (Tier.T1, Tier.T2),
@@ -123,6 +126,8 @@ class Monitor:
         """Harts that have ended and of which the bus has not been told."""
         self._processes: list[Process] = []
         """All that were ever started."""
+        self._compiler: SharedCompiler | None = None
+        """Our own end of the compile service, once it is wanted."""
         try:
             self._bus = self._launch(run_bus, self._bus_spec, "bus")
             self._drainer = self._record()
@@ -192,9 +197,27 @@ class Monitor:
     def close(self) -> None:
         """Let go of the bus; after the run has finished."""
         self._thread.join()
+        if self._compiler is not None:
+            self._compiler.close()
         self._link.close()
         os.close(self._wake_reader)
         os.close(self._wake_writer)
+
+    def compile_ahead(self, entries: Collection[int], patience_s: float) -> bool:
+        """See `VirtualMachine.compile_ahead`."""
+        if not self._tiers:
+            return False
+        if self._compiler is None:
+            self._compiler = SharedCompiler(self._segment, self._directory, self._cache, 0)
+        missing = set(entries)
+        for entry in entries:
+            self._compiler.request(entry, self._tiers[0], Instrument.NONE)
+        deadline = time.monotonic() + patience_s
+        while True:
+            missing -= {region.entry for region in self._compiler.arrivals()}
+            if not missing or self.finished.is_set() or time.monotonic() > deadline:
+                return not missing
+            time.sleep(_COMPILING_POLL_S)
 
     def _is_caller_abandoned(self) -> bool:
         restarts = self._spec.on_bus_death == "restart"
