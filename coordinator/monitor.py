@@ -22,6 +22,7 @@ from bus.handover import Handover
 from bus.layout import Doorbell, Hart, HartEnding, HartStatus, Header
 from bus.link import BusError, BusLink, BusLost
 from bus.messages import Kind
+from bus.object_files import default_directory
 from bus.policies import Reservations, policy
 from bus.recording_file import DrainSpec, Facts, begin
 from bus.recording_file import run as run_drainer
@@ -36,7 +37,6 @@ from coordinator.result import Ending, VmResult
 from coordinator.spec import TierName, VmSpec
 from hart.environments import environment
 from hart.image import Image
-from hart.jit.cache import default_directory
 from hart.jit.codegen import Tier
 from hart.jit.instruments import Instrument
 from hart.jit.service import ServiceSpec, SharedCompiler
@@ -140,6 +140,8 @@ class Monitor:
                     policy=spec.policy,
                     reservations=self._bus_spec.reservations,
                     cache=self._cache,
+                    program=image.digest() if image.chunks else "",
+                    tiers=self._tiers,
                 )
                 self._launch(run_service, service, "compiler")
             # Loads LLVM: while the processes start.
@@ -489,6 +491,8 @@ class Monitor:
             failed_scs=failed_scs(self._segment, self._image),
             stuck=stuck,
             transactions=self._segment.header[Header.BUS_TRANSACTIONS],
+            regions_compiled=self._segment.header[Header.REGIONS_COMPILED],
+            regions_cached=self._segment.header[Header.REGIONS_CACHED],
         )
 
 
