@@ -10,11 +10,14 @@ order; where order matters the functions here are used.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import platform
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
+
+from bus.object_files import default_directory, entry_path, key_of, objects_in, read_entry, write_entry
 
 if TYPE_CHECKING:
     import llvmlite.binding as llvm
@@ -58,18 +61,40 @@ define void @store_pair(i64 %address, i64 %low, i64 %high) {
 """
 
 
-def compile_module(ir: str, optimize: int = 2) -> llvm.ExecutionEngine:
-    """Compile a module for this process; its functions live as long as the engine that is returned."""
+@cache
+def host_identity() -> str:
+    """What native code depends on besides its IR: LLVM's version and the host's CPU."""
+    import llvmlite
     import llvmlite.binding as llvm  # here, because not every process that may compile does, and it loads LLVM
+
+    version = ".".join(map(str, llvm.llvm_version_info))
+    features = llvm.get_host_cpu_features().flatten()
+    return f"llvmlite {llvmlite.__version__} llvm {version} {llvm.get_host_cpu_name()} {features}"
+
+
+def compile_module(ir: str, optimize: int = 2) -> llvm.ExecutionEngine:
+    """Compile a module for this process; its functions live as long as the engine that is returned.
+
+    The object is kept in the user's cache for later processes.
+    """
+    import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    module = llvm.parse_assembly(ir)
-    module.verify()
     # Without cmpxchg16b LLVM would call a library that takes a lock other processes do not see.
     features = "+cx16" if platform.machine() in ("x86_64", "AMD64") else ""
     machine = llvm.Target.from_default_triple().create_target_machine(opt=optimize, features=features)
+    path = entry_path(objects_in(default_directory()), key_of(host_identity(), features, optimize, ir))
+    found = read_entry(path)
+    module = llvm.parse_assembly(ir if found is None else "")
+    module.verify()
     engine = llvm.create_mcjit_compiler(module, machine)
+
+    def keep(_module: llvm.ModuleRef, compiled: bytes) -> None:
+        with contextlib.suppress(OSError):  # a cache that cannot be written is none
+            write_entry(path, compiled)
+
+    engine.set_object_cache(keep, lambda _module: found)
     engine.finalize_object()
     return engine
 

@@ -8,73 +8,63 @@ need when they run, so that `--help` is quick.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
-from coordinator.commands import (
-    asm,
-    batch,
-    bench,
-    bench_aba,
-    bench_batch,
-    bench_coherence,
-    bench_control,
-    bench_engine,
-    cache,
-    check,
-    configs,
-    disasm,
-    dt,
-    fuzz,
-    isa,
-    litmus,
-    model,
-    plot,
-    reg,
-    report,
-    results,
-    run,
-    serve,
-    vm,
-    vm_inspect,
-)
 from coordinator.commands.exit_codes import ExitCode
 
-app = typer.Typer(
-    name="hartstorm",
-    help="Runs real RV64 machine code on many harts at once, to stress concurrent atomics.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command("run")(run.run)
-app.command("batch")(batch.batch)
-app.command("asm")(asm.asm)
-app.command("disasm")(disasm.disasm)
-app.add_typer(results.app, name="results")
-app.command("report")(report.report)
-app.command("plot")(plot.plot)
-app.add_typer(configs.app, name="configs")
-app.add_typer(cache.app, name="cache")
-bench.app.command("control")(bench_control.control)
-bench.app.command("engine")(bench_engine.engine)
-bench.app.command("batch")(bench_batch.batch)
-bench.app.command("coherence")(bench_coherence.coherence)
-bench.app.command("aba")(bench_aba.aba)
-app.add_typer(bench.app, name="bench")
-app.add_typer(isa.app, name="isa")
-app.command("dt")(dt.dt)
-app.command("model")(model.model)
-app.command("check")(check.check)
-app.add_typer(fuzz.app, name="fuzz")
-app.command("litmus")(litmus.litmus)
-app.add_typer(serve.app, name="serve")
-for inspect in (vm_inspect.events, vm_inspect.memory, vm_inspect.dt, vm_inspect.hwprobe, vm_inspect.grant):
-    vm.app.command()(inspect)
-app.add_typer(vm.app, name="vm")
-app.add_typer(reg.app, name="reg")
+COMMANDS: dict[str, str] = {
+    "run": "run.run",
+    "batch": "batch.batch",
+    "asm": "asm.asm",
+    "disasm": "disasm.disasm",
+    "results": "results.app",
+    "report": "report.report",
+    "plot": "plot.plot",
+    "configs": "configs.app",
+    "cache": "cache.app",
+    "bench": "bench.app",
+    "isa": "isa.app",
+    "dt": "dt.dt",
+    "model": "model.model",
+    "check": "check.check",
+    "fuzz": "fuzz.app",
+    "litmus": "litmus.litmus",
+    "serve": "serve.app",
+    "vm": "vm_inspect.app",
+    "reg": "reg.app",
+}
+"""Where each command is: the module under `coordinator.commands`, and in it the function, or the group."""
+
+
+def command_line(commands: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The command line with these of COMMANDS; for one alone, the others need not be imported."""
+    app = typer.Typer(
+        name="hartstorm",
+        help="Runs real RV64 machine code on many harts at once, to stress concurrent atomics.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for name in commands:
+        module, attribute = COMMANDS[name].split(".")
+        command = getattr(import_module(f"coordinator.commands.{module}"), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
+
+
+def __getattr__(name: str) -> typer.Typer:
+    if name == "app":  # the whole command line, for whoever wants it in one
+        return command_line()
+    raise AttributeError(name)
 
 
 def _print_version(wanted: bool) -> None:
@@ -88,7 +78,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     _version: Annotated[
         bool,
@@ -101,7 +90,7 @@ def _root(
 def main() -> None:
     """Entry point: run the command line, and turn what nobody expected into exit code 3."""
     try:
-        app()
+        command_line(COMMANDS.keys() & sys.argv[1:2] or COMMANDS)()
     except Exception:
         import traceback
 

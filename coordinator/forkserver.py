@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import gc
 import importlib
 import os
 import pickle
@@ -161,6 +162,7 @@ _server_pid = os.getpid()
 def main(descriptor: int) -> NoReturn:
     """The fork server's main function; `descriptor` is its end of the socket."""
     coordinator = socket.socket(fileno=descriptor)
+    gc.disable()  # until all is there, and frozen; see hart.preload
     for module in _PRELOAD:
         if not _hung_up(coordinator):
             importlib.import_module(module)

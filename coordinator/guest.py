@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bus.layout import RAM_BASE
+from bus.object_files import default_directory
 from coordinator import paths
 from coordinator.config.errors import ConfigError, Problem
 from coordinator.config.load import Config
@@ -20,7 +21,6 @@ from coordinator.expect import resolve, unknown_names
 from coordinator.measure import Finding
 from hart.image import Image
 from hart.isa.isa_string import canonical
-from hart.jit.cache import default_directory
 
 STACK_BYTES = 16 << 10
 """Stack of each hart of a C guest."""

@@ -17,7 +17,7 @@ BlockSize = Literal[0, 16, 32, 64, 128, 256]
 Rules = Literal["simulator", "kvm"]
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", defer_build=True))
 class HostModel:
     """What the simulated host offers; the defaults are what hartstorm itself can do.
 

@@ -13,7 +13,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from bus.handover import Handover
 from bus.layout import Doorbell, Hart, HartEnding, HartStatus, Header
 from bus.link import BusError, BusLink, BusLost
 from bus.messages import Kind
+from bus.object_files import default_directory
 from bus.policies import Reservations, policy
 from bus.recording_file import DrainSpec, Facts, begin
 from bus.recording_file import run as run_drainer
@@ -36,9 +37,9 @@ from coordinator.result import Ending, VmResult
 from coordinator.spec import TierName, VmSpec
 from hart.environments import environment
 from hart.image import Image
-from hart.jit.cache import default_directory
 from hart.jit.codegen import Tier
-from hart.jit.service import ServiceSpec
+from hart.jit.instruments import Instrument
+from hart.jit.service import ServiceSpec, SharedCompiler
 from hart.jit.service import run as run_service
 from hart.process import HartSpec, profile_path
 from hart.process import run as run_hart
@@ -55,6 +56,8 @@ PATIENCE_S = 20.0
 """How long the bus has to answer the coordinator."""
 RECORDING_S = 60.0
 """How long the recorder has to write what is left once the harts have ended."""
+
+_COMPILING_POLL_S = 0.002
 
 TIERS: dict[TierName, tuple[Tier, ...]] = {
     "auto": (Tier.T1, Tier.T2),
@@ -123,6 +126,8 @@ class Monitor:
         """Harts that have ended and of which the bus has not been told."""
         self._processes: list[Process] = []
         """All that were ever started."""
+        self._compiler: SharedCompiler | None = None
+        """Our own end of the compile service, once it is wanted."""
         try:
             self._bus = self._launch(run_bus, self._bus_spec, "bus")
             self._drainer = self._record()
@@ -135,6 +140,8 @@ class Monitor:
                     policy=spec.policy,
                     reservations=self._bus_spec.reservations,
                     cache=self._cache,
+                    program=image.digest() if image.chunks else "",
+                    tiers=self._tiers,
                 )
                 self._launch(run_service, service, "compiler")
             # Loads LLVM: while the processes start.
@@ -190,9 +197,27 @@ class Monitor:
     def close(self) -> None:
         """Let go of the bus; after the run has finished."""
         self._thread.join()
+        if self._compiler is not None:
+            self._compiler.close()
         self._link.close()
         os.close(self._wake_reader)
         os.close(self._wake_writer)
+
+    def compile_ahead(self, entries: Collection[int], patience_s: float) -> bool:
+        """See `VirtualMachine.compile_ahead`."""
+        if not self._tiers:
+            return False
+        if self._compiler is None:
+            self._compiler = SharedCompiler(self._segment, self._directory, self._cache, 0)
+        missing = set(entries)
+        for entry in entries:
+            self._compiler.request(entry, self._tiers[0], Instrument.NONE)
+        deadline = time.monotonic() + patience_s
+        while True:
+            missing -= {region.entry for region in self._compiler.arrivals()}
+            if not missing or self.finished.is_set() or time.monotonic() > deadline:
+                return not missing
+            time.sleep(_COMPILING_POLL_S)
 
     def _is_caller_abandoned(self) -> bool:
         restarts = self._spec.on_bus_death == "restart"
@@ -466,6 +491,8 @@ class Monitor:
             failed_scs=failed_scs(self._segment, self._image),
             stuck=stuck,
             transactions=self._segment.header[Header.BUS_TRANSACTIONS],
+            regions_compiled=self._segment.header[Header.REGIONS_COMPILED],
+            regions_cached=self._segment.header[Header.REGIONS_CACHED],
         )
 
 

@@ -9,6 +9,7 @@ The JSON form is for other programs and keeps its shape: keys are added, never r
              "hart" that brought the end about or null, "detail", "wall_s", "console": text,
              "harts": [HART...], "hot": [HOT...], "granules": [GRANULE...],
              "failed_scs": [SITE...], "stuck": [LOOP...],
+             "regions_compiled", "regions_cached": pieces of guest code that LLVM compiled, or earlier runs had,
              "checks": [CHECK...], "metrics": {name: number},
              "outcome": {name: number}, "over_budget": why it was stopped and not judged, or ""}
     HART    {"hart", "ending", "pc", "x": [32 numbers], "instret", "wall_s", "traps_taken",
@@ -95,6 +96,8 @@ def _vm(outcome: Outcome) -> dict[str, object]:
         "granules": [_place(granule) for granule in result.granules],
         "failed_scs": [_site(site) for site in result.failed_scs],
         "stuck": [_loop(loop) for loop in result.stuck],
+        "regions_compiled": result.regions_compiled,
+        "regions_cached": result.regions_cached,
         "checks": [asdict(check) for check in outcome.verdict.checks],
         "metrics": outcome.measured.metrics,
         "outcome": outcome.measured.outcome,

@@ -83,6 +83,11 @@ def _vm(outcome: Outcome, name: str, *, several: bool, plain: bool) -> Iterator[
     if not chosen.correct:
         yield Text(f"{chosen.label} on purpose: {chosen.summary}", "bold red")
     yield Text(outcome.isa, "dim")
+    if result.regions_compiled or result.regions_cached:
+        yield Text(
+            f"native code: {result.regions_compiled} regions compiled, {result.regions_cached} from the cache",
+            "dim",
+        )
     yield from _harts(result.harts, plain)
     yield from _sc_failures(result.harts, plain)
     yield from _failed_scs(result.failed_scs, plain)

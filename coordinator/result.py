@@ -165,7 +165,8 @@ class VmResult:
     """One VM at the end of a run.
 
     `exit_code` is the HTIF code where the ending is EXIT, else None. `hart` is the hart that brought the ending
-    about, where one did. `transactions` is how many the bus executed.
+    about, where one did. `transactions` is how many the bus executed. `regions_compiled` and `regions_cached` are how
+    many pieces of guest code were compiled, each once for all harts, and how many came from the cache of earlier runs.
     """
 
     name: str
@@ -181,6 +182,8 @@ class VmResult:
     transactions: int = 0
     failed_scs: tuple[FailedScs, ...] = ()
     stuck: tuple[StuckLoop, ...] = ()
+    regions_compiled: int = 0
+    regions_cached: int = 0
 
     @property
     def messages(self) -> int:

@@ -48,7 +48,7 @@ def order_problem(policy: str) -> str | None:
     )
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", defer_build=True))
 class WatchSettings:
     """How the coordinator watches a running VM.
 
@@ -64,7 +64,7 @@ class WatchSettings:
     hot_addresses: Annotated[int, Field(strict=True, ge=0, le=4096)] = 16
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", defer_build=True))
 class VmSpec:
     """Everything that defines a VM but its program and its extensions, which are set through ONE_REG.
 

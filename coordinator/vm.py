@@ -7,7 +7,7 @@ and reads no config.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from bus.events import ring_area
 from bus.layout import LINE_EXP, PAGE_EXP, Doorbell, Geometry, Hart, HartStatus, Header, PageState
@@ -231,6 +231,17 @@ class VirtualMachine:
     def regions_ready(self) -> int:
         """How many regions of native code the compiler has made ready."""
         return self._segment.header[Header.CODE_GENERATION]
+
+    def compile_ahead(self, entries: Collection[int], patience_s: float) -> bool:
+        """Have native code made that begins at these addresses, of the first tier that harts would ask for.
+
+        Harts load it at their next safepoint, and need not run there in T0 until they find it hot.
+
+        Returns:
+            Whether all of it was ready within `patience_s`; false where nothing is compiled.
+
+        """
+        return self._monitor is not None and self._monitor.compile_ahead(entries, patience_s)
 
     def take_events(self) -> tuple[bytes, ...]:
         """Each hart's memory events since the last call, as `bus.events` has them."""

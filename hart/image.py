@@ -5,6 +5,7 @@ Owns the form that the ELF reader, the raw-image reader and the assembler all pr
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_right
 from dataclasses import dataclass, field
 
@@ -51,6 +52,14 @@ class Image:
             return f"{address:#x}"
         offset = address - symbol.address
         return f"{symbol.name}+{offset:#x}" if offset else symbol.name
+
+    def digest(self) -> str:
+        """SHA-256 of what it places in memory, and where."""
+        digest = hashlib.sha256()
+        for chunk in self.chunks:
+            digest.update(f"{chunk.address} {len(chunk.data)} {chunk.zeros}\n".encode())
+            digest.update(chunk.data)
+        return digest.hexdigest()
 
     def covering(self, address: int) -> Symbol | None:
         """The symbol that `address` belongs to: the nearest below it, unless that has a size and ends before."""

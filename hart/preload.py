@@ -13,11 +13,10 @@ import hart.jit.service
 import hart.process
 import hart.trace
 from bus.failures import compile_failures
-from bus.native import host_atomics
+from bus.native import host_atomics, host_identity
 from bus.parking import parking
 from bus.policies import NAMES, policy
 from bus.policies.inline import preload
-from hart.jit.codegen import host_identity
 from hart.jit.compiler import engine_identity
 
 __all__ = ["bus", "hart"]

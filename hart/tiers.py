@@ -250,6 +250,7 @@ class TieredInterpreter(Interpreter):
             return
         if self.engine.add(region.entry, region.name, region.stretches, region.code, region.object):
             self._loaded[region.entry] = region.tier
+            self._asked[region.entry] = max(region.tier, self._asked.get(region.entry, 0))
             self._decoded[region.entry] = _STOP
         else:
             self._forget(region.entry)

@@ -13,6 +13,7 @@ from functools import partial
 import bus.server
 import hart.jit.service
 import hart.process
+from bus import inline_lowering
 from bus.access import AmoOp, Order
 from bus.granule import AMO_INSTRUCTION, VERSION, WRITER
 from bus.lowering import plain_load, plain_store
@@ -49,16 +50,22 @@ def processes(name: str) -> dict[str, Callable[[object], None]]:
 Lowering = inline.InlineLowering
 
 
-def _support(old: str, new: str) -> None:
-    """Replace text in the granule functions."""
-    original = inline.support_ir
+def _support(old: str, new: str, added: str = "") -> None:
+    """Replace text in the granule functions, and add to modules where that was done.
 
-    def changed(*args, **kwargs) -> str:
-        text = original(*args, **kwargs)
-        assert old in text, old
-        return text.replace(old, new)
+    LR and SC have two copies: one that is called, and one that is included in the code that has them in its hot path.
+    """
 
-    inline.support_ir = changed
+    def changing(original: Callable[..., str]) -> Callable[..., str]:
+        def changed(*args, **kwargs) -> str:
+            text = original(*args, **kwargs)
+            return text.replace(old, new) + added if old in text else text
+
+        return changed
+
+    assert old in inline.support_ir(6, own_store_breaks=False, exact=False), old
+    inline.support_ir = changing(inline.support_ir)
+    inline_lowering.reservation_ir = changing(inline_lowering.reservation_ir)
 
 
 # Order
@@ -222,15 +229,9 @@ def lr_takes_the_version_after_the_value() -> None:
         "  call void @sleep_a_little()\n"
         "  %late = load atomic volatile i64, ptr %word acquire, align 8\n"
         "  store i64 %late, ptr %v.p\n  store i64 %held, ptr %r.p",
-    )
-    changed = inline.support_ir
-    inline.support_ir = lambda *a, **k: (
-        changed(*a, **k)
-        + (
-            "\ndefine internal void @sleep_a_little() {\n  br label %l\nl:\n  %n = phi i64 [ 0, %0 ], [ %m, %l ]\n"
-            '  %m = add i64 %n, 1\n  call void asm sideeffect "", ""()\n  %d = icmp ugt i64 %m, 30000\n'
-            "  br i1 %d, label %e, label %l\ne:\n  ret void\n}\n"
-        )
+        "\ndefine internal void @sleep_a_little() {\n  br label %l\nl:\n  %n = phi i64 [ 0, %0 ], [ %m, %l ]\n"
+        '  %m = add i64 %n, 1\n  call void asm sideeffect "", ""()\n  %d = icmp ugt i64 %m, 30000\n'
+        "  br i1 %d, label %e, label %l\ne:\n  ret void\n}\n",
     )
 
 

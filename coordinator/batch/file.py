@@ -142,9 +142,9 @@ class BatchFile(_Table):
     """As in a run configuration; laid over the base's."""
     vms: dict[str, Any] | None = None
     """As in a run configuration; laid over the base's."""
-    sweep: Sweep = Sweep()
+    sweep: Sweep = Sweep.model_construct()
     """What varies. Default: nothing; the batch has one point."""
-    batch: Settings = Settings()
+    batch: Settings = Settings.model_construct()
     """How it is run."""
 
 

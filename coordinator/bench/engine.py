@@ -23,6 +23,7 @@ from coordinator.bench.kernels import (
     KERNELS,
     BenchError,
     Built,
+    Command,
     Repetition,
     build,
     run_command,
@@ -31,6 +32,8 @@ from coordinator.bench.kernels import (
 )
 
 QEMU = "qemu-riscv64"
+LONG_S = 1.0
+"""A kernel whose process takes longer under qemu is worth starting hartstorm for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class Figures:
         qemu_process: the process of qemu-riscv64.
         warm: `hartstorm run` with a full object cache.
         cold: with an empty one.
+        cold_compiled: regions that it compiled then.
+        warm_compiled: regions that the second run compiled: none, unless one became hot that had not before.
 
     """
 
@@ -56,6 +61,8 @@ class Figures:
     qemu_process: float | None
     warm: float
     cold: float
+    cold_compiled: int
+    warm_compiled: int
 
 
 def measure(
@@ -88,11 +95,13 @@ def _measure(built: Built, scratch: Path, repetitions: int, rounds: int, policy:
     native: list[Repetition] = []
     qemu: list[Repetition] = []
     guest: list[Repetition] = []
-    processes: dict[str, list[float]] = {"native": [], "qemu": [], "warm": [], "cold": []}
+    processes: dict[str, list[float]] = {"native": [], "qemu": []}
+    cold: list[Command] = []
+    warm: list[Command] = []
     for turn in range(rounds):
         home = scratch / f"{built.name}-{turn}"
-        processes["cold"].append(run_command(built, home, policy))
-        processes["warm"].append(run_command(built, home, policy))
+        cold.append(run_command(built, home, policy))
+        warm.append(run_command(built, home, policy))
         guest += _settled(run_guest(built, home / "hartstorm", policy))
         found, seconds = run_program([built.native], repetitions)
         native += _settled(found)
@@ -111,8 +120,10 @@ def _measure(built: Built, scratch: Path, repetitions: int, rounds: int, policy:
         _median(guest),
         median(processes["native"]),
         median(processes["qemu"]) if qemu else None,
-        median(processes["warm"]),
-        median(processes["cold"]),
+        median(c.seconds for c in warm),
+        median(c.seconds for c in cold),
+        max(c.regions_compiled for c in cold),
+        max(c.regions_compiled for c in warm),
     )
 
 
@@ -133,15 +144,21 @@ class Summary:
     steady_to_qemu: float | None
     slowest_to_qemu: float | None
     warm_to_qemu: float | None
+    long_kernels: int
+    long_kernels_ahead: int
+    """Of the kernels whose qemu process takes over LONG_S, how many are ahead of it as a process with a warm cache."""
 
 
 def summarise(figures: Sequence[Figures]) -> Summary:
     """The means of a table."""
     to_qemu = [f.qemu / f.steady for f in figures if f.qemu is not None]
     warm = [f.qemu_process / f.warm for f in figures if f.qemu_process is not None]
+    long = [f for f in figures if f.qemu_process is not None and f.qemu_process > LONG_S]
     return Summary(
         geometric_mean([f.native / f.steady for f in figures]),
         geometric_mean(to_qemu) if to_qemu else None,
         min(to_qemu) if to_qemu else None,
         geometric_mean(warm) if warm else None,
+        len(long),
+        sum(f.warm < (f.qemu_process or 0) for f in long),
     )

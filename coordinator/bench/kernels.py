@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bus.object_files import default_directory
 from coordinator import guest, paths
 from coordinator.config.isa import Isa
 from coordinator.config.model import Guest, Vm
@@ -22,7 +23,6 @@ from coordinator.spec import VmSpec
 from coordinator.vm import VirtualMachine
 from hart.elf import write_elf
 from hart.image import Image
-from hart.jit.cache import default_directory
 
 SOURCES = paths.CONFIGS / "guests" / "kernels"
 KERNELS = (
@@ -39,6 +39,7 @@ KERNELS = (
 )
 ISA = "rv64imc_zicclsm_zicntr"
 RAM_BYTES = 16 << 20
+_COMPILED = re.compile(r"^native code: (\d+) regions compiled", re.MULTILINE)
 _LINE = re.compile(r"([0-9a-f-]+) (\d+)")
 
 
@@ -161,8 +162,16 @@ def run_guest(built: Built, cache: Path, policy: str, tier: str = "auto") -> lis
         vm.destroy()
 
 
-def run_command(built: Built, cache_home: Path, policy: str) -> float:
-    """Seconds that `hartstorm run` takes as a process of its own.
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What `hartstorm run` as a process of its own came to: its seconds, and how many regions it compiled."""
+
+    seconds: float
+    regions_compiled: int
+
+
+def run_command(built: Built, cache_home: Path, policy: str) -> Command:
+    """Run the guest form by `hartstorm run`.
 
     Python keeps its byte code beside `cache_home`, as it does for an installed program.
     """
@@ -185,4 +194,5 @@ def run_command(built: Built, cache_home: Path, policy: str) -> float:
         raise BenchError(
             f"hartstorm run {built.elf.name} ended with exit code {done.returncode}: {done.stdout}{done.stderr}"
         )
-    return seconds
+    compiled = _COMPILED.search(done.stdout)
+    return Command(seconds, int(compiled[1]) if compiled else 0)

@@ -4,9 +4,9 @@ Owns the measurement. Every request reaches a hart by its doorbell, whatever it 
 bell that asks for nothing, of which are taken, from the moment at which it is visible,
 
 - *notice*: the time until the hart has taken it at a safepoint;
-- *own*: the processor time that the hart used from its look at the doorbell before, which found nothing, to the one
-  that found the bell. So it is no less than hartstorm's part of the former: what is left of a slice of native or
-  interpreted code, loading of native code, the loop around. The rest of *notice* the host gave to others;
+- *own*: of that, what is hartstorm's at most: what was left of a stride of native or of interpreted code, loading of
+  native code, the loop around. It is the processor time that the hart used from its look at the doorbell before, which
+  found nothing, to the one that found the bell, where that is less than *notice*: the rest the host gave to others;
 
 and then a pause: the time until the coordinator knows that the hart stands, registers in its page.
 """
@@ -61,10 +61,31 @@ class Exactness:
     wrong: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """Nanoseconds of each request."""
+
+    notice: list[int]
+    own: list[int]
+    pause: list[int]
+
+
 def stop_latency(requests: int, seed: int = 1) -> list[Latency]:
-    """Send each loop in each tier its share of about `requests` stop requests at random times."""
+    """Send each loop in each tier its share of about `requests` stop requests at random times.
+
+    The last row is all requests together.
+    """
     share = -(-requests // (len(LOOPS) * len(TIERS)))
-    return [_latency(loop, tier, share, seed) for tier in TIERS for loop in LOOPS]
+    cells = {(loop, tier): _times(loop, tier, share, seed) for tier in TIERS for loop in LOOPS}
+    every = _Times(
+        [t for cell in cells.values() for t in cell.notice],
+        [t for cell in cells.values() for t in cell.own],
+        [t for cell in cells.values() for t in cell.pause],
+    )
+    return [
+        *(_latency(loop, tier, cell) for (loop, tier), cell in cells.items()),
+        _latency("all", "all", every),
+    ]
 
 
 def _machine(source: str, tier: TierName) -> VirtualMachine:
@@ -74,7 +95,7 @@ def _machine(source: str, tier: TierName) -> VirtualMachine:
     return vm
 
 
-def _latency(loop: str, tier: TierName, requests: int, seed: int) -> Latency:
+def _times(loop: str, tier: TierName, requests: int, seed: int) -> _Times:
     choose = random.Random(f"{seed}/{loop}/{tier}")
     notice: list[int] = []
     own: list[int] = []
@@ -96,20 +117,24 @@ def _latency(loop: str, tier: TierName, requests: int, seed: int) -> Latency:
             if not turn:
                 continue  # there may have been no timed look before it
             notice.append(page[Hart.BELL_NS] - rung)
-            own.append(page[Hart.BELL_PROCESSOR_NS])
+            own.append(min(page[Hart.BELL_PROCESSOR_NS], notice[-1]))
             start = time.monotonic_ns()
             vm.pause()
             pause.append(time.monotonic_ns() - start)
             vm.resume()
     finally:
         vm.destroy()
+    return _Times(notice, own, pause)
+
+
+def _latency(loop: str, tier: str, times: _Times) -> Latency:
     return Latency(
         loop,
         tier,
-        requests,
-        *(_percentile(notice, p) for p in (50, 99)),
-        *(_percentile(own, p) for p in (50, 99, 100)),
-        *(_percentile(pause, p) for p in (50, 99)),
+        len(times.notice),
+        *(_percentile(times.notice, p) for p in (50, 99)),
+        *(_percentile(times.own, p) for p in (50, 99, 100)),
+        *(_percentile(times.pause, p) for p in (50, 99)),
     )
 
 

@@ -5,13 +5,18 @@ Owns the drawing, as SVG that any browser shows.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from html import escape
 
 from coordinator.check.execution import Execution
 from coordinator.check.explain import event_text, hart_of
 from coordinator.check.models import Violation, describe_label
 
-_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 300, 34, 150, 56, 40
+_HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 34, 150, 56, 40
+_CHARACTER = 7.3
+"""Width of one, generously."""
+_BOW = 70
+"""How far an arrow keeps away from the boxes that it passes."""
 _MOST = 12
 
 _HEAD = (
@@ -25,60 +30,100 @@ def draw(execution: Execution, violation: Violation) -> str:
     starts = execution.starts
     cycle = {step.before for step in violation.cycle}
     shown = list(range(starts[-1])) if starts[-1] <= _MOST else sorted(cycle)
-    place: dict[int, tuple[int, int]] = {}
+    texts = {identity: event_text(execution, identity) for identity in shown}
+    wide = round(16 + _CHARACTER * max(map(len, texts.values())))
+    place: dict[int, _Box] = {}
     harts = sorted({hart_of(execution, i) for i in shown})
     rows = dict.fromkeys(harts, 0)
     for identity in shown:
         hart = hart_of(execution, identity)
-        x = _MARGIN + harts.index(hart) * (_WIDTH + _GAP_X)
-        place[identity] = x, _MARGIN + 24 + rows[hart] * (_HEIGHT + _GAP_Y)
+        place[identity] = _Box(harts.index(hart), rows[hart], wide)
         rows[hart] += 1
-    width = 2 * _MARGIN + len(harts) * (_WIDTH + _GAP_X) - _GAP_X
-    height = 2 * _MARGIN + 24 + max(rows.values()) * (_HEIGHT + _GAP_Y)
+    width = 2 * _MARGIN + len(harts) * (wide + _GAP_X)
+    height = 2 * _MARGIN + 24 + max(rows.values()) * (_HEIGHT + _GAP_Y) + _BOW
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'font-family="monospace" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
+        f'style="max-width: 100%; height: auto" font-family="monospace" font-size="12">',
         f'{_HEAD}<rect width="100%" height="100%" fill="white"/>',
     ]
     parts += (
-        _text(_MARGIN + column * (_WIDTH + _GAP_X), _MARGIN, f"hart {hart}", "#000")
+        _text(_MARGIN + column * (wide + _GAP_X), _MARGIN, f"hart {hart}", "#000")
         for column, hart in enumerate(harts)
     )
-    for identity in shown:
-        x, y = place[identity]
+    for identity, box in place.items():
         colour = "#fde7ea" if identity in cycle else "#f2f2f2"
         parts.append(
-            f'<rect x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="4" fill="{colour}" stroke="#777"/>'
+            f'<rect x="{box.x}" y="{box.y}" width="{wide}" height="{_HEIGHT}" rx="4" fill="{colour}" stroke="#777"/>'
         )
-        parts.append(_text(x + 8, y + 21, event_text(execution, identity), "#000"))
+        parts.append(_text(box.x + 8, box.y + 21, texts[identity], "#000"))
     parts += (_arrow(place[s.before], place[s.after], describe_label(s.label)) for s in violation.cycle)
     return "\n".join([*parts, "</svg>", ""])
 
 
+@dataclass(frozen=True, slots=True)
+class _Box:
+    """Where an event stands."""
+
+    column: int
+    row: int
+    wide: int
+
+    @property
+    def x(self) -> int:
+        return _MARGIN + self.column * (self.wide + _GAP_X)
+
+    @property
+    def y(self) -> int:
+        return _MARGIN + 24 + self.row * (_HEIGHT + _GAP_Y)
+
+    @property
+    def middle(self) -> float:
+        return self.y + _HEIGHT / 2
+
+
 def _text(x: float, y: float, text: str, colour: str, anchor: str = "start") -> str:
-    return f'<text x="{x:g}" y="{y:g}" fill="{colour}" text-anchor="{anchor}">{escape(text)}</text>'
-
-
-def _arrow(start: tuple[int, int], end: tuple[int, int], label: str) -> str:
-    """From box to box: straight between columns or down a column, bent to the right where it goes up one."""
-    (x1, y1), (x2, y2) = start, end
-    a: tuple[float, float]
-    b: tuple[float, float]
-    if x1 == x2:
-        bend = 0 if y2 > y1 else 60
-        if bend:
-            a = (x1 + _WIDTH, y1 + _HEIGHT / 2)
-            b = (x2 + _WIDTH, y2 + _HEIGHT / 2)
-        else:
-            a, b = (x1 + _WIDTH / 2, y1 + _HEIGHT), (x2 + _WIDTH / 2, y2)
-    else:
-        bend = 0
-        right = x2 > x1
-        a = (x1 + (_WIDTH if right else 0), y1 + _HEIGHT / 2)
-        b = (x2 + (0 if right else _WIDTH), y2 + _HEIGHT / 2)
-    middle = (a[0] + b[0]) / 2 + bend, (a[1] + b[1]) / 2
-    path = (
-        f'<path d="M{a[0]:g},{a[1]:g} Q{middle[0]:g},{middle[1]:g} {b[0]:g},{b[1]:g}" fill="none" '
-        'stroke="#b00020" stroke-width="1.5" marker-end="url(#head)"/>'
+    """With a white rim, so that it can be read on a line."""
+    return (
+        f'<text x="{x:g}" y="{y:g}" fill="{colour}" text-anchor="{anchor}" paint-order="stroke" stroke="white" '
+        f'stroke-width="{4 if anchor != "start" else 0}">{escape(text)}</text>'
     )
-    return path + _text(middle[0], middle[1] - 4, label, "#b00020", "middle")
+
+
+def _arrow(start: _Box, end: _Box, label: str) -> str:
+    """From box to box: straight where nothing stands between, else around it.
+
+    To the next event of a column straight down, to another beside the column; to the next column straight, to one
+    farther away below what stands between.
+    """
+    if start.column == end.column and end.row == start.row + 1:
+        x = start.x + start.wide / 2
+        line = f"M{x:g},{start.y + _HEIGHT} L{x:g},{end.y}"
+        at = x, (start.y + _HEIGHT + end.y) / 2 + 4
+    elif start.column == end.column:
+        x = start.x + start.wide
+        line = (
+            f"M{x},{start.middle:g} C{x + _BOW},{start.middle:g} {x + _BOW},{end.middle:g} {x},{end.middle:g}"
+        )
+        at = x + 0.75 * _BOW, (start.middle + end.middle) / 2 + 4
+    else:
+        right = end.column > start.column
+        x1, x2 = (start.x + start.wide, end.x) if right else (start.x, end.x + end.wide)
+        far = abs(end.column - start.column) > 1
+        below = max(start.y, end.y) + _HEIGHT + _BOW if far else 0
+        y1, y2 = (below, below) if far else (start.middle, end.middle)
+        step = _GAP_X / 2 if right else -_GAP_X / 2
+        line = f"M{x1},{start.middle:g} C{x1 + step:g},{y1:g} {x2 - step:g},{y2:g} {x2},{end.middle:g}"
+        # A quarter on its way, so that labels of arrows that cross stand apart.
+        t = 0.3
+        at = (
+            _along(t, x1, x1 + step, x2 - step, x2),
+            _along(t, start.middle, y1, y2, end.middle) - 4,
+        )
+    path = f'<path d="{line}" fill="none" stroke="#b00020" stroke-width="1.5" marker-end="url(#head)"/>'
+    return path + _text(*at, label, "#b00020", "middle")
+
+
+def _along(t: float, a: float, b: float, c: float, d: float) -> float:
+    """A coordinate of a cubic Bezier curve."""
+    u = 1 - t
+    return u**3 * a + 3 * u**2 * t * b + 3 * u * t**2 * c + t**3 * d

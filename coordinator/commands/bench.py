@@ -6,7 +6,22 @@ from typing import Annotated
 
 import typer
 
+from coordinator.commands import (
+    bench_aba,
+    bench_batch,
+    bench_coherence,
+    bench_control,
+    bench_engine,
+    bench_recording,
+)
+
 app = typer.Typer(help="Measure hartstorm itself on this host.", invoke_without_command=True)
+app.command("control")(bench_control.control)
+app.command("engine")(bench_engine.engine)
+app.command("batch")(bench_batch.batch)
+app.command("coherence")(bench_coherence.coherence)
+app.command("aba")(bench_aba.aba)
+app.command("recording")(bench_recording.recording)
 
 
 @app.callback()

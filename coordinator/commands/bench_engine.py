@@ -104,7 +104,7 @@ def _print_atomics(atomics: list[Comparison]) -> None:
 def _print(figures: list[Figures], repetitions: int, rounds: int) -> None:
     from rich.table import Table
 
-    from coordinator.bench.engine import summarise
+    from coordinator.bench.engine import LONG_S, summarise
     from coordinator.report import stdout_console
 
     table = Table(
@@ -112,6 +112,7 @@ def _print(figures: list[Figures], repetitions: int, rounds: int) -> None:
     )
     for heading in (
         "kernel", "native ms", "qemu ms", "steady ms", "x qemu", "x native", "native s", "qemu s", "warm s", "cold s",
+        "compiled warm", "compiled cold",
     ):  # fmt: skip
         table.add_column(heading, justify="left" if heading == "kernel" else "right")
     for f in figures:
@@ -121,6 +122,8 @@ def _print(figures: list[Figures], repetitions: int, rounds: int) -> None:
             _number(f.qemu and f.qemu / f.steady, 1, 2),
             _number(f.native / f.steady, 1, 2),
             *(_number(v, 1, 2) for v in (f.native_process, f.qemu_process, f.warm, f.cold)),
+            str(f.warm_compiled),
+            str(f.cold_compiled),
         )
     console = stdout_console()
     console.print(table)
@@ -129,7 +132,8 @@ def _print(figures: list[Figures], repetitions: int, rounds: int) -> None:
     if means.steady_to_qemu is not None:
         console.print(
             f"against qemu {means.steady_to_qemu:.2f}, slowest kernel {means.slowest_to_qemu:.2f}; "
-            f"whole process with warm cache against qemu {means.warm_to_qemu:.2f}"
+            f"whole process with warm cache against qemu {means.warm_to_qemu:.2f}, "
+            f"ahead in {means.long_kernels_ahead} of the {means.long_kernels} that run over {LONG_S:g} s"
         )
 
 
@@ -139,12 +143,14 @@ def _print_stops(latencies: list[Latency], exact: list[Exactness]) -> None:
     from coordinator.report import stdout_console
 
     table = Table(title="from a visible stop request, microseconds: until the hart sees it (of that its own "
-                  "processor time), until the coordinator knows")  # fmt: skip
+                  "processor time at most), until the coordinator knows")  # fmt: skip
     for heading in (
         "loop", "tier", "requests", "p50", "p99", "own p50", "own p99", "own max", "known p50", "known p99",
     ):  # fmt: skip
         table.add_column(heading, justify="left" if heading in ("loop", "tier") else "right")
     for row in latencies:
+        if row is latencies[-1]:
+            table.add_section()
         times = (row.notice_p50, row.notice_p99, row.own_p50, row.own_p99, row.own_max)
         known = (row.pause_p50, row.pause_p99)
         table.add_row(row.loop, row.tier, str(row.requests), *(f"{t:.0f}" for t in (*times, *known)))

@@ -10,19 +10,21 @@ app = typer.Typer(help="Look at or empty the cache of compiled guest code.", no_
 @app.command()
 def info() -> None:
     """Print where compiled guest code is kept, in how many entries and bytes."""
+    from bus.object_files import default_directory
     from coordinator.report import plain_table, stdout_console
-    from hart.jit.cache import ObjectCache, default_directory
+    from hart.jit.cache import ObjectCache
 
     cache = ObjectCache(default_directory())
     table = plain_table(["directory", "entries", "bytes"])
-    table.add_row(str(cache.directory), f"{len(cache.entries()):,}", f"{cache.size():,}")
+    table.add_row(str(cache.top), f"{len(cache.entries()):,}", f"{cache.size():,}")
     stdout_console().print(table)
 
 
 @app.command()
 def clear() -> None:
     """Remove all compiled guest code; running VMs keep what they have loaded, later runs compile anew."""
-    from hart.jit.cache import ObjectCache, default_directory
+    from bus.object_files import default_directory
+    from hart.jit.cache import ObjectCache
 
     cache = ObjectCache(default_directory())
-    typer.echo(f"{cache.clear():,} entries removed from {cache.directory}")
+    typer.echo(f"{cache.clear():,} entries removed from {cache.top}")

@@ -13,6 +13,7 @@ import typer
 from coordinator.commands.exit_codes import ExitCode
 
 if TYPE_CHECKING:
+    from coordinator.check.agreement import Agreement, Finding
     from coordinator.check.enumerator import Outcome
 
 
@@ -40,17 +41,20 @@ class _Options:
     explain: str | None
     svg: Path | None
     json: bool
+    compares: bool
     timeout: float
     unroll: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What came of one test: text for standard output, and an error with its exit code if there was one."""
+    """What came of one test: text for standard output, and an error with its exit code if there was one; what is to be
+    compared, where that was asked for."""
 
     output: str
     error: str = ""
     code: ExitCode = ExitCode.AS_EXPECTED
+    finding: Finding | None = None
 
 
 def model(
@@ -72,6 +76,15 @@ def model(
         Path | None,
         typer.Option(help="With --explain: draw the cycle to this file; the last test's, of several."),
     ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            metavar="LOG",
+            help="Print only what differs from this herd7 or litmus7 log, why, and how long tests took.",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a test.")] = False,
     jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="Processes to use.")] = 1,
     timeout: Annotated[float, typer.Option(help="Processor seconds for one test.")] = 60.0,
@@ -79,12 +92,14 @@ def model(
 ) -> None:
     """Print every final state that a memory model allows for litmus tests, as herd7 prints it.
 
-    Exits with 2 if a test cannot be read or run, with 124 if one took too long; the others are printed all the same.
+    Exits with 1 if states differ from the reference's, with 2 if a test cannot be read or run, with 124 if one took too
+    long; the others are printed all the same.
     """
     from coordinator.litmus.text import LitmusError
 
     try:
         files = list(named_files(paths))
+        agreement = None if reference is None else _agreement(reference)
         if explain is not None:
             from coordinator.litmus.parser import parse_proposition
 
@@ -92,7 +107,8 @@ def model(
     except (LitmusError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(ExitCode.USAGE_OR_CONFIG) from None
-    options = _Options(name.value, zalasr.value, explain, svg, json, timeout, unroll)
+    compares = agreement is not None
+    options = _Options(name.value, zalasr.value, explain, svg, json, compares, timeout, unroll)
     worst = ExitCode.AS_EXPECTED
     for answer in _answers(files, options, jobs):
         if answer.output:
@@ -100,7 +116,35 @@ def model(
         if answer.error:
             typer.echo(answer.error, err=True)
             worst = max(worst, answer.code)
+        if agreement is not None and _compare(agreement, answer, options):
+            worst = max(worst, ExitCode.NOT_AS_EXPECTED)
+    if agreement is not None:
+        typer.echo("\n".join(agreement.lines()))
     raise typer.Exit(worst)
+
+
+def _agreement(log: Path) -> Agreement:
+    from coordinator.check.agreement import Agreement, Reference
+    from coordinator.litmus.log import read_log
+
+    with log.open(encoding="utf-8") as lines:
+        return Agreement(Reference(read_log(lines)))
+
+
+def _compare(agreement: Agreement, answer: _Answer, options: _Options) -> bool:
+    """Count a test; print a difference, if there is one, and say so."""
+    from coordinator.check.agreement import difference_text
+    from coordinator.check.models import Zalasr, model_named
+    from coordinator.litmus.parser import parse_file
+
+    agreement.tests += 1
+    difference = None if answer.finding is None else agreement.add(answer.finding)
+    if difference is None:
+        return False
+    test = parse_file(Path(difference.finding.file))
+    chosen = model_named(options.model, Zalasr(options.zalasr))
+    typer.echo(difference_text(difference, test, chosen, options.timeout) + "\n")
+    return True
 
 
 def named_files(paths: list[Path]) -> Iterator[Path]:
@@ -128,6 +172,8 @@ def _answers(files: list[Path], options: _Options, jobs: int) -> Iterator[_Answe
 
 
 def _answer(file: Path, options: _Options) -> _Answer:
+    from time import process_time
+
     from coordinator.check.enumerator import Timeout, enumerate_states
     from coordinator.check.explain import explain, explanation_text
     from coordinator.check.models import Zalasr, model_named
@@ -137,6 +183,7 @@ def _answer(file: Path, options: _Options) -> _Answer:
     from coordinator.litmus.text import LitmusError
 
     chosen = model_named(options.model, Zalasr(options.zalasr))
+    begun = process_time()
     try:
         test = parse_file(file)
         if options.explain is not None:
@@ -155,9 +202,20 @@ def _answer(file: Path, options: _Options) -> _Answer:
         if outcome.cut
         else ""
     )
+    if options.compares:
+        return _Answer("", warning, finding=_finding(file, outcome, process_time() - begun))
     if options.json:
         return _Answer(_json(file, outcome, options), warning)
     return _Answer(herd_log(test, outcome.shown, outcome.states, outcome.tally, outcome.seconds), warning)
+
+
+def _finding(file: Path, outcome: Outcome, seconds: float) -> Finding:
+    from coordinator.check.agreement import Finding
+    from coordinator.litmus.hash import hash_of
+    from coordinator.litmus.log import normal_state, state_text
+
+    states = frozenset(normal_state(state_text(outcome.shown, state)) for state in outcome.states)
+    return Finding(str(file), outcome.test.name, hash_of(outcome.test), states, seconds)
 
 
 def _json(file: Path, outcome: Outcome, options: _Options) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from coordinator.config import Config, Overrides
     from coordinator.config.settings import Setting
     from coordinator.outcome import Outcome
+    from coordinator.progress import Report
+    from coordinator.runner import Progress
     from hart.image import Image
 
 
@@ -75,7 +79,7 @@ def run(
     from coordinator.refusal import Refusal
 
     try:
-        runs = [(config, _run(config, images, repeat)) for config, images in prepared]
+        runs = [(config, _run(config, images, repeat, not json)) for config, images in prepared]
     except Refusal as refusal:
         typer.echo(f"the coordinator cannot run this: {refusal.reason}", err=True)
         raise typer.Exit(ExitCode.USAGE_OR_CONFIG) from refusal
@@ -129,13 +133,27 @@ def _prepare(
     return config, build_all(config)
 
 
-def _run(config: Config, images: dict[str, Image], repeat: int) -> list[list[Outcome]]:
+def _run(config: Config, images: dict[str, Image], repeat: int, show: bool) -> list[list[Outcome]]:
+    """`show`: the report will be printed."""
     from coordinator import runner
     from coordinator.local import local_coordinator
     from coordinator.progress import show_progress
 
-    with local_coordinator() as client, show_progress(config.run.name) as report:
+    with local_coordinator() as client, show_progress(config.run.name) as progress:
+        report = _meanwhile("coordinator.report", progress) if show else progress
         return [runner.run(config.run.seeded(n), images, client, report) for n in range(repeat)]
+
+
+def _meanwhile(module: str, show: Report) -> Report:
+    """As `show`; while the guests run, a thread imports what takes its time to load and is wanted at their end."""
+    loading = Thread(target=import_module, args=(module,))
+
+    def report(progress: Sequence[Progress]) -> None:
+        if loading.ident is None:
+            loading.start()
+        show(progress)
+
+    return report
 
 
 def _write_profile(path: Path, outcomes: list[Outcome]) -> None:

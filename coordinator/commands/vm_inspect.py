@@ -1,4 +1,7 @@
-"""`hartstorm vm`, what looks into a VM: its memory, events, device tree and hwprobe; and who else may."""
+"""`hartstorm vm`, what looks into a VM: its memory, events, device tree and hwprobe; and who else may.
+
+The group is `coordinator.commands.vm`'s, which has what makes and moves VMs; with this module it is whole.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from coordinator.commands.dt import Form, write_tree
 from coordinator.commands.exit_codes import ExitCode
 from coordinator.commands.isa import print_probed
 from coordinator.commands.json_output import Json
-from coordinator.commands.vm import Vm
+from coordinator.commands.vm import Vm, app
 
 if TYPE_CHECKING:
     from coordinator.control.client import RemoteVm
@@ -25,6 +28,7 @@ _LOOK_S = 0.2
 """How long an event is waited for before the state is asked for: one that came before the subscription is lost."""
 
 
+@app.command()
 def memory(
     vm: Vm,
     address: Annotated[str, typer.Argument(help="Where to begin, e.g. 0x80000000.")],
@@ -60,6 +64,7 @@ def _unsigned(what: str, text: str) -> int:
     return value
 
 
+@app.command()
 def events(
     vm: Vm,
     timeout: Annotated[
@@ -108,6 +113,7 @@ def _changes(vm: RemoteVm, timeout_s: float) -> Iterator[tuple[str, dict[str, st
                 yield shown, {"instructions": sum(body.instret), **detail}
 
 
+@app.command()
 def dt(
     vm: Vm,
     form: Annotated[Form | None, typer.Option("--format", help="Source or blob. Default: by -o.")] = None,
@@ -122,6 +128,7 @@ def dt(
     write_tree(tree.source, tree.blob, form, output)
 
 
+@app.command()
 def hwprobe(
     vm: Vm,
     hart: Annotated[list[int] | None, typer.Option("--hart", help="Which harts. Default: all.")] = None,
@@ -139,6 +146,7 @@ def hwprobe(
     print_probed({vm: {KEYS[pair.key].name: pair.value for pair in pairs}}, json)
 
 
+@app.command()
 def grant(
     vm: Vm,
     client_name: Annotated[str, typer.Argument(metavar="client", help="The client's name in the keyring.")],

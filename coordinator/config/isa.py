@@ -148,7 +148,7 @@ class HostIsa(ExtensionSet):
 class Host(Table):
     """The simulated host: what the VM's hypervisor would find in the machine below it."""
 
-    isa: HostIsa = HostIsa()
+    isa: HostIsa = HostIsa.model_construct()
     """ISA extensions. Default: all that hartstorm implements."""
     mvendorid: U64 = 0
     """What the CSR mvendorid reads. Default 0."""

@@ -449,31 +449,31 @@ class Vm(Table):
     """What becomes of the VM when its bus process dies. Default `stop`."""
     seed: int = Field(default=0, ge=0, lt=1 << 64)
     """Seed of everything random in the run. Default 0."""
-    isa: Isa = Isa()
+    isa: Isa = Isa.model_construct()
     """ISA extensions."""
     rules: Rules = "simulator"
     """Which extensions may be switched off: `simulator` every one that hartstorm implements, `kvm` those that the
     kernel lets go, which none of the atomics are. Default `simulator`."""
-    host: Host = Host()
+    host: Host = Host.model_construct()
     """The simulated host. `[host]` is that of all VMs; what a VM says here is laid over it."""
     guest: Guest
     """The program."""
-    reservation: Reservation = Reservation()
+    reservation: Reservation = Reservation.model_construct()
     """LR/SC behaviour."""
-    directory: Directory = Directory()
+    directory: Directory = Directory.model_construct()
     """How granules change hands, under policy `directory`."""
-    limits: Limits = Limits()
+    limits: Limits = Limits.model_construct()
     """When to give up."""
-    record: Annotated[Record, BeforeValidator(_recorded)] = Record()
+    record: Annotated[Record, BeforeValidator(_recorded)] = Record.model_construct()
     """What to record."""
     metrics: dict[MetricName, ExpressionText] = {}
     """Numbers to keep of the run, by name: expressions as in `expect.invariants`. `operations` is what the guest did;
     rates are about it."""
     hart_metrics: dict[MetricName, ExpressionText] = {}
     """The same for each hart, whose number is `hart`: `u64(done, hart)`."""
-    outcome: Outcome = Outcome()
+    outcome: Outcome = Outcome.model_construct()
     """What tells outcomes apart."""
-    expect: Expect = Expect()
+    expect: Expect = Expect.model_construct()
     """What must come of it."""
 
     @field_validator("memory")

@@ -10,7 +10,10 @@ from coordinator.config.descriptions import describe
 
 
 class Table(BaseModel):
-    """A table; each key has its docstring below it."""
+    """A table; each key has its docstring below it.
+
+    A table's default is `model_construct`ed: that leaves the building of what checks it to the first that is checked.
+    """
 
     model_config = ConfigDict(
         strict=True,
@@ -19,6 +22,7 @@ class Table(BaseModel):
         json_schema_extra=describe,
         validate_default=False,
         regex_engine="python-re",
+        defer_build=True,
     )
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:

@@ -80,14 +80,14 @@ class KeyringError(ValueError):
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)
     public_key: str = Field(min_length=Z85_KEY_CHARACTERS, max_length=Z85_KEY_CHARACTERS)
     role: Role
 
 
 class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
     client: list[_Entry]
 
 

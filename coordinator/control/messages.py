@@ -55,7 +55,7 @@ Hart = Annotated[int, Field(strict=True, ge=0, lt=1 << 16)]
 class Body(BaseModel):
     """What every request and reply body is: typed, closed, immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Empty(Body):

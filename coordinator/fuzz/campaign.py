@@ -39,7 +39,8 @@ class Combination:
     @property
     def instances(self) -> int:
         """How many instances a run has."""
-        slow = self.tier == "interpreter" or policy(self.policy).total_order
+        chosen = policy(self.policy)
+        slow = self.tier == "interpreter" or chosen.total_order or chosen.owned
         return SLOW_INSTANCES if slow else FAST_INSTANCES
 
 

@@ -79,8 +79,16 @@ _HARTS: tuple[tuple[tuple[Operation, ...], ...], ...] = (
             (_store("x", 2), _store("x", 0), _load("x")),
         )
     ),
-    # Results of narrow loads are sign-extended.
-    ((_store("x", 0x80, size=1), _store("y", 0x8000_0000, size=4)), (_load("x", size=1), _load("y", size=4))),
+    # Results of narrow loads are sign-extended, also of what the hart itself has just stored.
+    (
+        (
+            _store("x", 0x80, size=1),
+            _store("y", 0x8000_0000, size=4),
+            _load("x", size=1),
+            _load("y", size=4),
+        ),
+        (_load("x", size=1), _load("y", size=4)),
+    ),
 )
 
 CLASSICS = tuple(Program(seed, harts, _NONE) for seed, harts in enumerate(_HARTS))

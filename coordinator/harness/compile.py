@@ -45,6 +45,7 @@ class Compiled:
         observed: what an outcome holds: the shown locations and the filter's.
         record: address of the test's record.
         bodies: address and bytes of each thread's own instructions.
+        loops: address of each thread's loop over the instances: all that is worth native code.
         data: record and code, from `record` on.
 
     """
@@ -54,6 +55,7 @@ class Compiled:
     observed: tuple[Location, ...]
     record: int
     bodies: tuple[tuple[int, int], ...]
+    loops: tuple[int, ...]
     data: bytes
 
 
@@ -99,7 +101,8 @@ def compile_test(test: LitmusTest, record: int) -> Compiled:
     bodies = tuple(
         (program.labels[_BEGIN], program.labels[_END] - program.labels[_BEGIN]) for program in programs
     )
-    return Compiled(test, layout, observed, record, bodies, data)
+    loops = tuple(program.labels[_LOOP] for program in programs)
+    return Compiled(test, layout, observed, record, bodies, loops, data)
 
 
 def _check_sizes(test: LitmusTest, layout: Layout, observed: tuple[Location, ...]) -> None:
@@ -179,7 +182,7 @@ def _shown_words(observed: tuple[Location, ...], layout: Layout) -> Iterator[tup
 
 # The code
 
-_BEGIN, _END = "harness.begin", "harness.end"
+_LOOP, _BEGIN, _END = "harness.loop", "harness.begin", "harness.end"
 _AT_ENTRY = frozenset({6, 10})
 """t1 and a0: the kernel leaves the entry's address and the hart's block there."""
 _LINKS = frozenset({0, 1, 5})
@@ -240,7 +243,7 @@ class _Thread:
             f"ld {index},{_at(Block.FIRST)}({block})",
             "addi x6,x6,20",
             "jalr x0,0(x6)",
-            "harness.loop:",
+            f"{_LOOP}:",
             # The next instance, and how far it lies from the first
             f"slli {a},{index},2",
             f"add {index},{index},{a}",
@@ -299,7 +302,7 @@ class _Thread:
         yield from (
             f"addi {k},{k},1",
             f"ld {a},{_at(Block.COUNT)}({block})",
-            f"bne {k},{a},harness.loop",
+            f"bne {k},{a},{_LOOP}",
             f"ld {a},{_at(Block.RETURN)}({block})",
             f"addi x10,{block},0",
             f"jalr x0,0({a})",

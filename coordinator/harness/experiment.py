@@ -152,8 +152,8 @@ def run(
 
     """
     reader = Reader(ready.compiled)
-    began = time.monotonic()
     session.begin(number)
+    began = time.monotonic()
     while not leave() and not _enough(session, reader, ready, limits, time.monotonic() - began):
         time.sleep(min(POLL_S, max(0.0, began + limits.time_s - time.monotonic())))
         session.check()

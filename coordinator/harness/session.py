@@ -24,6 +24,8 @@ from coordinator.vm import VirtualMachine
 
 SILENCE_S = 120.0
 """A test of which no round ends for so long is given up."""
+COMPILING_S = 10.0
+"""How long harts wait at most for the native code of a test."""
 _POLL_S = 0.002
 
 
@@ -118,7 +120,8 @@ class Session:
         self._vm.destroy()
 
     def begin(self, test: int) -> None:
-        """Have the harts begin a test; none must be running."""
+        """Have the harts begin a test, in native code where there is any; none must be running."""
+        self._vm.compile_ahead(self._program.tests[test].loops, COMPILING_S)
         self._sequence += 1
         self._command = self._sequence << memory.COMMAND_TEST_BITS | test
         self._write(Control.COMMAND)

@@ -61,12 +61,29 @@ COHERENCE = (
 
 _FENCES = ("fence.rw.rw", "fence.tso")
 LINKS: dict[str, tuple[str, ...]] = {
-    "WW": ("po", *_FENCES, "fence.w.w", "fence.r.rw", "rl"),
-    "WR": ("po", *_FENCES, "fence.w.r", "fence.rw.w", "rl-aq"),
-    "RW": ("po", *_FENCES, "fence.r.w", "fence.w.w", "aq", "rl", "addr", "data", "ctrl"),
-    "RR": ("po", *_FENCES, "fence.r.r", "fence.w.w", "aq", "addr", "ctrl"),
-}
-"""Links by the kinds of the accesses they stand between."""
+    "WW": ("po", *_FENCES, "fence.w.w", "fence.w.rw", "fence.rw.w", "fence.r.rw", "fence.i", "rl"),
+    "WR": ("po", *_FENCES, "fence.w.r", "fence.w.rw", "fence.rw.r", "fence.rw.w", "fence.i", "rl-aq"),
+    "RW": (
+        "po", *_FENCES, "fence.r.w", "fence.r.rw", "fence.rw.w", "fence.w.w", "fence.i", "aq", "rl", "addr", "data",
+        "ctrl",
+    ),
+    "RR": (
+        "po", *_FENCES, "fence.r.r", "fence.r.rw", "fence.rw.r", "fence.w.w", "fence.i", "aq", "addr", "ctrl",
+        "ctrl-fence.i",
+    ),
+}  # fmt: skip
+"""Links by the kinds of the accesses they stand between; FENCE.I orders none of them."""
+
+TOGETHER = (
+    {"WW": "fence.w.w", "WR": "fence.w.r", "RW": "fence.r.w", "RR": "fence.r.r"},
+    {"WW": "fence.tso", "WR": "fence.tso", "RW": "fence.tso", "RR": "fence.tso"},
+    {"WW": "rl", "WR": "rl-aq", "RW": "aq", "RR": "aq"},
+    {"WW": "rl", "WR": "rl-aq", "RW": "rl", "RR": "aq"},
+    {"WW": "fence.w.w", "WR": "fence.w.r", "RW": "addr", "RR": "addr"},
+    {"WW": "fence.w.w", "WR": "fence.w.r", "RW": "data", "RR": "addr"},
+    {"WW": "fence.w.w", "WR": "fence.w.r", "RW": "ctrl", "RR": "ctrl-fence.i"},
+)
+"""Links of all threads at once: the least fences, annotations and dependencies that programs rely on."""
 
 STRONG = "fence.rw.rw"
 
@@ -87,7 +104,7 @@ STYLES = (
     Style("amo", "wd", "amoor", "amoswap"),
     Style("amo", "bh", "amoor", "amoswap", orders=False),
     Style("lrsc", "wd", "lr", "sc"),
-    Style("cas", "wd", "amocas", "amocas", orders=False),
+    Style("cas", "wd", "amocas", "amocas"),
     Style("cas", "bh", "amocas", "amocas", orders=False),
 )
 PLAIN = STYLES[0]
@@ -137,9 +154,10 @@ def _access(thread: _Thread, access: Access, style: Style, width: str, link: str
     elif link == "data":
         thread.lines += [f"xor x28,{last},{last}", f"ori x30,x28,{access.value}"]
         data = "x30"
-    elif link == "ctrl":
+    elif link.startswith("ctrl"):
         label = f"L{thread.number}"
         thread.lines += [f"bne {last},x0,{label}", f"{label}:"]
+        thread.lines += ["fence.i"] if link == "ctrl-fence.i" else []
     if access.kind == "R":
         target = thread.returns(access.value)
         text = {
@@ -191,10 +209,10 @@ def build(shape: Shape, links: tuple[str, ...], style: Style, width: str) -> str
         first, second = _orders(link)
         _access(thread, accesses[0], style, width, "po", first)
         if len(accesses) == 2:
-            if link.startswith("fence.r") or link.startswith("fence.w"):
-                thread.lines.append(f"fence {link[6:].replace('.', ',')}")
-            elif link.startswith("fence"):
+            if link in ("fence.i", "fence.tso"):
                 thread.lines.append(link)
+            elif link.startswith("fence"):
+                thread.lines.append(f"fence {link[6:].replace('.', ',')}")
             _access(thread, accesses[1], style, width, link, second)
         threads.append(thread)
     name = "+".join([f"{shape.name}.{width}", *links, *([style.name] if style.name else [])])
@@ -224,15 +242,15 @@ def _families() -> Iterator[str]:
     for shape in SHAPES:
         linked: list[tuple[Access, ...]] = [t for t in shape.threads if len(t) == 2]
         two = len(shape.threads) == 2
-        for width in "wd" if two else "w":
-            yield build(shape, ("po",) * len(linked), PLAIN, width)
-            seen = set()
-            for place, accesses in enumerate(linked):
-                for link in LINKS[_kinds(accesses)]:
-                    links = tuple(link if i == place else STRONG for i in range(len(linked)))
-                    if links not in seen:
-                        seen.add(links)
-                        yield build(shape, links, PLAIN, width)
+        for width in "wd":
+            alone = (
+                tuple(link if i == place else STRONG for i in range(len(linked)))
+                for place, accesses in enumerate(linked)
+                for link in LINKS[_kinds(accesses)]
+            )
+            together = (tuple(links[_kinds(accesses)] for accesses in linked) for links in TOGETHER)
+            for links in dict.fromkeys((("po",) * len(linked), *alone, *together)):
+                yield build(shape, links, PLAIN, width)
         if two:
             yield from _atomic_variants(shape, linked)
     for shape in COHERENCE:

@@ -1,33 +1,21 @@
 """Compiled regions on disk: shared between the harts of a VM and with later runs.
 
-Owns the file form, the key and the directory. Compiles and loads nothing.
+Owns what an entry holds. Compiles and loads nothing.
 
-An entry is one file, `objects/<2 digits>/<key>`, written under another name and renamed, so that readers see whole
-files and concurrent writers do no harm (they write the same). It begins with a magic and the SHA-256 of the rest; an
-entry that does not agree, or that another version wrote, is removed and counts as absent. The key is the SHA-256 of
-everything that the object depends on: guest code with its addresses, where the region ends, VM geometry, extensions,
-policy, tier, engine sources, LLVM and host CPU.
+An entry's file has the form of `bus.object_files`. The key is the SHA-256 of everything that the
+object depends on: guest code with its addresses, where the region ends, VM geometry, extensions, policy, tier, engine
+sources, LLVM and host CPU.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgpack
 
-MAGIC = b"hartstorm object 2\n"
-_DIGEST = 32
-
-
-def default_directory() -> Path:
-    """The user's cache for hartstorm, by the XDG base directory specification: relative paths do not count."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "hartstorm"
+from bus.object_files import entry_path, objects_in, read_entry, remove_entry, write_entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,40 +44,32 @@ class CompiledRegion:
     instruments: int = 0
 
 
-def key_of(*parts: object) -> str:
-    """The key for everything that an object depends on; `parts` have an unambiguous `repr`."""
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
 class ObjectCache:
     """A directory of compiled regions."""
 
     def __init__(self, directory: Path) -> None:
         """Nothing is created until something is stored."""
-        self.directory = directory / "objects"
+        self.top = directory
+        self.directory = objects_in(directory)
+        """Where the objects are."""
+        self.programs = directory / "programs"
+        """Where `hart.jit.programs` keeps its lists."""
 
     def path(self, key: str) -> Path:
         """Where the entry of that key is or would be."""
-        return self.directory / key[:2] / key
+        return entry_path(self.directory, key)
 
     def load(self, key: str) -> CompiledRegion | None:
         """The entry, or None if there is none that is whole and ours."""
         path = self.path(key)
-        try:
-            data = path.read_bytes()
-        except OSError:
+        body = read_entry(path)
+        if body is None:
             return None
-        body = data[len(MAGIC) + _DIGEST :]
-        if (
-            data[: len(MAGIC)] == MAGIC
-            and data[len(MAGIC) : -len(body) or None] == hashlib.sha256(body).digest()
-        ):
-            with contextlib.suppress(ValueError, TypeError, KeyError):
-                entry, tier, name, stretches, code, instructions, obj, instruments = msgpack.unpackb(body)
-                pairs = tuple((start, end) for start, end in stretches)
-                return CompiledRegion(entry, tier, name, pairs, code, instructions, obj, instruments)
-        with contextlib.suppress(OSError):
-            path.unlink()
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            entry, tier, name, stretches, code, instructions, obj, instruments = msgpack.unpackb(body)
+            pairs = tuple((start, end) for start, end in stretches)
+            return CompiledRegion(entry, tier, name, pairs, code, instructions, obj, instruments)
+        remove_entry(path)
         return None
 
     def store(self, key: str, region: CompiledRegion) -> Path:
@@ -107,20 +87,13 @@ class ObjectCache:
             )
         )
         path = self.path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(MAGIC + hashlib.sha256(body).digest() + body)
-            Path(temporary).rename(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_entry(path, body)
         return path
 
     def entries(self) -> list[Path]:
-        """Every entry's file."""
-        return sorted(p for p in self.directory.glob("??/*") if len(p.name) == 64)
+        """Every entry's file, and every program's list."""
+        found = (path for top in (self.directory, self.programs) for path in top.glob("??/*"))
+        return sorted(path for path in found if len(path.name) == 64)
 
     def size(self) -> int:
         """Bytes of all entries together."""

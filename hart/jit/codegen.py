@@ -41,17 +41,6 @@ def _machine(tier: Tier) -> llvm.TargetMachine:
     )
 
 
-@cache
-def host_identity() -> str:
-    """What native code depends on besides its IR: LLVM's version and the host's CPU."""
-    import llvmlite
-    import llvmlite.binding as llvm
-
-    version = ".".join(map(str, llvm.llvm_version_info))
-    features = llvm.get_host_cpu_features().flatten()
-    return f"llvmlite {llvmlite.__version__} llvm {version} {llvm.get_host_cpu_name()} {features}"
-
-
 def compile_ir(ir: str, tier: Tier) -> bytes:
     """The object file for a module of IR."""
     import llvmlite.binding as llvm

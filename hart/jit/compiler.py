@@ -5,7 +5,7 @@ Owns what a region depends on. Used by the compile service, and in-process by te
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -15,10 +15,12 @@ import hart.jit
 from bus.access import MemoryFault
 from bus.lowering import Lowering
 from bus.memory import GuestMemory
+from bus.native import host_identity
+from bus.object_files import key_of
 from bus.policies import Reservations
 from hart.isa.decoder import Decoder
-from hart.jit.cache import CompiledRegion, ObjectCache, key_of
-from hart.jit.codegen import Tier, compile_ir, host_identity
+from hart.jit.cache import CompiledRegion, ObjectCache
+from hart.jit.codegen import Tier, compile_ir
 from hart.jit.instruments import Instrument
 from hart.jit.lowering import Geometry, lower
 from hart.jit.region import Region, discover
@@ -77,20 +79,7 @@ class RegionCompiler:
         follow_calls = tier is Tier.T2 and not instruments & Instrument.PROFILED
         region = discover(self.decoder, self._fetch, entry, LIMITS[tier], follow_calls=follow_calls)
         stretches, code = region.stretches(), region.code()
-        key = key_of(
-            engine_identity(),
-            host_identity(),
-            self.policy,
-            replace(self.reservations, seed=0),
-            self.geometry,
-            sorted(self.decoder.extensions),
-            int(tier),
-            int(instruments),
-            entry,
-            stretches,
-            code,
-            region.returns,
-        )
+        key = key_of(*self._identity(), int(tier), int(instruments), entry, stretches, code, region.returns)
         found = None if self.cache is None else self.cache.load(key)
         if found is not None:
             self.counters.cached += 1
@@ -109,6 +98,28 @@ class RegionCompiler:
             entry, int(tier), name, stretches, code, region.instructions, obj, int(instruments)
         )
         return key, compiled
+
+    def _identity(self) -> tuple[object, ...]:
+        """What every region of this compiler depends on."""
+        return (
+            engine_identity(),
+            host_identity(),
+            self.policy,
+            replace(self.reservations, seed=0),
+            self.geometry,
+            sorted(self.decoder.extensions),
+        )
+
+    def program_key(self, program: str, tiers: Sequence[Tier]) -> str:
+        """The key for what runs of a program in these tiers need of this compiler."""
+        return key_of("program", *self._identity(), program, [int(tier) for tier in tiers])
+
+    def holds(self, region: CompiledRegion) -> bool:
+        """Whether memory has the code that the region stands for."""
+        try:
+            return region.code == b"".join(self.memory.read(a, end - a) for a, end in region.stretches)
+        except MemoryFault:
+            return False
 
     def _fetch(self, pc: int) -> int | None:
         try:

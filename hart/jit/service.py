@@ -7,6 +7,8 @@ that word at safepoints and load what is new to them.
 Harts may differ in their extensions: the same code then means different things, and a region belongs to the harts of
 one set. Harts with the same set share all.
 
+What earlier runs of the program needed is ready from the start (`hart.jit.programs`).
+
 T1 requests go before T2 requests, which take ten times as long. If the service dies, harts go on with what they have.
 """
 
@@ -34,6 +36,7 @@ from hart.jit.codegen import Tier
 from hart.jit.compiler import RegionCompiler
 from hart.jit.instruments import Instrument
 from hart.jit.lowering import Geometry
+from hart.jit.programs import ProgramRegions
 
 LIVENESS_MS = 100
 _INDEX = "regions"
@@ -50,6 +53,8 @@ class ServiceSpec:
         extension_sets: what the decoders of the harts know, each set once; requests name them by number.
         policy: name of the coherence policy, with `reservations`.
         cache: directory of the object cache.
+        program: identifies the guest program (`hart.image.Image.digest`); empty if none was loaded.
+        tiers: which ones harts ask for.
 
     """
 
@@ -59,6 +64,8 @@ class ServiceSpec:
     policy: str
     reservations: Reservations
     cache: str
+    program: str
+    tiers: tuple[Tier, ...]
 
 
 def _endpoint(directory: str) -> str:
@@ -111,7 +118,16 @@ def run(spec: ServiceSpec) -> None:
     waiting: set[_Request] = set()
     number = 0
     header = segment.header
+    programs = [
+        ProgramRegions(cache, c.program_key(spec.program, spec.tiers)) for c in compilers if spec.program
+    ]
     with (Path(spec.directory) / _INDEX).open("ab", buffering=0) as index:
+        for extension_set, (compiler, program) in enumerate(zip(compilers, programs, strict=False)):
+            known = [key for key, region in program.regions() if compiler.holds(region)]
+            compiler.counters.cached += len(known)
+            header[Header.REGIONS_CACHED] += len(known)
+            index.write(b"".join(f"{extension_set} {key}\n".encode() for key in known))
+        header[Header.CODE_GENERATION] += header[Header.REGIONS_CACHED]
         while True:
             while socket.poll(0 if queue else LIVENESS_MS):
                 request = _decode(socket.recv())
@@ -129,10 +145,15 @@ def run(spec: ServiceSpec) -> None:
             key, region = compiler.compile(request.entry, request.tier, time.monotonic, request.instruments)
             if not cache.path(key).exists():
                 cache.store(key, region)
+            if programs:
+                programs[request.extension_set].add(key, region)
             index.write(f"{request.extension_set} {key}\n".encode())
             header[Header.REGIONS_COMPILED] = sum(c.counters.compiled for c in compilers)
             header[Header.REGIONS_CACHED] = sum(c.counters.cached for c in compilers)
             header[Header.CODE_GENERATION] += 1
+            if not queue:  # now, for the service is killed when the run ends
+                for program in programs:
+                    program.save()
 
 
 class _Request(NamedTuple):

@@ -59,3 +59,34 @@ def test_additions_of_two_processes_are_not_lost():
         assert total == 2 * rounds
     finally:
         shared.unlink()
+
+
+def test_a_module_is_compiled_once_for_all_processes(monkeypatch, tmp_path):
+    from bus import native
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    ir = "define i64 @seven() {\n  ret i64 7\n}\n"
+
+    def seven() -> int:
+        engine = native.compile_module(ir)
+        return ctypes.CFUNCTYPE(ctypes.c_uint64)(engine.get_function_address("seven"))()
+
+    assert seven() == 7
+    (kept,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    whole = kept.read_bytes()
+    written = []
+    monkeypatch.setattr(native, "write_entry", lambda path, body: written.append(path))
+    assert seven() == 7
+    assert not written, "what is kept is not compiled again"
+    kept.write_bytes(whole[:-1])
+    assert seven() == 7
+    assert written == [kept], "what is not whole is"
+
+
+def test_a_cache_that_cannot_be_written_is_none(monkeypatch, tmp_path):
+    from bus.native import compile_module
+
+    (tmp_path / "hartstorm").write_text("no directory")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    engine = compile_module("define i64 @eight() {\n  ret i64 8\n}\n")
+    assert ctypes.CFUNCTYPE(ctypes.c_uint64)(engine.get_function_address("eight"))() == 8

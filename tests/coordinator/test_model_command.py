@@ -69,3 +69,46 @@ def test_a_test_that_takes_too_long(run):
     result = run(SB, "--timeout", 0)
     assert result.exit_code == 124
     assert "gave up after 0 s" in result.output
+
+
+def test_a_reference_that_agrees(run, tmp_path):
+    (tmp_path / "herd.log").write_text(run(SB, MP).output)
+    result = run(SB, MP, "--reference", tmp_path / "herd.log")
+    assert result.exit_code == 0
+    assert (
+        "2 tests, 2 enumerated; 2 of them are in the log: 2 with the same hash, 2 with the same states, 0"
+        in (result.output)
+    )
+    assert "Observation" not in result.output
+    assert "processor time of a test: median" in result.output
+
+
+def test_a_reference_that_differs_is_explained_on_both_sides(run, tmp_path):
+    """Where a state is the model's alone an execution shows it, where it is the log's alone a cycle forbids it."""
+    log = (
+        run(SB, MP)
+        .output.replace("0:x5=0; 1:x5=0;", "0:x5=0; 1:x5=2;")
+        .replace("1:x5=1; 1:x6=1;", "1:x5=1; 1:x6=0;")
+    )
+    (tmp_path / "herd.log").write_text(log.replace("Hash=", "Hash=0"))
+    result = run(SB, MP, "--reference", tmp_path / "herd.log")
+    assert result.exit_code == 1
+    assert "0:x5=0 /\\ 1:x5=0: allowed, for example by" in result.output
+    assert "0:x5=0 /\\ 1:x5=2: no candidate execution has it" in result.output
+    assert "1:x5=1 /\\ 1:x6=0: Forbidden by the load value axiom" in result.output
+    assert "ppo 4, fence" in result.output
+    assert "0 with the same hash, 0 with the same states, 2 differ" in result.output
+
+
+def test_a_reference_names_twice_what_hashes_tell_apart(run, tmp_path):
+    """Two tests of one name, as collections have them: each is compared with its own entry."""
+    one, other = (
+        SB.read_text(),
+        MP.read_text().replace("RISCV MP.w+fence.rw.rw+fence.rw.rw", "RISCV SB.w+po+po"),
+    )
+    (tmp_path / "a.litmus").write_text(one)
+    (tmp_path / "b.litmus").write_text(other)
+    (tmp_path / "herd.log").write_text(run(tmp_path / "b.litmus", tmp_path / "a.litmus").output)
+    result = run(tmp_path / "a.litmus", tmp_path / "b.litmus", "--reference", tmp_path / "herd.log")
+    assert result.exit_code == 0, result.output
+    assert "2 with the same hash, 2 with the same states" in result.output

@@ -68,27 +68,45 @@ def key(execution):
     )
 
 
+def agree(seed, mixed, counts):
+    """Judge the candidates of a random test in every way, under a random model; count those allowed and those not.
+
+    Each step of a cycle is one that the model demands.
+    """
+    rng = Random(seed + 1_000_000 * mixed)
+    model = rng.choice((*MODELS.values(), RVWMO, RVWMO_RCSC))
+    test = parse(random_test(rng, rng.choice((2, 2, 3)), 4, mixed))
+    found, allowed = candidates(test, model)
+    for execution in found:
+        violation = check(execution, model)
+        assert (violation is None) is (key(execution) in allowed), (seed, model.name, test.source.text)
+        direct = judge(execution, model)
+        assert (direct is None) is (violation is None), (seed, model.name)
+        if violation is not None:
+            assert set(violation.cycle) <= set(constraints(execution, model))
+            assert all(
+                a.after == b.before for a, b in zip(violation.cycle, violation.cycle[1:], strict=False)
+            )
+        counts[violation is None] += 1
+
+
 @pytest.mark.parametrize("mixed", [False, True])
 def test_all_judgements_agree(mixed):
-    """On the candidates of random tests, under every model; each step of a cycle is one that the model demands."""
     counts = {True: 0, False: 0}
     for seed in range(60):
-        rng = Random(seed + 1000 * mixed)
-        model = rng.choice((*MODELS.values(), RVWMO, RVWMO_RCSC))
-        test = parse(random_test(rng, rng.choice((2, 2, 3)), 4, mixed))
-        found, allowed = candidates(test, model)
-        for execution in found:
-            violation = check(execution, model)
-            assert (violation is None) is (key(execution) in allowed), (seed, model.name, test.source.text)
-            direct = judge(execution, model)
-            assert (direct is None) is (violation is None), (seed, model.name)
-            if violation is not None:
-                assert set(violation.cycle) <= set(constraints(execution, model))
-                assert all(
-                    a.after == b.before for a, b in zip(violation.cycle, violation.cycle[1:], strict=False)
-                )
-            counts[violation is None] += 1
+        agree(seed, mixed, counts)
     assert min(counts.values()) > 60
+
+
+@pytest.mark.soak
+def test_all_judgements_agree_on_a_hundred_thousand_executions():
+    counts = {True: 0, False: 0}
+    seed = 1_000
+    while sum(counts.values()) < 100_000:
+        agree(seed, seed % 2 == 1, counts)
+        seed += 1
+    print(counts)
+    assert min(counts.values()) > 10_000
 
 
 @pytest.mark.parametrize(("rule", "name"), FORBIDDEN_BY.items())

@@ -66,6 +66,19 @@ def test_instructions_mean_what_the_isa_table_says(code, initial, shown, expecte
     assert states(one_thread(code, initial, shown)) == {expected}
 
 
+def test_an_amo_is_one_operation():
+    """With aq on the AMO its store comes before the load, too; with a plain AMO nothing is ordered."""
+    for order, observation in ((".aq", "Never"), (".rl", "Never"), ("", "Sometimes")):
+        text = f"""RISCV SB+amo
+{{ 0:x20=x; 0:x21=y; 1:x20=x; 1:x21=y; 0:x10=1; 1:x10=1; }}
+ P0 | P1 ;
+ amoswap.w{order} x0,x10,(x20) | amoswap.w{order} x0,x10,(x21) ;
+ amoor.w{order} x5,x0,(x21) | amoor.w{order} x5,x0,(x20) ;
+exists (0:x5=0 /\\ 1:x5=0)
+"""
+        assert enumerate_states(parse(text), RVWMO).tally.observation == observation, order
+
+
 def test_store_conditional():
     pair = "lr.w x5,(x20); sc.w x6,x10,(x20)"
     assert states(one_thread(pair, "0:x10=1;", "0:x6=0 /\\ x=1")) == {"0 1", "1 0"}

@@ -103,7 +103,7 @@ forall (x=7)
 }
 
 ON_INTERPRETER = Setting(tier="interpreter")
-FEW = Limits(time_s=60, iterations=200)
+FEW = Limits(time_s=600, iterations=200)
 
 
 def run(

@@ -59,13 +59,15 @@ def _run(cache, harts: int, lacking: frozenset[str] = frozenset()):
         assert result is not None
         assert (result.ending, result.exit_code) == (Ending.EXIT, 0), result.detail
         header = machine._segment.header
-        return header[Header.REGIONS_COMPILED], header[Header.REGIONS_CACHED]
+        assert result.regions_compiled == header[Header.REGIONS_COMPILED]
+        assert result.regions_cached == header[Header.REGIONS_CACHED]
+        return result.regions_compiled, result.regions_cached
     finally:
         machine.destroy()
 
 
 def _entries(cache) -> int:
-    return sum(1 for p in cache.rglob("*") if p.is_file())
+    return sum(1 for p in (cache / "objects").rglob("*") if p.is_file())
 
 
 def test_sixteen_harts_compile_each_region_once_and_a_second_run_nothing(tmp_path):
@@ -78,10 +80,32 @@ def test_sixteen_harts_compile_each_region_once_and_a_second_run_nothing(tmp_pat
     assert compiled == _entries(tmp_path) - known
 
 
+def test_what_a_run_needed_is_there_before_a_later_run_asks(tmp_path):
+    """The later run is interpreted but for what the list of the program brings."""
+    image = image_of(SOURCE.replace("{harts}", "1"))
+    _run(tmp_path, 1)
+    lists = list((tmp_path / "programs").rglob("*"))
+    assert any(path.is_file() for path in lists)
+    machine = VirtualMachine(VmSpec(name="later", harts=1, timeout_s=60, cache=str(tmp_path)))
+    try:
+        machine.load(image)
+        machine.set_pc(0, image.symbols["park"].address)  # asks for nothing: it waits at once
+        machine.start()
+        deadline = time.monotonic() + NO_END
+        while not machine.regions_ready():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        header = machine._segment.header
+        assert header[Header.REGIONS_CACHED] == header[Header.CODE_GENERATION] > 0
+        assert header[Header.REGIONS_COMPILED] == 0
+    finally:
+        machine.destroy()
+
+
 def test_harts_with_one_set_of_extensions_share_and_others_do_not(tmp_path):
     compiled, _ = _run(tmp_path, 8, lacking=frozenset({"B", "Zba"}))
     cache = ObjectCache(tmp_path)
-    regions = [cache.load(path.name) for path in cache.entries()]
+    regions = [cache.load(path.name) for path in cache.directory.glob("??/*")]
     assert 0 < compiled <= len(regions)
     alike = Counter((r.entry, r.tier, r.stretches, r.code) for r in regions)
     assert set(alike.values()) <= {1, 2}  # a set is a matter of the key, a hart is not

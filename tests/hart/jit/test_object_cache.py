@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bus.object_files import MAGIC, default_directory, key_of
 from bus.policies import Reservations
-from hart.jit.cache import MAGIC, CompiledRegion, ObjectCache, default_directory, key_of
+from hart.jit.cache import CompiledRegion, ObjectCache
 from hart.jit.codegen import Tier
 from hart.jit.service import region_compiler
 from tests.hart.jit.native_code import ALL, T1, running
