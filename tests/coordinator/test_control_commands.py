@@ -72,7 +72,7 @@ def server(tmp_path: Path) -> Iterator[str]:
         yield endpoint
         process.send_signal(signal.SIGTERM)
         try:
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
     assert list((tmp_path / "private").iterdir()) == []
@@ -331,7 +331,7 @@ def test_a_server_over_tcp(tmp_path: Path):
                 assert refused == f"{tcp}: no server that has this server key\n"
             finally:
                 process.send_signal(signal.SIGTERM)
-                process.wait(10)
+                process.wait(60)
         return
     pytest.fail("no free port")
 
