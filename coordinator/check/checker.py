@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, groupby, pairwise
 
 from coordinator.check.cells import Cells
+from coordinator.check.components import Edges, components
 from coordinator.check.execution import (
     FENCES,
     INITIAL,
@@ -28,7 +29,6 @@ from coordinator.check.execution import (
     Event,
     Execution,
     Kind,
-    overlap,
 )
 from coordinator.check.models import Label, Model, Step, Violation, axiom_of
 from coordinator.check.rvwmo import Annotation
@@ -62,23 +62,26 @@ def check(execution: Execution, model: Model) -> Violation | None:
     cycle = graph.find_cycle()
     if cycle is None:
         return None
-    steps = _shortened(cycle, list(execution.events()))
+    steps = _shortened(cycle, execution, memory)
     return Violation(axiom_of(steps), steps)
 
 
 _JOINED: dict[tuple[Label, Label], Label] = {("co", "co"): "co", ("fr", "co"): "fr"}
 
 
-def _shortened(cycle: tuple[Step, ...], events: Sequence[Event]) -> tuple[Step, ...]:
+def _shortened(cycle: tuple[Step, ...], execution: Execution, memory: _Memory) -> tuple[Step, ...]:
     """The cycle with steps along one coherence order joined: the graph has only those from store to next store."""
+    events = list(execution.events())
     steps: list[Step] = []
     for step in cycle:
         label = _JOINED.get((steps[-1].label, step.label)) if steps else None
-        joins = label is not None and steps[-1].before != step.after
-        if label is not None and joins and overlap(events[steps[-1].before], events[step.after]):
-            steps[-1] = Step(steps[-1].before, step.after, label)
-        else:
-            steps.append(step)
+        if label is not None and steps[-1].before != step.after:
+            before = steps[-1].before
+            returned = execution.byte_sources(before, events[before]) if label == "fr" else None
+            if memory.agrees(before, step.after, events[before], returned):
+                steps[-1] = Step(before, step.after, label)
+                continue
+        steps.append(step)
     return tuple(steps)
 
 
@@ -152,22 +155,24 @@ class _Graph:
         return None if within is None and count == self.nodes else left
 
     def _shortest(self, left: bytearray) -> tuple[Step, ...]:
-        successors: dict[int, list[tuple[int, int]]] = {}
+        successors: Edges = {}
         for u, v, label in zip(self._before, self._after, self._labels, strict=True):
             if left[u] and left[v]:
                 successors.setdefault(u, []).append((v, label))
         best: list[tuple[int, int]] | None = None
         self._effort = _EFFORT
-        for start in successors:
-            if start < self.events:
-                best = self._cycle_through(start, successors, best) or best
-                if self._effort <= 0 and best is not None:
-                    break
+        # Within one of these every node lies on a cycle, so that no search is in vain; in a small one cycles are short.
+        for inner in sorted(components(successors), key=len):
+            for start in inner:
+                if start < self.events:
+                    best = self._cycle_through(start, inner, best) or best
+                    if self._effort <= 0 and best is not None:
+                        return self._steps(best)
         assert best is not None, "what is left of the graph has a cycle"
         return self._steps(best)
 
     def _cycle_through(
-        self, start: int, successors: dict[int, list[tuple[int, int]]], best: list[tuple[int, int]] | None
+        self, start: int, successors: Edges, best: list[tuple[int, int]] | None
     ) -> list[tuple[int, int]] | None:
         """The edges (node, label) of a shortest cycle through `start` if it has fewer events than `best`."""
         limit = self._length(best) if best is not None else self.nodes + 1
@@ -244,6 +249,14 @@ class _Memory:
         if store == INITIAL:
             return -1
         return self._place[store] if len(self.cells_of[store]) == 1 else self._shared[store, cell]
+
+    def agrees(self, before: int, store: int, event: Event, returned: Sequence[int] | None) -> bool:
+        """Whether in a cell of both `before`, or with `returned` (by byte) what it read, precedes `store`."""
+        for cell in set(self.cells_of[before]).intersection(self.cells_of[store]):
+            source = before if returned is None else returned[self.addresses[cell] - event.address]
+            if self.place(source, cell) < self.place(store, cell):
+                return True
+        return False
 
     def next_of_others(self, cell: int, place: int, hart: int) -> int:
         """The first store of another hart at `place` or later in the coherence order, or -1."""
