@@ -66,7 +66,10 @@ void work(int hart, int harts) {
         uint64_t invoked;
         if (me->spares && (random_number(hart) % 2 || me->spares == NODES)) {
             uint64_t value = (uint64_t)(hart + 1) << 32 | n;
-            node = me->spare[--me->spares];
+            /* Any: were it the last that was popped, one hart alone would only ever put things back as they were. */
+            unsigned i = random_number(hart) % me->spares;
+            node = me->spare[i];
+            me->spare[i] = me->spare[--me->spares];
             node->value = value;
             me->in += value;
             invoked = draw();

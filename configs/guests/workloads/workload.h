@@ -30,6 +30,7 @@ struct account {
     APART _Atomic uint64_t done;
     uint64_t share;
     uint64_t random;
+    uint64_t waits; /* how often it has waited in the gap of a planted bug */
 };
 extern struct account accounts[HS_HARTS];
 extern uint64_t operations; /* of all harts together, once all have worked */
@@ -84,10 +85,20 @@ static inline uint64_t random_number(int hart) {
 /* In a loop that waits for another hart: lets it go ahead. */
 static inline void relax(void) { __asm__ volatile("pause"); }
 
-/* Where a planted bug leaves a gap: stays in it now and then, so that others get there in short runs, too. */
+static inline uint64_t done_by_others(int hart) {
+    uint64_t sum = 0;
+    for (int h = 0; h < HS_HARTS; h++)
+        if (h != hart) sum += atomic_load_explicit(&accounts[h].done, memory_order_relaxed);
+    return sum;
+}
+
+/* Where a planted bug leaves a gap: now and then stays in it until the others have done something, however late they
+ * are scheduled. It waits so often and no longer in all, for they may be through, or wait for this hart. */
 static inline void linger(int hart) {
-    if (BUG && random_number(hart) % 4 == 0)
-        for (int i = 0; i < 50; i++) relax();
+    if (!BUG || random_number(hart) % 4) return;
+    uint64_t before = done_by_others(hart);
+    uint64_t *waits = &accounts[hart].waits;
+    for (int i = 0; (i < 50 || *waits < 20000) && done_by_others(hart) - before < 8; i++, ++*waits) relax();
 }
 
 /* Times as a sequence of tickets, one for each moment at which an operation begins or ends. A ticket is drawn by an
