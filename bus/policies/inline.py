@@ -354,9 +354,8 @@ class InlineArbiter:
                 self.hart_gone(hart)
         for page, byte in enumerate(self._page_map):
             if byte & PageState.FROZEN:
-                self._thaw(
-                    page
-                )  # where the earlier process had freed every word, but died before it did this
+                # The earlier process may have freed every word, but died before it did this.
+                self._thaw(page)
 
     def handle(self, hart: int, request: list[int]) -> None:
         """TRACK; everything else is the harts' own."""
