@@ -44,7 +44,8 @@ from collections.abc import Callable
 from ctypes import CFUNCTYPE, c_uint64
 from functools import cache
 
-from bus.layout import GRANULE_BYTES, WORD, Hart
+from bus.layout import WORD, Hart
+from bus.lowering import granule_word
 from bus.native import compile_module
 
 WAITERS = 2
@@ -95,7 +96,7 @@ define void @pass_on(ptr %page, ptr %granules) cold noinline {{
   %at = load i64, ptr %at.p
   store i64 0, ptr %baton.p
   %g = sub i64 %baton, 1
-  %word = getelementptr [{GRANULE_BYTES // WORD} x i64], ptr %granules, i64 %g
+  %word = {granule_word("%g")}
   %w = load atomic volatile i64, ptr %word seq_cst, align 8
   %bare = and i64 %w, {~WAITERS}
   %passed = load i64, ptr %passed.p
