@@ -20,7 +20,7 @@ wait_for_command:
         ld      t2, 0(t0)
         beq     t1, t2, wait_for_command
         fence   rw, rw
-        sd      t2, BLOCK_SEEN(s0)
+        mv      s2, t2                  # SEEN once counts and table are this command's: the host reads them from then on
         srli    t3, t2, COMMAND_TEST_BITS
         slli    t3, t3, 32
         sd      t3, BLOCK_EPOCH(s0)
@@ -41,7 +41,7 @@ wait_for_command:
         sd      zero, BLOCK_ROUNDS(s0)
         sd      zero, BLOCK_OUTCOMES(s0)
         sd      zero, BLOCK_LOST(s0)
-        bgeu    t3, t1, done            # a hart too many for another team
+        bgeu    t3, t1, surplus         # a hart too many for another team
         li      t4, TEAM_BYTES
         mul     t3, t3, t4
         li      t4, TEAMS
@@ -68,6 +68,8 @@ clear:
         add     t0, t0, t2
         addi    t3, t3, -1
         bnez    t3, clear
+        fence   rw, rw
+        sd      s2, BLOCK_SEEN(s0)
 
 round:
         ld      s1, BLOCK_TEST(s0)
@@ -360,6 +362,8 @@ an_address:
         add     t2, t4, t0
         j       known
 
+surplus:
+        sd      s2, BLOCK_SEEN(s0)
 done:
         fence   rw, rw
         ld      t0, BLOCK_SEEN(s0)
