@@ -32,6 +32,8 @@ from coordinator.bench.kernels import (
 )
 
 QEMU = "qemu-riscv64"
+SETTLING_S = 0.6
+"""Natively a kernel's calls take at least so long in all: the compiler of hot code is done in less than half of it."""
 LONG_S = 1.0
 """A kernel whose process takes longer under qemu is worth starting hartstorm for."""
 
@@ -41,6 +43,7 @@ class Figures:
     """A kernel's medians in seconds; those of qemu are None where there is none.
 
     Attributes:
+        calls: in a process.
         native: a call of the kernel, native.
         qemu: likewise under qemu-riscv64.
         steady: likewise as a guest.
@@ -54,6 +57,7 @@ class Figures:
     """
 
     kernel: str
+    calls: int
     native: float
     qemu: float | None
     steady: float
@@ -73,7 +77,7 @@ def measure(
     policy: str = "serial",
     report: Callable[[str], None] = lambda text: None,
 ) -> list[Figures]:
-    """Measure these kernels, each with so many calls in a process and so many processes of each kind.
+    """Measure these kernels, each with at least so many calls in a process, and so many processes of each kind.
 
     Raises:
         BenchError: a kernel does not build, does not end, or its checksums differ.
@@ -83,14 +87,15 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="hartstorm-bench-") as scratch:
         for name in kernels:
             report(name)
-            built = build(name, Path(scratch), repetitions)
+            built = build(name, Path(scratch), repetitions, SETTLING_S)
             if not figures:
                 run_command(built, Path(scratch) / "first", policy)  # byte code is there from now on
-            figures.append(_measure(built, Path(scratch), repetitions, rounds, policy))
+            figures.append(_measure(built, Path(scratch), rounds, policy))
     return figures
 
 
-def _measure(built: Built, scratch: Path, repetitions: int, rounds: int, policy: str) -> Figures:
+def _measure(built: Built, scratch: Path, rounds: int, policy: str) -> Figures:
+    repetitions = built.repetitions
     have_qemu = shutil.which(QEMU) is not None
     native: list[Repetition] = []
     qemu: list[Repetition] = []
@@ -115,6 +120,7 @@ def _measure(built: Built, scratch: Path, repetitions: int, rounds: int, policy:
         raise BenchError(f"{built.name}: checksums differ between guest, qemu and native")
     return Figures(
         built.name,
+        repetitions,
         _median(native),
         _median(qemu) if qemu else None,
         _median(guest),

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 from bus.object_files import default_directory
@@ -57,22 +58,35 @@ class Repetition:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A kernel in its three forms."""
+    """A kernel in its three forms; the guest's is made to repeat it so often, the others are told."""
 
     name: str
+    repetitions: int
     guest: Image
     elf: Path
     riscv: Path
     native: Path
 
 
-def build(name: str, directory: Path, repetitions: int) -> Built:
-    """Build a kernel; the guest repeats `kernel_run` so often.
+def build(name: str, directory: Path, repetitions: int, seconds: float = 0.0) -> Built:
+    """Build a kernel; the guest repeats `kernel_run` so often, or more if natively that takes less than `seconds`.
 
     Raises:
         BenchError: a compiler complains.
 
     """
+    riscv, native = directory / f"{name}-riscv64", directory / f"{name}-native"
+    # musl's floating-point functions need F and D; the kernels use none.
+    sources = [SOURCES / "host-main.c", SOURCES / f"{name}.c"]
+    zig_cc(
+        sources,
+        riscv,
+        *("-target", "riscv64-linux-musl", "-static", "-mcpu=generic_rv64+m+a+f+d+c", "-ffreestanding"),
+    )
+    zig_cc(sources, native, "-ffreestanding")
+    if seconds:
+        calls, _ = run_program([native], 2)
+        repetitions = max(repetitions, ceil(seconds / calls[-1].seconds))
     vm = Vm(
         memory=RAM_BYTES,
         isa=Isa(base=ISA),
@@ -84,16 +98,7 @@ def build(name: str, directory: Path, repetitions: int) -> Built:
     image = guest.build(vm, SOURCES)
     elf = directory / f"{name}-{repetitions}.elf"
     elf.write_bytes(write_elf(image))
-    riscv, native = directory / f"{name}-riscv64", directory / f"{name}-native"
-    # musl's floating-point functions need F and D; the kernels use none.
-    sources = [SOURCES / "host-main.c", SOURCES / f"{name}.c"]
-    zig_cc(
-        sources,
-        riscv,
-        *("-target", "riscv64-linux-musl", "-static", "-mcpu=generic_rv64+m+a+f+d+c", "-ffreestanding"),
-    )
-    zig_cc(sources, native, "-ffreestanding")
-    return Built(name, image, elf, riscv, native)
+    return Built(name, repetitions, image, elf, riscv, native)
 
 
 def zig_cc(sources: Sequence[Path], output: Path, *options: str) -> None:

@@ -26,7 +26,9 @@ def engine(
         list[str] | None,
         typer.Argument(help="Kernels to run, atomics and stops; default: all ten, and both."),
     ] = None,
-    repetitions: Annotated[int, typer.Option(min=2, help="Calls of the kernel in a process.")] = 10,
+    repetitions: Annotated[
+        int, typer.Option(min=2, help="Calls of the kernel in a process; more of a short one.")
+    ] = 10,
     rounds: Annotated[int, typer.Option(min=1, help="Processes of each kind, interleaved.")] = 3,
     policy: Annotated[str, typer.Option(help=POLICY_HELP)] = "serial",
     stops: Annotated[
@@ -85,7 +87,7 @@ def engine(
         typer.echo(dumps(found, indent=2))
         return
     if figures:
-        _print(figures, repetitions, rounds)
+        _print(figures, rounds)
     if atomics:
         _print_atomics(atomics)
     if exact:
@@ -101,23 +103,22 @@ def _print_atomics(atomics: list[Comparison]) -> None:
     stdout_console().print(comparison_table(atomics, "inline", len(os.sched_getaffinity(0))))
 
 
-def _print(figures: list[Figures], repetitions: int, rounds: int) -> None:
+def _print(figures: list[Figures], rounds: int) -> None:
     from rich.table import Table
 
     from coordinator.bench.engine import LONG_S, summarise
     from coordinator.report import stdout_console
 
-    table = Table(
-        title=f"medians of {rounds} processes with {repetitions} calls each; ms for a call, s for a process"
-    )
+    table = Table(title=f"medians of {rounds} processes; ms for a call, s for a process")
     for heading in (
-        "kernel", "native ms", "qemu ms", "steady ms", "x qemu", "x native", "native s", "qemu s", "warm s", "cold s",
-        "compiled warm", "compiled cold",
+        "kernel", "calls", "native ms", "qemu ms", "steady ms", "x qemu", "x native", "native s", "qemu s", "warm s",
+        "cold s", "compiled warm", "compiled cold",
     ):  # fmt: skip
         table.add_column(heading, justify="left" if heading == "kernel" else "right")
     for f in figures:
         table.add_row(
             f.kernel,
+            str(f.calls),
             *(_number(v, 1e3, 1) for v in (f.native, f.qemu, f.steady)),
             _number(f.qemu and f.qemu / f.steady, 1, 2),
             _number(f.native / f.steady, 1, 2),
