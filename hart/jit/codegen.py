@@ -50,6 +50,7 @@ def compile_ir(ir: str, tier: Tier) -> bytes:
     if tier is Tier.T2:
         options = llvm.create_pipeline_tuning_options(2)
         # Guest accesses are volatile: there is nothing to vectorise, and looking costs time.
+        options.loop_unrolling = False  # done before: see Region.copies
         options.loop_vectorization = False
         options.slp_vectorization = False
         builder = llvm.create_pass_builder(machine, options)

@@ -8,6 +8,9 @@ LLVM turns into SSA values; each block works on values and writes back what it c
 the pc and goes to one place that stores the registers the region may have changed. From there control goes on to
 the region at that pc by a tail call through the entry table, or returns.
 
+In T2 a block that is a loop by itself is laid out several times (`Region.copies`): each copy's edge to the loop's start
+goes to the next copy, like one to a higher address.
+
 Counting: `fuel` falls by each block's length at its end, or by what was executed at an exit. The entry, and edges to an
 address that is not higher than their source, go on only if it suffices for the longest way from any of them to the next
 such check (`Region.reach`): so no more than `fuel` instructions are ever executed. Inside, the count is kept lower by
@@ -70,6 +73,10 @@ def lower(
     return _Function(region, name, geometry, policy, ssa, instruments).text()
 
 
+def _label(pc: int, copy: int = 0) -> str:
+    return f"b{pc:x}.{copy}" if copy else f"b{pc:x}"
+
+
 class _NotCompiled(Exception):
     """The current instruction is the interpreter's."""
 
@@ -99,7 +106,6 @@ class _Function(IrArithmetic):
         """Guest addresses by the offsets that policies were given."""
         self._policy = policy
         self._ssa = ssa
-        self._reach = region.reach()
         self._cold: list[str] = []
         self._values: dict[int, Value] = {}
         self._dirty: set[int] = set()
@@ -117,6 +123,11 @@ class _Function(IrArithmetic):
         self._retries = {(loop.last, loop.first) for loop in loops}
         """Edges of retry loops, from block to block."""
         self._retrying = frozenset[int]().union(*(loop.blocks for loop in loops))
+        unrolled = region.copies() if ssa else {}
+        self._copies = {pc: n for pc, n in unrolled.items() if (pc, pc) not in self._retries}
+        """How many copies of a block there are, where it is not one."""
+        self._copy = 0
+        self._reach = region.reach(self._copies)
         self._block_at = 0
         self._executed = 0
         self._exit_label: str | None = None
@@ -184,7 +195,8 @@ class _Function(IrArithmetic):
         head.append(f"  store i64 {entry}, ptr %pcv")
         head.append("  br label %refuel")
         for block in self._region.blocks.values():
-            self._block(block)
+            for copy in range(self._copies.get(block.pc, 1)):
+                self._block(block, copy)
         # Variables that lowerings asked for belong to the entry block, as the registers do.
         at = head.index("entry:") + 1
         head[at:at] = [f"  {name} = alloca i{bits}" for name, bits in self._slots.items()]
@@ -309,8 +321,9 @@ class _Function(IrArithmetic):
 
     # Blocks
 
-    def _block(self, block: Block) -> None:
-        self._lines.append(f"b{block.pc:x}:")
+    def _block(self, block: Block, copy: int) -> None:
+        self._copy = copy
+        self._lines.append(f"{_label(block.pc, copy)}:")
         self._block_at = block.pc
         self._values.clear()
         self._dirty.clear()
@@ -407,6 +420,8 @@ class _Function(IrArithmetic):
         """
         target &= _MASK
         inside = target in block.successors
+        if target == block.pc and inside and self._copy + 1 < self._copies.get(target, 1):
+            return _label(target, self._copy + 1)
         ends_retry = self._block_at in self._retrying and target not in self._retrying
         if inside and is_forward(block, target) and not ends_retry:
             return f"b{target:x}"

@@ -10,8 +10,9 @@ graph has an edge to an address that is not higher than its source: those edges 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from hart.isa.decoder import Decoder
 from hart.isa.effects import MemoryEffect, Transfer
@@ -21,6 +22,10 @@ from hart.jit.targets import known_target
 
 LINKS = frozenset({1, 5})
 """ra and t0: the registers that calls link through (unprivileged manual, "Unconditional Jumps")."""
+MAX_COPIES = 8
+UNROLLED = 32
+"""At most so many copies of a loop, and so many instructions in all of them; more gains nothing measurable."""
+_OF_PAIRS = (MemoryEffect.LOAD_RESERVED, MemoryEffect.STORE_CONDITIONAL)
 
 
 @dataclass(slots=True)
@@ -87,13 +92,27 @@ class Region:
                 code[at : at + i.decoded.length] = i.decoded.word.to_bytes(i.decoded.length, "little")
         return bytes(code)
 
-    def reach(self) -> int:
-        """The most instructions that can be executed from one safepoint check to the next, or to an exit."""
+    def copies(self) -> dict[int, int]:
+        """How many times blocks that are loops by themselves are laid out one after the other, so that one safepoint
+        check serves as many rounds; by address. Those with LR or SC are left: what a policy knows of a pair goes by
+        the address of its instructions.
+        """
+        return {
+            pc: copies
+            for pc, block in self.blocks.items()
+            if pc in block.successors
+            and not any(i.effects.memory in _OF_PAIRS for i in block.instructions)
+            and (copies := min(MAX_COPIES, UNROLLED // len(block.instructions))) > 1
+        }
+
+    def reach(self, copies: Mapping[int, int] = MappingProxyType({})) -> int:
+        """The most instructions that can be executed from one safepoint check to the next, or to an exit, where there
+        are so many `copies` of blocks."""
         bounds: dict[int, int] = {}
         for pc in sorted(self.blocks, reverse=True):
             block = self.blocks[pc]
             ahead = [bounds[t] for t in block.successors if is_forward(block, t)]
-            bounds[pc] = len(block.instructions) + max(ahead, default=0)
+            bounds[pc] = len(block.instructions) * copies.get(pc, 1) + max(ahead, default=0)
         return max(bounds.values())
 
 

@@ -69,15 +69,33 @@ far:
     .endr
     j again
 """
+COPYING = """
+    la s0, from
+again:
+    addi s1, s1, 1
+    andi a0, s1, 15
+    addi a0, a0, 1
+    mv a1, s0
+1:  lbu a2, 0(a1)      # a loop of one block: 1 to 16 rounds
+    sb a2, 16(a1)
+    addi a1, a1, 1
+    addi a0, a0, -1
+    bnez a0, 1b
+    j again
+from:
+    .zero 48
+"""
 COUNTING = "li a0, 1\n1: addi a0, a0, 1\n bnez a0, 1b"
 
 
 @TIER
 @pytest.mark.parametrize(
-    "source", [NESTED, TIGHT, COUNTING, COMPUTED], ids=["nested", "tight", "counting", "computed"]
+    "source",
+    [NESTED, TIGHT, COUNTING, COMPUTED, COPYING],
+    ids=["nested", "tight", "counting", "computed", "copying"],
 )
 def test_stops_after_exactly_n_instructions(source, tiers):
-    """1,000 stops at random places (of four programs in three tiers), each where T0 stands after as many."""
+    """1,000 stops at random places (of five programs in three tiers), each where T0 stands after as many."""
     choose = random.Random(source)
     with running(source, ()) as expected, running(source, tiers, warm_after=3) as machine:
         assert type(expected.hart) is Interpreter
