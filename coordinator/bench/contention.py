@@ -2,8 +2,9 @@
 
 Owns how they are built and run, and what they print. Compares nothing.
 
-What is measured: in each worker, operations by time between two looks at the clock, after a barrier and a warm-up in
-which everything hot is compiled; start-up, compilation and the barriers are not in it. In a guest the clock is mtime,
+What is measured: what the workers' counts grow by between two looks at the clock, after a barrier and a warm-up in
+which everything hot is compiled; start-up, compilation and the barriers are not in it. All workers have the same time,
+also those that wait for a processor. In a guest the clock is mtime,
 in a program CLOCK_MONOTONIC. Beside the workers one hart, or thread, keeps time: it sleeps (WFI until mtimecmp).
 """
 

@@ -1,8 +1,9 @@
 /* Trials: warm up, measure, check, for each workload of the plan.
  *
- * Prints a line for each: name, operations per second (the sum over workers of operations by time, each timed by itself),
- * the slowest and the fastest worker's rate, all operations including the warm-up, nanoseconds from first start to
- * last end, and `right` or `wrong`.
+ * Prints a line for each: name, operations per second of all workers together, the slowest and the fastest worker's,
+ * all operations including the warm-up, nanoseconds from first start to last end, and `right` or `wrong`. Rates are what
+ * the workers' counts grew by between two looks of the time keeper's: a worker that waits for a processor has the same
+ * time as the others.
  */
 
 #include "contention.h"
@@ -32,8 +33,13 @@ PAGED _Atomic uint64_t wrong;
 static PAGED _Atomic uint64_t arrived;
 static PAGED _Atomic uint64_t opened;
 static PAGED struct account {
-    APART uint64_t count, measured, start, end;
+    APART uint64_t count, start, end;
 } accounts[MOST_WORKERS];
+/* The time keeper's look at all counts. */
+struct look {
+    uint64_t time, counts[MOST_WORKERS];
+};
+static struct look before, after;
 
 enum { WARM_UP, MEASURE, PHASES };
 
@@ -87,15 +93,18 @@ void work(uint64_t number, uint64_t workers) {
             me->phase = phase_of(w, WARM_UP);
             workloads[w].run(me);
         }
-        uint64_t before = done(me);
         me->phase = phase_of(w, MEASURE);
         account->start = now_ns();
         workloads[w].run(me);
         account->end = now_ns();
         account->count = done(me);
-        account->measured = account->count - before;
         arrive_and_wait(++barrier);
     }
+}
+
+static void take(struct look *look, uint64_t workers) {
+    for (uint64_t i = 0; i < workers; i++) look->counts[i] = done(&all[i]);
+    look->time = now_ns();
 }
 
 static void print_field(uint64_t number) {
@@ -104,12 +113,13 @@ static void print_field(uint64_t number) {
 }
 
 static int report(const struct workload *workload, uint64_t workers) {
-    uint64_t rate = 0, slowest = ~0ull, fastest = 0, count = 0, start = ~0ull, end = 0;
+    uint64_t total = 0, slowest = ~0ull, fastest = 0, count = 0, start = ~0ull, end = 0;
+    uint64_t microseconds = (after.time - before.time) / 1000;
+    if (!microseconds) microseconds = 1;
     for (uint64_t i = 0; i < workers; i++) {
         struct account *a = &accounts[i];
-        uint64_t microseconds = (a->end - a->start) / 1000;
-        uint64_t mine = a->measured * 1000000 / (microseconds ? microseconds : 1);
-        rate += mine;
+        uint64_t mine = after.counts[i] - before.counts[i];
+        total += mine;
         count += a->count;
         if (mine < slowest) slowest = mine;
         if (mine > fastest) fastest = mine;
@@ -118,9 +128,9 @@ static int report(const struct workload *workload, uint64_t workers) {
     }
     int right = !atomic_load(&wrong) && workload->is_right(workers, count);
     print_text(workload->name);
-    print_field(rate);
-    print_field(slowest);
-    print_field(fastest);
+    print_field(total * 1000000 / microseconds);
+    print_field(slowest * 1000000 / microseconds);
+    print_field(fastest * 1000000 / microseconds);
     print_field(count);
     print_field(end - start);
     print_text(right ? " right\n" : " wrong\n");
@@ -135,14 +145,18 @@ void keep_time(uint64_t workers) {
         atomic_store(&wrong, 0);
         workloads[w].prepare(workers);
         atomic_store(&phase, phase_of(w, plan.operations ? MEASURE : WARM_UP));
+        take(&before, workers);
         atomic_store(&opened, ++barrier);
         if (!plan.operations) {
             warm_up(workers);
             atomic_store(&phase, phase_of(w, MEASURE));
+            take(&before, workers);
             sleep_ns(plan.measure_ns);
+            take(&after, workers);
             atomic_store(&phase, ~0ull);
         }
         gather(workers, plan.measure_ns);
+        if (plan.operations) take(&after, workers);
         report(&workloads[w], workers);
         atomic_store(&opened, ++barrier);
     }
