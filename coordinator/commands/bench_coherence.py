@@ -98,7 +98,7 @@ def comparison_table(comparisons: Sequence[Comparison], policy: str, cores: int)
 
     name = label(policy)
     table = _table(
-        f"M operations/s on {cores} cores, medians; steady state, each worker timed inside the program",
+        f"M operations/s on {cores} cores, medians; steady state",
         "workload", "harts", name, "qemu", "native", "x qemu", "x native", "slowest's share", "wrong",
     )  # fmt: skip
     last = None
