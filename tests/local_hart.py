@@ -66,6 +66,7 @@ class DirectLink:
                 refuse=self._refused,
                 reservation_lost=lambda hart: None,
                 log=None,
+                later=lambda seconds, then: None,  # no time passes between instructions
             )
         )
 

@@ -72,8 +72,8 @@ class ArbiterContext:
     refuse: Callable[[int, int, str], None]
     reservation_lost: Callable[[int], None]
     log: OrderLog | None
+    later: Callable[[float, Callable[[], None]], None]
     handover: Handover = DEFAULT_HANDOVER
-    later: Callable[[float, Callable[[], None]], None] = lambda seconds, then: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,7 @@ class DirectBus:
                 refuse=lambda hart, request_id, text: self.answers.update({(hart, request_id): text}),
                 reservation_lost=self.lost.append,
                 log=self.order_log,
+                later=lambda seconds, then: None,  # serial asks for nothing
             )
         )
 
