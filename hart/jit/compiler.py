@@ -21,8 +21,9 @@ from bus.policies import Reservations
 from hart.isa.decoder import Decoder
 from hart.jit.cache import CompiledRegion, ObjectCache
 from hart.jit.codegen import Tier, compile_ir
+from hart.jit.guest_memory import Geometry
 from hart.jit.instruments import Instrument
-from hart.jit.lowering import Geometry, lower
+from hart.jit.lowering import lower
 from hart.jit.region import Region, discover
 from hart.sources import sources_digest
 

@@ -1,7 +1,7 @@
 """From a region to LLVM IR: the algebra instantiated with an IR emitter.
 
-Owns control flow, registers, bounds checks and instruction counting in compiled code. What an access does beyond its
-bounds check is the policy's (`bus.lowering`). Calls no compiler.
+Owns control flow, registers and instruction counting in compiled code. Arithmetic is `hart.jit.arithmetic`'s, accesses
+are `hart.jit.guest_memory`'s. Calls no compiler.
 
 Shape of the function `i64 f(ptr %c, i64 %fuel)`: registers that the region touches are loaded into allocas, which
 LLVM turns into SSA values; each block works on values and writes back what it changed at its end. Every exit sets
@@ -19,18 +19,13 @@ that much, so that the subtraction's sign is the check.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
-from bus.access import AmoOp, Order
-from bus.layout import PAGE, Hart, PageState
-from bus.lowering import TSO_HOST, Lowering, Value, hart_word, page_byte
+from bus.layout import Hart
+from bus.lowering import Lowering, Value, hart_word
 from bus.recording import RecordingLowering
-from hart.isa.instruction import Instruction
-from hart.jit.accesses import AccessGroup, Extent, access_groups
-from hart.jit.arithmetic import DECLARATIONS, IrArithmetic
+from hart.jit.arithmetic import DECLARATIONS
 from hart.jit.context import COUNT_WORDS, Reason, Word
+from hart.jit.guest_memory import Geometry, IrMemory, NotCompiled
 from hart.jit.instruments import CYCLES, CYCLES_DECLARATION, Instrument
-from hart.jit.place import ram_in_place
 from hart.jit.region import Block, Region, fused_pairs, is_forward, is_return
 from hart.jit.retries import retry_loops
 
@@ -38,26 +33,6 @@ _MASK = (1 << 64) - 1
 
 PAUSE_ROUNDS = 20
 """How many rounds of a retry loop a PAUSE stands for: a guest that pauses means to wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """What compiled code assumes about the VM; part of what identifies it.
-
-    Attributes:
-        ram_base: guest address of RAM.
-        ram_bytes: its size.
-        granule_exp: log2 of the granule size.
-        alignment: of instructions, 2 or 4.
-        misaligned: plain accesses may be misaligned (Zicclsm); else they trap.
-
-    """
-
-    ram_base: int
-    ram_bytes: int
-    granule_exp: int
-    alignment: int
-    misaligned: bool
 
 
 def lower(
@@ -77,11 +52,7 @@ def _label(pc: int, copy: int = 0) -> str:
     return f"b{pc:x}.{copy}" if copy else f"b{pc:x}"
 
 
-class _NotCompiled(Exception):
-    """The current instruction is the interpreter's."""
-
-
-class _Function(IrArithmetic):
+class _Function(IrMemory):
     """One region being lowered; also the algebra, for the instruction at hand."""
 
     def __init__(
@@ -93,18 +64,9 @@ class _Function(IrArithmetic):
         ssa: bool,
         instruments: Instrument,
     ) -> None:
-        super().__init__()
-        self._instruments = instruments
+        super().__init__(geometry, policy, instruments, fused_pairs(region))
         self._region = region
         self._name = name
-        self._geometry = geometry
-        self._in_place = ram_in_place(geometry.ram_base, geometry.ram_bytes)
-        # A misaligned load may reach into a second page, which nobody looks at.
-        looked_at = instruments & Instrument.WATCHED
-        self._misaligned = geometry.misaligned and TSO_HOST and not looked_at
-        self._addresses: dict[str, Value] = {}
-        """Guest addresses by the offsets that policies were given."""
-        self._policy = policy
         self._ssa = ssa
         self._cold: list[str] = []
         self._values: dict[int, Value] = {}
@@ -112,13 +74,6 @@ class _Function(IrArithmetic):
         self._slots: dict[str, int] = {}
         self._counters: list[int] = []
         """Words of the hart's page that live in allocas."""
-        self._pairs = fused_pairs(region)
-        """LR/SC pairs that can be fused: name of the pair by either address."""
-        self._groups: dict[int, AccessGroup] = {}
-        self._checks: dict[AccessGroup, str | None] = {}
-        """Groups of the block that have been checked, and an i1 where it says that they lie in the free stretch."""
-        self._finds_free = policy.stores_freely and not looked_at
-        self._at: Instruction
         loops = retry_loops(region)
         self._retries = {(loop.last, loop.first) for loop in loops}
         """Edges of retry loops, from block to block."""
@@ -129,7 +84,6 @@ class _Function(IrArithmetic):
         self._copy = 0
         self._reach = region.reach(self._copies)
         self._block_at = 0
-        self._executed = 0
         self._exit_label: str | None = None
         self._terminated = False
         reads: set[int] = set()
@@ -328,8 +282,7 @@ class _Function(IrArithmetic):
         self._values.clear()
         self._dirty.clear()
         self._flags.clear()
-        self._groups = access_groups(block)
-        self._checks.clear()
+        self._begin_accesses(block)
         self._executed = 0
         self._terminated = False
         for i in block.instructions:
@@ -340,7 +293,7 @@ class _Function(IrArithmetic):
                 return
             try:
                 i.decoded.row.meaning(self, *i.decoded.arguments)
-            except _NotCompiled:
+            except NotCompiled:
                 self._leave_to_interpreter()
                 return
             self._executed += 1
@@ -463,16 +416,6 @@ class _Function(IrArithmetic):
 
     # AccessEmitter
 
-    def pointer(self, offset: Value) -> str:
-        """See `AccessEmitter.pointer`."""
-        if not self._in_place:
-            return super().pointer(offset)
-        if isinstance(offset, int):
-            address: Value = offset + self._geometry.ram_base
-        else:
-            address = self._addresses[offset]
-        return self.value(f"inttoptr i64 {address} to ptr")
-
     def interpret(self) -> str:
         """See `AccessEmitter.interpret`."""
         if self._exit_label is None:
@@ -495,16 +438,6 @@ class _Function(IrArithmetic):
         if word not in self._counters:
             self._counters.append(word)
         return f"%count{word}"
-
-    def free(self, offset: Value) -> str | None:
-        """See `AccessEmitter.free`."""
-        if not self._finds_free:
-            return None
-        if isinstance(offset, int):
-            size = self._at.effects.size
-            return self._is_free(offset + self._geometry.ram_base, Extent(0, size, 1))
-        group = self._groups.get(self._executed)
-        return None if group is None else self._checks[group]
 
     def here(self) -> None:
         """See `AccessEmitter.here`."""
@@ -540,215 +473,19 @@ class _Function(IrArithmetic):
         """See `Algebra.next_pc`."""
         return self._at.next
 
-    # The algebra: memory
-
-    def _checked(self, address: Value, size: int, *, plain: bool = False) -> Value:
-        """Offset of an access of any kind that compiled code may make; any other is the interpreter's."""
-        offset = self._in_ram(address, size, plain)
-        if self._instruments & Instrument.WATCHED:
-            watched = self.value(f"and i8 {page_byte(self, offset)}, {int(PageState.WATCHED)}")
-            self.unless(self.value(f"icmp ne i8 {watched}, 0"))
-        return offset
-
-    def _in_ram(self, address: Value, size: int, plain: bool) -> Value:
-        """Offset of an access that lies in RAM and is aligned, as far as it must be; any other is the interpreter's.
-
-        Plain accesses of a block that share a base register are checked together, at the first of them: where that
-        check fails, the interpreter finds out which of them is to blame.
-        """
-        base, ram = self._geometry.ram_base, self._geometry.ram_bytes
-        if isinstance(address, int):
-            offset = address - base
-            if offset % size or not 0 <= offset <= ram - size:
-                raise _NotCompiled
-            return self._look(offset)
-        group = self._groups.get(self._executed) if plain else None
-        if group is None:
-            self._check(address, Extent(0, size, size))
-        elif group not in self._checks:
-            extent = group.extent.moved(-group.offsets[self._executed])
-            if group.stores and self._finds_free:
-                self._checks[group] = self._check_free(address, extent)
-            else:
-                self._checks[group] = None
-                self._check_group(address, extent, stores=group.stores)
-        result = self.value(f"sub i64 {address}, {base}")
-        self._addresses[result] = address
-        return self._look(result)
+    # IrMemory
 
     def _look(self, offset: Value) -> Value:
-        """Note what a retry loop looks at."""
+        """See `IrMemory._look`: notes what a retry loop looks at."""
         if self._block_at in self._retrying:
             self.line(f"store i64 {offset}, ptr %looked")
         return offset
-
-    def _check(self, address: Value, extent: Extent, otherwise: str | None = None) -> None:
-        """Go on if the extent around `address` lies in RAM and has its alignment; else at `otherwise`.
-
-        Rotating the offset right by log2 of the alignment makes a misaligned one huge and an aligned one its index, so
-        that one unsigned comparison finds misalignment, both ends of RAM and wrap-around.
-        """
-        base, ram = self._geometry.ram_base, self._geometry.ram_bytes
-        if extent.end - extent.start > ram:
-            raise _NotCompiled
-        index = self.value(f"add i64 {address}, {extent.start - base}")
-        if extent.alignment > 1:
-            shift = extent.alignment.bit_length() - 1
-            index = self.value(f"call i64 @llvm.fshr.i64(i64 {index}, i64 {index}, i64 {shift})")
-        limit = (ram - (extent.end - extent.start)) // extent.alignment
-        self.unless(self.value(f"icmp ugt i64 {index}, {limit}"), otherwise)
-
-    def _check_group(self, address: Value, extent: Extent, *, stores: bool) -> None:
-        if not self._misaligned:
-            self._check(address, extent)
-        elif stores:
-            self._check_stores(address, extent)
-        else:
-            self._check(address, replace(extent, alignment=1))
-
-    def _check_free(self, address: Value, extent: Extent) -> str:
-        """`_check_group` for stores, which first looks whether the extent lies in the hart's free stretch, and if so
-        at nothing else; an i1 that says so. Neither the look nor the i1 costs more than the bounds check alone would:
-        the stretch does not change within the code, and LLVM follows the i1 to where it is used."""
-        hot, cold, last, good = (self.label() for _ in range(4))
-        inside = self._is_free(address, replace(extent, alignment=1) if self._misaligned else extent)
-        self.line(f"br i1 {inside}, label %{hot}, label %{cold}, !prof !0")
-        self.begin(cold)
-        self._check_group(address, extent, stores=True)
-        self.line(f"br label %{last}")
-        self.begin(last)
-        self.line(f"br label %{good}")
-        self.begin(hot)
-        self.line(f"br label %{good}")
-        self.begin(good)
-        return self.value(f"phi i1 [ true, %{hot} ], [ false, %{last} ]")
-
-    def _is_free(self, address: Value, extent: Extent) -> str:
-        """An i1: whether the extent around `address` lies in the free stretch and has its alignment; as `_check`."""
-        start = self.value(f"add i64 {address}, {extent.start}")
-        index = self.value(f"sub i64 {start}, %free.base")
-        # So many places of the extent are there in the stretch, which has no bytes or a multiple of the alignment.
-        room = self.value(f"add i64 %free.bytes, {extent.alignment}")
-        places = self.value(f"call i64 @llvm.usub.sat.i64(i64 {room}, i64 {extent.end - extent.start})")
-        if extent.alignment > 1:
-            shift = extent.alignment.bit_length() - 1
-            index = self.value(f"call i64 @llvm.fshr.i64(i64 {index}, i64 {index}, i64 {shift})")
-            places = self.value(f"lshr i64 {places}, {shift}")
-        return self.value(f"icmp ult i64 {index}, {places}")
-
-    def _check_stores(self, address: Value, extent: Extent) -> None:
-        """Go on if the extent around `address` lies in RAM and is aligned, or lies in one page that is free to write.
-
-        Misaligned stores into two pages or into one that the policy cares for are the interpreter's.
-        """
-        unaligned, good = self.label(), self.label()
-        self._check(address, extent, unaligned)
-        self.line(f"br label %{good}")
-        self.begin(unaligned)
-        size = extent.end - extent.start
-        self._check(address, replace(extent, alignment=1))
-        start = self.value(f"add i64 {address}, {extent.start - self._geometry.ram_base}")
-        within = self.value(f"and i64 {start}, {PAGE - 1}")
-        self.unless(self.value(f"icmp ugt i64 {within}, {PAGE - size}"))
-        self.unless(self.value(f"icmp ne i8 {page_byte(self, start)}, 0"))
-        self.line(f"br label %{good}")
-        self.begin(good)
-
-    def _narrow(self, value: Value, size: int) -> str:
-        if isinstance(value, int):
-            return str(value & (1 << 8 * size) - 1)
-        return value if size == 8 else self.value(f"trunc i64 {value} to i{8 * size}")
-
-    def _widen(self, value: str | None, size: int) -> Value:
-        if value is None:
-            raise _NotCompiled
-        return value if size == 8 else self.value(f"zext i{8 * size} {value} to i64")
-
-    def load(self, address: Value, size: int, order: Order = Order.NONE) -> Value:
-        """See `Algebra.load`."""
-        offset = self._checked(address, size, plain=not order)
-        return self._widen(self._policy.load(self, offset, size, order), size)
-
-    def store(self, address: Value, size: int, value: Value, order: Order = Order.NONE) -> None:
-        """See `Algebra.store`."""
-        offset = self._checked(address, size, plain=not order)
-        if not self._policy.store(self, offset, size, self._narrow(value, size), order):
-            raise _NotCompiled
-
-    def load_reserved(self, address: Value, size: int, order: Order) -> Value:
-        """See `Algebra.load_reserved`."""
-        offset = self._checked(address, size)
-        return self._widen(
-            self._policy.load_reserved(self, offset, size, order, self._pairs.get(self._at.pc)), size
-        )
-
-    def store_conditional(self, address: Value, size: int, value: Value, order: Order) -> Value:
-        """See `Algebra.store_conditional`."""
-        offset = self._checked(address, size)
-        failed = self._policy.store_conditional(
-            self, offset, size, self._narrow(value, size), order, self._pairs.get(self._at.pc)
-        )
-        if failed is None:
-            raise _NotCompiled
-        result = self.value(f"zext i1 {failed} to i64")
-        self._flags[result] = failed
-        return result
-
-    def amo(self, op: AmoOp, address: Value, size: int, operand: Value, order: Order) -> Value:
-        """See `Algebra.amo`."""
-        offset = self._checked(address, size)
-        old = self._policy.amo(self, op, offset, size, self._narrow(operand, size), order)
-        return self._widen(old, size)
-
-    def compare_and_swap(
-        self, address: Value, size: int, expected: Value, desired: Value, order: Order
-    ) -> Value:
-        """See `Algebra.compare_and_swap`."""
-        offset = self._checked(address, size)
-        old = self._policy.compare_and_swap(
-            self, offset, size, self._narrow(expected, size), self._narrow(desired, size), order
-        )
-        return self._widen(old, size)
-
-    def compare_and_swap_pair(
-        self, address: Value, expected: tuple[Value, Value], desired: tuple[Value, Value], order: Order
-    ) -> tuple[Value, Value]:
-        """See `Algebra.compare_and_swap_pair`."""
-        offset = self._checked(address, 16)
-        old = self._policy.compare_and_swap(
-            self, offset, 16, self._join(expected), self._join(desired), order
-        )
-        if old is None:
-            raise _NotCompiled
-        low = self.value(f"trunc i128 {old} to i64")
-        shifted = self.value(f"lshr i128 {old}, 64")
-        return low, self.value(f"trunc i128 {shifted} to i64")
-
-    def _join(self, pair: tuple[Value, Value]) -> str:
-        low, high = (self.value(f"zext i64 {v} to i128") for v in pair)
-        return self.value(f"or i128 {low}, {self.value(f'shl i128 {high}, 64')}")
-
-    def fence(self, predecessor: int, successor: int) -> None:
-        """See `Algebra.fence`."""
-        self._note_fence(predecessor, successor)
-        # I and O order like R and W: devices are the interpreter's, which is a full barrier anyway.
-        if predecessor and successor:
-            self._policy.fence(self, bool(predecessor & 0b0101 and successor & 0b1010))
-
-    def fence_tso(self) -> None:
-        """See `Algebra.fence_tso`."""
-        self._note_fence(3, 3)
-        self._policy.fence(self, False)
-
-    def _note_fence(self, predecessor: int, successor: int) -> None:
-        if isinstance(self._policy, RecordingLowering):
-            self._policy.note_fence(self, predecessor, successor)
 
     # The algebra: control transfer
 
     def _aligned(self, target: int) -> None:
         if target & (self._geometry.alignment - 1):
-            raise _NotCompiled
+            raise NotCompiled
 
     def jump(self, offset: int) -> None:
         """See `Algebra.jump`."""
@@ -786,7 +523,7 @@ class _Function(IrArithmetic):
     # System instructions are the interpreter's; `region.Instruction.native` keeps them from getting here.
 
     def _interpreters(self, *_: object) -> None:
-        raise _NotCompiled
+        raise NotCompiled
 
     fence_i = illegal = ecall = ebreak = mret = wfi = _interpreters
     wait_on_reservation = csr_write = _interpreters
@@ -800,4 +537,4 @@ class _Function(IrArithmetic):
 
     def csr_read(self, number: int) -> Value:
         """See `Algebra.csr_read`."""
-        raise _NotCompiled
+        raise NotCompiled

@@ -34,8 +34,8 @@ from hart.isa.decoder import Decoder
 from hart.jit.cache import CompiledRegion, ObjectCache
 from hart.jit.codegen import Tier
 from hart.jit.compiler import RegionCompiler
+from hart.jit.guest_memory import Geometry
 from hart.jit.instruments import Instrument
-from hart.jit.lowering import Geometry
 from hart.jit.programs import ProgramRegions
 
 LIVENESS_MS = 100
