@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from bus.policies import label, policy
 from coordinator.bench.coherence import Bench
-from coordinator.bench.contention import QEMU, Plan, Trial
+from coordinator.bench.contention import Plan, Trial
+from coordinator.bench.kernels import QEMU
 
 BATCH = 64
 

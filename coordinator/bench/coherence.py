@@ -8,7 +8,6 @@ hits all alike.
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +16,6 @@ from statistics import geometric_mean, median
 
 from bus import policies
 from coordinator.bench.contention import (
-    QEMU,
     WORKLOADS,
     Built,
     Plan,
@@ -26,6 +24,7 @@ from coordinator.bench.contention import (
     run_guest,
     run_program,
 )
+from coordinator.bench.kernels import QEMU
 from coordinator.bench.tracking import StoreCost, store_costs
 
 HARTS = (1, 2, 4, 8, 16, 64)
@@ -137,7 +136,6 @@ class Bench:
         self.policy = policy
         self.built: Built = build(directory)
         self._cache = directory / "objects"
-        self._qemu = shutil.which(QEMU) is not None
 
     def guest(self, harts: int, plan: Plan, policy: str | None = None) -> list[Trial]:
         """Run in a VM."""
@@ -145,7 +143,8 @@ class Bench:
 
     def qemu(self, harts: int, plan: Plan) -> list[Trial] | None:
         """Run under qemu-riscv64, if there is one."""
-        return run_program([QEMU, self.built.riscv], harts, plan) if self._qemu else None
+        riscv = self.built.riscv
+        return None if riscv is None else run_program([QEMU, riscv], harts, plan)
 
     def native(self, harts: int, plan: Plan) -> list[Trial]:
         """Run natively."""

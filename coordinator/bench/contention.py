@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coordinator import guest, paths
-from coordinator.bench.kernels import BenchError, zig_cc
+from coordinator.bench.kernels import BenchError, zig_cc, zig_cc_riscv
 from coordinator.config.model import Guest, Vm
 from coordinator.result import Ending, VmResult
 from coordinator.spec import TierName, VmSpec
@@ -42,7 +42,6 @@ WORKLOADS = (
 """In the order of the table in workloads.c."""
 MOST_WORKERS = 256
 RAM_BYTES = 16 << 20
-QEMU = "qemu-riscv64"
 SLACK_S = 300
 """For all that is not measured: start, warm-up, and locks that many wait for."""
 _C = ("trial.c", "workloads.c")
@@ -116,10 +115,10 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """The program in its three forms."""
+    """The program in its three forms; the riscv64 Linux one only if there is a qemu to run it."""
 
     guest: Image
-    riscv: Path
+    riscv: Path | None
     native: Path
 
 
@@ -139,9 +138,9 @@ def build(directory: Path) -> Built:
         image = guest.build(vm, SOURCES)
     except guest.GuestError as error:
         raise BenchError(error.message) from error
-    riscv, native = directory / "contention-riscv64", directory / "contention-native"
+    native = directory / "contention-native"
     sources = [SOURCES / name for name in ("host-main.c", *_C)]
-    zig_cc(sources, riscv, "-target", "riscv64-linux-musl", "-static", "-mcpu=generic_rv64+m+a+f+d+c")
+    riscv = zig_cc_riscv(sources, directory / "contention-riscv64")
     zig_cc(sources, native)
     return Built(image, riscv, native)
 

@@ -12,7 +12,6 @@ What is measured, for each kernel:
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from statistics import geometric_mean, median
 
 from coordinator.bench.kernels import (
     KERNELS,
+    QEMU,
     BenchError,
     Built,
     Command,
@@ -31,7 +31,6 @@ from coordinator.bench.kernels import (
     run_program,
 )
 
-QEMU = "qemu-riscv64"
 SETTLING_S = 0.6
 """Natively a kernel's calls take at least so long in all: the compiler of hot code is done in less than half of it."""
 LONG_S = 1.0
@@ -96,7 +95,6 @@ def measure(
 
 def _measure(built: Built, scratch: Path, rounds: int, policy: str) -> Figures:
     repetitions = built.repetitions
-    have_qemu = shutil.which(QEMU) is not None
     native: list[Repetition] = []
     qemu: list[Repetition] = []
     guest: list[Repetition] = []
@@ -111,7 +109,7 @@ def _measure(built: Built, scratch: Path, rounds: int, policy: str) -> Figures:
         found, seconds = run_program([built.native], repetitions)
         native += _settled(found)
         processes["native"].append(seconds)
-        if have_qemu:
+        if built.riscv is not None:
             found, seconds = run_program([QEMU, built.riscv], repetitions)
             qemu += _settled(found)
             processes["qemu"].append(seconds)

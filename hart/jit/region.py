@@ -94,13 +94,16 @@ class Region:
 
     def copies(self) -> dict[int, int]:
         """How many times blocks that are loops by themselves are laid out one after the other, so that one safepoint
-        check serves as many rounds; by address. Those with LR or SC are left: what a policy knows of a pair goes by
-        the address of its instructions.
+        check serves as many rounds; by address.
+
+        Loops with LR or SC are left: what a policy knows of a pair goes by the address of its instructions. So are
+        those without an end: there harts idle.
         """
         return {
             pc: copies
             for pc, block in self.blocks.items()
             if pc in block.successors
+            and block.instructions[-1].effects.transfer is Transfer.BRANCH
             and not any(i.effects.memory in _OF_PAIRS for i in block.instructions)
             and (copies := min(MAX_COPIES, UNROLLED // len(block.instructions))) > 1
         }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -14,7 +13,6 @@ from typer.testing import CliRunner
 from coordinator.bench import aba, coherence
 from coordinator.bench.coherence import Comparison, Speed, summarise
 from coordinator.bench.contention import (
-    QEMU,
     SOURCES,
     WORKLOADS,
     BenchError,
@@ -25,6 +23,7 @@ from coordinator.bench.contention import (
     run_guest,
     run_program,
 )
+from coordinator.bench.kernels import QEMU
 from coordinator.bench.tracking import StoreCost
 from coordinator.cli import app
 
@@ -87,7 +86,7 @@ class TestPrograms:
 
     @pytest.mark.parametrize("form", ["native", QEMU])
     def test_as_a_program(self, built, form):
-        if form == QEMU and shutil.which(QEMU) is None:
+        if form == QEMU and built.riscv is None:
             pytest.skip(f"{QEMU} is not on PATH")
         command = [built.native] if form == "native" else [QEMU, built.riscv]
         trials = run_program(command, 3, QUICK)

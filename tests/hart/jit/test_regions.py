@@ -55,9 +55,8 @@ def test_reach_is_the_longest_way_between_checks():
 @pytest.mark.parametrize(("nops", "copies"), [(1, 8), (6, 4), (14, 2), (15, 2), (16, 1)])
 def test_a_loop_of_one_block_is_laid_out_several_times(nops, copies):
     region, _ = _discover(f".option norvc\n1: .rept {nops}\nnop\n.endr\nbnez a0, 1b\nj .")
-    expected = {RAM: copies, RAM + 4 * nops + 4: 8} if copies > 1 else {RAM + 4 * nops + 4: 8}
-    assert region.copies() == expected
-    assert region.reach(region.copies()) == (nops + 1) * copies + 8
+    assert region.copies() == ({RAM: copies} if copies > 1 else {})
+    assert region.reach(region.copies()) == (nops + 1) * copies + 1
 
 
 def test_a_loop_around_a_pair_is_laid_out_once():
@@ -130,7 +129,7 @@ def test_more_code_than_a_region_holds(tiers, monkeypatch):
      "la x0, 0\n1: addi x0, x0, 5\nadd a0, a0, x0\nsub x0, a0, a1\nj 1b", "1: jal x0, 1b", "1: jal t0, 1b"],
 )  # fmt: skip
 def test_loops_of_a_few_instructions(tiers, source):
-    _agree(source, tiers, 1000)
+    _agree(source, tiers, 300)
 
 
 @TIER
