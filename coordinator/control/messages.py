@@ -495,7 +495,7 @@ def unfold(value: object) -> object:
     if isinstance(value, BaseModel):
         return value.__dict__
     if dataclasses.is_dataclass(value):
-        return {name: getattr(value, name) for name in _field_names(type(value))}
+        return {name: getattr(value, name) for name in _field_names(type(value))}  # type: ignore[arg-type]
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, frozenset):

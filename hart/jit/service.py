@@ -186,8 +186,8 @@ class SharedCompiler:
         self._set = extension_set
         self._generation = 0
         self._position = 0
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.PUSH)
+        shared: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+        self._socket = shared.socket(zmq.PUSH)
         self._socket.linger = 0
         self._socket.connect(_endpoint(directory))
 
@@ -214,4 +214,3 @@ class SharedCompiler:
     def close(self) -> None:
         """Disconnect."""
         self._socket.close(0)
-        self._context.term()
