@@ -41,8 +41,7 @@ from hart.environments import environment
 from hart.image import Image
 from hart.jit.codegen import Tier
 from hart.jit.instruments import Instrument
-from hart.jit.service import ServiceSpec, SharedCompiler
-from hart.jit.service import run as run_service
+from hart.jit.shared import ServiceSpec, SharedCompiler, run_service
 from hart.process import HartSpec, profile_path
 from hart.process import run as run_hart
 from hart.profile import CodeTime

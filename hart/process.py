@@ -43,7 +43,7 @@ from hart.interpreter import (
 )
 from hart.jit.codegen import Tier
 from hart.jit.context import Word
-from hart.jit.service import SharedCompiler
+from hart.jit.shared import SharedCompiler
 from hart.profile import ProfiledInterpreter, ProfiledTieredInterpreter
 from hart.supervisor_view import SupervisorView
 from hart.tiers import TieredInterpreter
