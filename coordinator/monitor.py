@@ -51,6 +51,8 @@ GRACE_S = 1.0
 """How long harts have to end by themselves before they are killed."""
 CALL_S = 0.4
 """How long the bus has to answer the watching thread, which has other things to do."""
+COMPILER_S = 0.05
+"""How long the compile service has to end by itself: it may be at work."""
 PATIENCE_S = 20.0
 """How long the bus has to answer the coordinator."""
 RECORDING_S = 60.0
@@ -125,6 +127,7 @@ class Monitor:
         """Harts that have ended and of which the bus has not been told."""
         self._processes: list[Process] = []
         """All that were ever started."""
+        self._service: Process | None = None
         self._compiler: SharedCompiler | None = None
         """Our own end of the compile service, once it is wanted."""
         try:
@@ -142,7 +145,7 @@ class Monitor:
                     program=image.digest() if image.chunks else "",
                     tiers=self._tiers,
                 )
-                self._launch(run_service, service, "compiler")
+                self._service = self._launch(run_service, service, "compiler")
             # Loads LLVM: while the processes start.
             self._rings = [(area, RingReader(area)) for area in map(segment.ring, range(spec.harts))]
             for process in self._processes:
@@ -312,7 +315,7 @@ class Monitor:
             self._stop_harts()
             rows = self._statistics()
             self._complete_recording()
-            self._dismiss_bus()
+            self._dismiss()
         except BaseException as error:
             self.end(Ending.STOPPED, None, f"internal error: {error!r}")
             raise
@@ -463,11 +466,21 @@ class Monitor:
                     break
         return rows
 
-    def _dismiss_bus(self) -> None:
-        """Have the bus end by itself where its process can be used again; no hart may run any more."""
-        if keeps_processes() and self._bus.exit_code is None:
+    def _dismiss(self) -> None:
+        """Have the bus and the compiler end by themselves where their processes can be used again.
+
+        No hart may run any more.
+        """
+        if not keeps_processes():
+            return
+        if self._bus.exit_code is None:
             self._own_link.post(Kind.END)
-            self._bus.join(CALL_S)
+        if self._service is not None and not self._segment.header[Header.REGIONS_COMPILED]:
+            compiler = SharedCompiler(self._segment, self._directory, self._cache, 0)
+            compiler.end()
+            self._service.join(COMPILER_S)
+            compiler.close()
+        self._bus.join(CALL_S)
 
     def _release(self) -> None:
         """End every process that is left, and let go of the rings."""

@@ -31,7 +31,7 @@ from hart.jit.cache import ObjectCache
 from hart.jit.compiler import RegionCompiler
 from hart.jit.lowering import Geometry
 from hart.jit.programs import ProgramRegions
-from hart.jit.shared import INDEX, Request, ServiceSpec, decode, endpoint
+from hart.jit.shared import END, INDEX, Request, ServiceSpec, decode, endpoint
 
 LIVENESS_MS = 100
 
@@ -66,17 +66,30 @@ def region_compiler(
     )
 
 
-def run(spec: ServiceSpec) -> None:
-    """The compile service's main function."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = os.getppid()
+def run(spec: ServiceSpec) -> bool:
+    """The compile service's main function.
+
+    Returns:
+        Whether nothing is left in the process of what it was, so that it may be used again: never after a compilation.
+
+    """
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
     segment = Segment.attach(spec.segment)
+    compiled = _serve(spec, segment)
+    signal.signal(signal.SIGINT, interrupt)
+    return not compiled and segment.let_go()
+
+
+def _serve(spec: ServiceSpec, segment: Segment) -> int:
+    """Compile what is asked for, until END or the end of the parent; how many regions were compiled."""
+    parent = os.getppid()
     cache = ObjectCache(Path(spec.cache))
     compilers = [
         region_compiler(segment, extensions, spec.policy, spec.reservations, Path(spec.cache))
         for extensions in spec.extension_sets
     ]
-    socket = zmq.Context().socket(zmq.PULL)
+    shared: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+    socket = shared.socket(zmq.PULL)
     socket.bind(endpoint(spec.directory))
     queue: list[tuple[int, int, Request]] = []
     waiting: set[Request] = set()
@@ -85,7 +98,7 @@ def run(spec: ServiceSpec) -> None:
     programs = [
         ProgramRegions(cache, c.program_key(spec.program, spec.tiers)) for c in compilers if spec.program
     ]
-    with (Path(spec.directory) / INDEX).open("ab", buffering=0) as index:
+    with socket, (Path(spec.directory) / INDEX).open("ab", buffering=0) as index:
         for extension_set, (compiler, program) in enumerate(zip(compilers, programs, strict=False)):
             known = [key for key, region in program.regions() if compiler.holds(region)]
             compiler.counters.cached += len(known)
@@ -94,13 +107,16 @@ def run(spec: ServiceSpec) -> None:
         header[Header.CODE_GENERATION] += header[Header.REGIONS_CACHED]
         while True:
             while socket.poll(0 if queue else LIVENESS_MS):
-                request = decode(socket.recv())
+                message = socket.recv()
+                if message == END:
+                    return sum(c.counters.compiled for c in compilers)
+                request = decode(message)
                 if request is not None and request.extension_set < len(compilers) and request not in waiting:
                     waiting.add(request)
                     number += 1
                     heapq.heappush(queue, (request.tier, number, request))
             if os.getppid() != parent:
-                return
+                return sum(c.counters.compiled for c in compilers)
             if not queue:
                 continue
             _, _, request = heapq.heappop(queue)
@@ -115,6 +131,6 @@ def run(spec: ServiceSpec) -> None:
             header[Header.REGIONS_COMPILED] = sum(c.counters.compiled for c in compilers)
             header[Header.REGIONS_CACHED] = sum(c.counters.cached for c in compilers)
             header[Header.CODE_GENERATION] += 1
-            if not queue:  # now, for the service is killed when the run ends
+            if not queue:  # now, for the service may be killed when the run ends
                 for program in programs:
                     program.save()

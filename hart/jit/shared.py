@@ -22,6 +22,8 @@ from hart.jit.instruments import Instrument
 
 INDEX = "regions"
 """Name of the index, in the VM's runtime directory."""
+END = b""
+"""What is said to the service instead of a request when the run is over."""
 _INSTRUMENTS = range(max(Instrument) * 2)
 
 
@@ -50,11 +52,11 @@ class ServiceSpec:
     tiers: tuple[Tier, ...]
 
 
-def run_service(spec: ServiceSpec) -> None:
+def run_service(spec: ServiceSpec) -> bool:
     """The compile service's main function, for whoever starts it and need not load the compiler."""
     from hart.jit.service import run
 
-    run(spec)
+    return run(spec)
 
 
 def endpoint(directory: str) -> str:
@@ -120,6 +122,11 @@ class SharedCompiler:
         loaded = (self._cache.load(key) for number, key in lines_of if int(number) == self._set)
         return [region for region in loaded if region is not None]
 
+    def end(self) -> None:
+        """Have the service end, once it has answered what was asked before."""
+        with contextlib.suppress(zmq.Again):
+            self._socket.send(END, zmq.NOBLOCK)
+
     def close(self) -> None:
-        """Disconnect."""
+        """Disconnect, at once."""
         self._socket.close(0)

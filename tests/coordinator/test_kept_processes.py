@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from guests import COUNTERS, EXIT, SPIN, alive, eventually, machine
 
+from coordinator import monitor
 from coordinator.launch import keep_processes
 from coordinator.result import Ending
 
@@ -52,6 +53,18 @@ def test_a_process_that_ran_native_code_is_not_used_again(keeping):
     assert native == interpreted
     after, _ = ran(LOOP.format(n=100), harts=1, tier="interpreter")
     assert len(after & native) == 1, "the bus alone"
+
+
+def test_a_compiler_that_compiled_nothing_is_used_again(keeping, tmp_path, monkeypatch):
+    monkeypatch.setattr(monitor, "COMPILER_S", 30)
+    pids = []
+    for _ in range(3):
+        with machine(LOOP.format(n=1), harts=1, tier="auto", cache=str(tmp_path)) as vm:
+            vm.start()
+            pids.append({process.pid for process in vm._monitor._processes})
+            assert vm.wait(30).ending is Ending.EXIT
+    assert len(pids[0]) == 3
+    assert pids[0] == pids[1] == pids[2]
 
 
 def test_a_hart_that_was_killed_leaves_no_process_that_waits(keeping):
