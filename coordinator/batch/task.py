@@ -1,7 +1,7 @@
 """Runs one point of a batch and makes its record. Knows neither where it runs nor what comes next.
 
 A process that runs points keeps one coordinator, with its fork server, for all of them: starting those takes longer
-than a short run does.
+than a short run does. The points' own processes are used again where they can be (`coordinator.forkserver`).
 """
 
 from __future__ import annotations
