@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from bus.segment import new_name
+from coordinator import runtime
 from coordinator.control.client import ControlClient
 from coordinator.control.messages import events_endpoint
 from coordinator.control.server import ControlServer
-from coordinator import runtime
 from coordinator.runtime import RuntimeDirectory, check_endpoint, control_endpoint, new_path, sweep
 
 
