@@ -22,8 +22,8 @@ its own. With it, this is why nothing gets from one job into another:
 
 - A target says that its process can go on by returning true, and may only where it has closed all that it opened, has
   unmapped its segment and has loaded no native code of a guest. Any other end, an exception as well, is the process's.
-- What stays behind is what the fork server itself has loaded, the threads of ZeroMQ without a socket, and unreachable
-  objects. Guests see none of it: their memory is their segment, which is new, and they are interpreted.
+- What stays behind is what the fork server itself has loaded, and the threads of ZeroMQ, without a socket. Guests see
+  none of it: their memory is their segment, which is new. Native code of a guest is the last that a process runs.
 - A process does at most MOST_JOBS, so that nothing can pile up.
 
 And this is why no job is mistaken for another: a process tells of a job's end over a socket of its own, and gets the
