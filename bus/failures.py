@@ -130,9 +130,10 @@ class FailureSite:
 
 def failure_sites(page: Words) -> tuple[FailureSite, ...]:
     """The table of a hart, most frequent first."""
-    sites = []
-    for word in range(Hart.SC_SITES, Hart.SC_SITES + FAILURE_SITES * SITE_WORDS, SITE_WORDS):
-        pc, key, count = page[word], page[word + 1], page[word + 2]
-        if count and key & 0xFF < len(ScFailure):
-            sites.append(FailureSite(pc, key >> 8, ScFailure(key & 0xFF), count))
+    table = page.view[Hart.SC_SITES : Hart.SC_SITES + FAILURE_SITES * SITE_WORDS].tolist()
+    sites = [
+        FailureSite(pc, key >> 8, ScFailure(key & 0xFF), count)
+        for pc, key, count in zip(*(table[word::SITE_WORDS] for word in range(SITE_WORDS)), strict=True)
+        if count and key & 0xFF < len(ScFailure)
+    ]
     return tuple(sorted(sites, key=lambda site: -site.count))

@@ -44,6 +44,7 @@ class Kind(IntEnum):
     GIVE_UP = 18
     WATCH = 19
     POST = 20
+    END = 21
 
 
 MOST_POSTED = 16
@@ -175,6 +176,9 @@ CATALOGUE: dict[int, Message] = {
             "under `serial`: AMOs on tracked granules whose old values nobody wants, executed in this "
             "order; each has an id of its own, the last one the request's",
             repeated=True,
+        ),
+        Message(
+            Kind.END, (), Sender.COORDINATOR, (), "the run is over: the bus process ends, without an answer"
         ),
     )
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import gc
 import os
 import secrets
 import sys
@@ -242,6 +243,18 @@ class Segment:
         self._ram.release()
         self._buffer.release()
         self._shm.close()
+
+    def let_go(self) -> bool:
+        """Close it if nothing of this process can reach it any more, what awaits collection aside; whether that is so.
+
+        If not, the process must not be used for another VM.
+        """
+        gc.collect()
+        try:
+            self.close()
+        except BufferError:
+            return False
+        return True
 
     def unlink(self) -> None:
         """Remove the name; idempotent."""

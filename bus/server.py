@@ -76,11 +76,25 @@ class BusSpec:
 class BusServer:
     """The request loop."""
 
-    def __init__(self, spec: BusSpec, segment: Segment) -> None:
-        """Bind the endpoint and take over the segment as it is."""
+    def __init__(
+        self,
+        spec: BusSpec,
+        segment: Segment,
+        listener: int | None = None,
+        context: zmq.Context[zmq.Socket[bytes]] | None = None,
+    ) -> None:
+        """Bind the endpoint and take over the segment as it is.
+
+        Args:
+            spec: what to be.
+            segment: the VM's.
+            listener: a socket that listens at the endpoint already, or None.
+            context: of the caller's, for the socket; without one the server has its own.
+
+        """
         self._segment = segment
         self._pages = tuple(hart.view for hart in segment.harts)
-        self._context = zmq.Context()
+        self._context = zmq.Context() if context is None else context
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.linger = 0
         self._socket.maxmsgsize = 4096
@@ -132,9 +146,12 @@ class BusServer:
             Kind.PING: lambda sender, request: self._answer(sender, request[1], VERSION),
             Kind.EXTERNAL_WRITE: self._external_write,
             Kind.WATCH: self._watch,
+            Kind.END: self._end,
         }
         # Before binding: a participant that reaches the new process must find the new generation.
         segment.header[Header.BUS_GENERATION] += 1
+        if listener is not None:
+            self._socket.setsockopt(zmq.USE_FD, listener)
         self._socket.bind(spec.endpoint)
 
     def stop(self) -> None:
@@ -142,7 +159,7 @@ class BusServer:
         self._context.term()
 
     def serve(self) -> None:
-        """Answer requests, until `stop` or the end of the process."""
+        """Answer requests, until END, `stop` or the end of the process."""
         receive, option = self._socket.recv, self._socket.getsockopt
         try:
             while True:
@@ -155,7 +172,7 @@ class BusServer:
                     self._send(routing_id, encode_error(0, "a request is one frame"))
                 else:
                     self._take(routing_id, data)
-        except zmq.ContextTerminated:
+        except (zmq.ContextTerminated, _Over):
             self._socket.close(0)
             if self._log:
                 self._log.close()
@@ -305,6 +322,9 @@ class BusServer:
         self._segment.page_map[page] = others | (PageState.WATCHED if request[3] else 0)
         self._answer(sender, request[1])
 
+    def _end(self, sender: int, request: list[int]) -> None:
+        raise _Over
+
     def _statistics(self, sender: int, request: list[int]) -> None:
         _, request_id, addresses, start = request
         if not start:
@@ -313,6 +333,17 @@ class BusServer:
         self._send(self._tokens[sender], encode_rows(request_id, len(self._rows), piece))
 
 
-def run(spec: BusSpec) -> None:
-    """The bus process's main function."""
-    BusServer(spec, Segment.attach(spec.segment)).serve()
+class _Over(Exception):
+    """The coordinator has ended the run."""
+
+
+def run(spec: BusSpec, listener: int | None = None) -> bool:
+    """The bus process's main function; `listener` as for `BusServer`.
+
+    Returns:
+        Whether nothing is left in the process of what it was, so that it may be used again.
+
+    """
+    segment = Segment.attach(spec.segment)
+    BusServer(spec, segment, listener, zmq.Context.instance()).serve()
+    return segment.let_go()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import os
 import sys
 
 from coordinator import launch
@@ -24,6 +25,8 @@ def main() -> None:
     atexit.register(gc.freeze)
     # What is imported stays: looking through it for garbage while it grows is a fifth of the time that it takes.
     gc.set_threshold(GARBAGE_THRESHOLD)
+    # pydantic would look for plugins in every installed package.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     if RUNS_GUESTS.intersection(sys.argv[1:2]):
         launch.prepare()
     from coordinator.cli import main as command_line

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import os
 import pickle
 import select
@@ -16,10 +17,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable
-from typing import TypeVar
-
-S = TypeVar("S")
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 _BOOT = "import sys; sys.path[:] = {path!r}; from coordinator.forkserver import main; main({descriptor})"
 _KILLED = -int(signal.SIGKILL)
@@ -32,15 +31,19 @@ class LaunchError(OSError):
 
 
 class Process:
-    """A started process. Use from one thread but for `has_ended`; `close` it in the end."""
+    """A started process. Use from one thread but for `has_ended`; `close` it in the end.
 
-    def __init__(self, name: str, pipe: int, server: _Connection) -> None:
-        """`pipe` is the read end of its report pipe."""
+    With `keep_processes` its end may be that of its work alone.
+    """
+
+    def __init__(self, name: str, job: int, pipe: int, server: _Connection) -> None:
+        """`job` is its number with the server, `pipe` the read end of its report pipe."""
         self.name = name
         self.pid = 0
         """Process id, after `started`; 0 if it could not be started."""
         self.exit_code: int | None = None
         """Once it has ended: its exit code, or minus the signal that ended it."""
+        self._job = job
         self._pipe = pipe
         self._server = server
         self._refused = 0
@@ -80,7 +83,7 @@ class Process:
         """End it at once, if it has not ended."""
         if self.exit_code is None:
             with contextlib.suppress(LaunchError):
-                self._server.send(("signal", self.pid, int(signal.SIGKILL)))
+                self._server.send(("signal", self._job, int(signal.SIGKILL)))
 
     def how_it_ended(self) -> str:
         """For people; once it has ended."""
@@ -105,10 +108,14 @@ class _Connection:
         """Start a fork server; it gets ready while the caller goes on."""
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._lock = threading.Lock()
+        self.jobs = itertools.count()
+        """Numbers for them."""
         with theirs:
-            boot = _BOOT.format(path=sys.path, descriptor=theirs.fileno())
+            # Without `site`, which looks for what `sys.path` says already: that would be a tenth of the server's start.
+            path = [*sys.path, str(Path(__file__).parents[1])]
+            boot = _BOOT.format(path=path, descriptor=theirs.fileno())
             self._server = subprocess.Popen(
-                [sys.executable, "-c", boot],
+                [sys.executable, "-S", "-c", boot],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -140,6 +147,7 @@ class _Connection:
 _connection: _Connection | None = None
 _lock = threading.Lock()
 _held: set[tuple[str, str]] = set()
+_kept = 0
 
 
 def _connected() -> _Connection:
@@ -147,14 +155,17 @@ def _connected() -> _Connection:
     with _lock:
         if _connection is None or not _connection.alive:
             _connection = _Connection()
+            if _kept:
+                _connection.send(("keep", _kept))
             for held in _held:
                 _connection.send(("hold", *held))
         return _connection
 
 
 def _after_fork() -> None:
-    global _connection, _lock  # noqa: PLW0603
+    global _connection, _lock, _kept  # noqa: PLW0603
     _lock = threading.Lock()
+    _kept = 0
     if _connection is not None:
         _connection.close(0)
         _connection = None
@@ -175,21 +186,41 @@ def prepare() -> None:
     _connected()
 
 
-def launch(target: Callable[[S], None], spec: S, name: str) -> Process:
-    """Start a process that runs `target(spec)`; `target` is a module's function, `spec` can be pickled.
+def keep_processes(most: int) -> None:
+    """From now on, keep up to so many processes that have done their work and can do other work, and use them for it.
 
-    Returns at once. Raises LaunchError if the fork server is killed meanwhile.
+    Whoever starts short runs one after the other saves most of what they cost: see `coordinator.forkserver`, which also
+    says why nothing gets from one run into the next.
+    """
+    global _kept  # noqa: PLW0603 - one fork server per process
+    connection = _connected()
+    if most != _kept:
+        _kept = most
+        connection.send(("keep", most))
+
+
+def keeps_processes() -> bool:
+    """Whether it is worth asking a process to end by itself, rather than killing it."""
+    return _kept > 0
+
+
+def launch(target: Callable[..., object], spec: object, name: str, files: Sequence[int] = ()) -> Process:
+    """Start a process that runs `target(spec, *files)`; `target` is a module's function, `spec` can be pickled.
+
+    The process has the files under other numbers, which `target` is given. If it returns true, the process may be used
+    again where `keep_processes` was called. Returns at once. Raises LaunchError if the fork server is killed meanwhile.
     """
     server = _connected()
+    job = next(server.jobs)
     read, write = os.pipe2(os.O_CLOEXEC)
     try:
-        server.send(("start", name, pickle.dumps((target, spec))), [write])
+        server.send(("start", job, name, pickle.dumps((target, spec))), [write, *files])
     except LaunchError:
         os.close(read)
         raise
     finally:
         os.close(write)
-    return Process(name, read, server)
+    return Process(name, job, read, server)
 
 
 def hold(segment: str, directory: str) -> None:

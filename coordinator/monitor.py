@@ -11,11 +11,11 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import zmq
 
@@ -34,26 +34,25 @@ from bus.server import BusSpec
 from bus.server import run as run_bus
 from coordinator.account import busy_granules, hart_ending, hart_result, hot_addresses
 from coordinator.contention import failed_scs, stuck_loops
-from coordinator.launch import LaunchError, Process, launch, wait
+from coordinator.launch import LaunchError, Process, keeps_processes, launch, wait
 from coordinator.result import Ending, VmResult
 from coordinator.spec import TierName, VmSpec
 from hart.environments import environment
 from hart.image import Image
 from hart.jit.codegen import Tier
 from hart.jit.instruments import Instrument
-from hart.jit.service import ServiceSpec, SharedCompiler
-from hart.jit.service import run as run_service
+from hart.jit.shared import ServiceSpec, SharedCompiler, run_service
 from hart.process import HartSpec, profile_path
 from hart.process import run as run_hart
 from hart.profile import CodeTime
 from hart.profile import read as read_profile
 
-S = TypeVar("S")
-
 GRACE_S = 1.0
 """How long harts have to end by themselves before they are killed."""
 CALL_S = 0.4
 """How long the bus has to answer the watching thread, which has other things to do."""
+COMPILER_S = 0.05
+"""How long the compile service has to end by itself: it may be at work."""
 PATIENCE_S = 20.0
 """How long the bus has to answer the coordinator."""
 RECORDING_S = 60.0
@@ -128,10 +127,11 @@ class Monitor:
         """Harts that have ended and of which the bus has not been told."""
         self._processes: list[Process] = []
         """All that were ever started."""
+        self._service: Process | None = None
         self._compiler: SharedCompiler | None = None
         """Our own end of the compile service, once it is wanted."""
         try:
-            self._bus = self._launch(run_bus, self._bus_spec, "bus")
+            self._bus = self._launch_bus()
             self._drainer = self._record()
             harts = [self._launch(run_hart, s, f"hart{s.hart}") for s in self._hart_specs(directory)]
             if self._tiers:
@@ -145,12 +145,12 @@ class Monitor:
                     program=image.digest() if image.chunks else "",
                     tiers=self._tiers,
                 )
-                self._launch(run_service, service, "compiler")
+                self._service = self._launch(run_service, service, "compiler")
             # Loads LLVM: while the processes start.
             self._rings = [(area, RingReader(area)) for area in map(segment.ring, range(spec.harts))]
             for process in self._processes:
                 process.started()
-        except LaunchError:
+        except OSError:
             self._release()
             raise
         self._harts: dict[int, Process] = dict(enumerate(harts))
@@ -243,8 +243,20 @@ class Monitor:
     def _cache(self) -> str:
         return str(default_directory() if self._spec.cache is None else self._spec.cache)
 
-    def _launch(self, target: Callable[[S], None], spec: S, role: str) -> Process:
-        process = launch(target, spec, f"{self._spec.name}-{role}")
+    def _launch_bus(self) -> Process:
+        """The bus, at an endpoint that is there before it runs: harts that are faster need not try again."""
+        path = self._bus_spec.endpoint.removeprefix("ipc://")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as listener:
+            listener.bind(path)
+            listener.listen(self._spec.harts + len(self._bus_spec.coordinator_tokens))
+            return self._launch(run_bus, self._bus_spec, "bus", [listener.fileno()])
+
+    def _launch(
+        self, target: Callable[..., object], spec: object, role: str, files: Sequence[int] = ()
+    ) -> Process:
+        process = launch(target, spec, f"{self._spec.name}-{role}", files)
         self._processes.append(process)
         return process
 
@@ -303,6 +315,7 @@ class Monitor:
             self._stop_harts()
             rows = self._statistics()
             self._complete_recording()
+            self._dismiss()
         except BaseException as error:
             self.end(Ending.STOPPED, None, f"internal error: {error!r}")
             raise
@@ -397,8 +410,8 @@ class Monitor:
             self.end(Ending.BUS_DIED, None, f"the bus process ended {self._bus.how_it_ended()}")
             return
         try:
-            self._bus = self._launch(run_bus, self._bus_spec, "bus").started()
-        except LaunchError as error:
+            self._bus = self._launch_bus().started()
+        except OSError as error:
             self.end(Ending.BUS_DIED, None, f"the bus process cannot be restarted: {error}")
             return
         self._untold |= {hart for hart, process in self._harts.items() if process.exit_code is not None}
@@ -452,6 +465,22 @@ class Monitor:
                 if len(rows) >= total or not piece:
                     break
         return rows
+
+    def _dismiss(self) -> None:
+        """Have the bus and the compiler end by themselves where their processes can be used again.
+
+        No hart may run any more.
+        """
+        if not keeps_processes():
+            return
+        if self._bus.exit_code is None:
+            self._own_link.post(Kind.END)
+        if self._service is not None and not self._segment.header[Header.REGIONS_COMPILED]:
+            compiler = SharedCompiler(self._segment, self._directory, self._cache, 0)
+            compiler.end()
+            self._service.join(COMPILER_S)
+            compiler.close()
+        self._bus.join(CALL_S)
 
     def _release(self) -> None:
         """End every process that is left, and let go of the rings."""

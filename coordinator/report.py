@@ -16,7 +16,6 @@ from coordinator.measure import Measurements
 from coordinator.outcome import Outcome
 from coordinator.profile import shares
 from coordinator.result import FailedScs, HartResult, HotAddress, VmResult
-from coordinator.results.histogram import as_outcome, counted
 
 PLAIN_WIDTH = 160
 """Columns of output that goes to no terminal."""
@@ -60,6 +59,8 @@ def print_report(console: Console, name: str, outcomes: Sequence[Outcome]) -> No
 def print_outcomes(console: Console, repetitions: Sequence[Sequence[Outcome]]) -> None:
     """How often each outcome that `[vm.outcome]` tells apart was seen, for each VM that has some."""
     for of_vm in zip(*repetitions, strict=True):
+        from coordinator.results.histogram import as_outcome, counted  # which reads databases
+
         counts = counted(as_outcome(o.measured.outcome) for o in of_vm if o.measured.outcome)
         if counts:
             console.print(Text(f"outcomes of {of_vm[0].name} in {sum(counts.values())} runs", "bold"))

@@ -5,11 +5,11 @@ Owns the per-VM directory. The segment's name is noted in it, so that whoever fi
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 from bus.segment import NAME_PREFIX, unlink
@@ -82,14 +82,36 @@ class RuntimeDirectory:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
+LIVING_S = 10.0
+"""A directory whose owner was seen to live is looked at again after so long: there may be many, and VMs start often."""
+_living: dict[str, float] = {}
+"""By path, when that was."""
+
+
 def sweep() -> None:
     """Remove this user's directories and segments whose coordinator was killed together with its fork server."""
-    for owner in _vm_base().glob(f"{NAME_PREFIX}*/{_OWNER}"):
-        with contextlib.suppress(OSError), owner.open() as file:
-            if owner.stat().st_uid != os.getuid():
-                continue
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            segment = file.read()
-            if segment.startswith(NAME_PREFIX):
-                unlink(segment)
-                shutil.rmtree(owner.parent, ignore_errors=True)
+    now = time.monotonic()
+    with os.scandir(_vm_base()) as entries:  # thousands of others' may be there
+        found = {entry.path for entry in entries if entry.name.startswith(NAME_PREFIX)}
+    for path in [*_living]:
+        if path not in found or now - _living[path] > LIVING_S:
+            _living.pop(path, None)
+    for path in found - _living.keys():
+        try:
+            _sweep(Path(path, _OWNER))
+        except BlockingIOError:
+            _living[path] = now
+        except OSError:  # no VM's, or another user's
+            continue
+
+
+def _sweep(owner: Path) -> None:
+    """Remove one, if nobody holds the lock; raises BlockingIOError if somebody does."""
+    with owner.open() as file:
+        if os.fstat(file.fileno()).st_uid != os.getuid():
+            return
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        segment = file.read()
+        if segment.startswith(NAME_PREFIX):
+            unlink(segment)
+            shutil.rmtree(owner.parent, ignore_errors=True)

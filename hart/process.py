@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+import zmq
+
 from bus.doorbell import Ringer, wait_unless_rung
 from bus.handover import DEFAULT as DEFAULT_HANDOVER
 from bus.handover import Handover
@@ -41,7 +43,7 @@ from hart.interpreter import (
 )
 from hart.jit.codegen import Tier
 from hart.jit.context import Word
-from hart.jit.service import SharedCompiler
+from hart.jit.shared import SharedCompiler
 from hart.profile import ProfiledInterpreter, ProfiledTieredInterpreter
 from hart.supervisor_view import SupervisorView
 from hart.tiers import TieredInterpreter
@@ -380,17 +382,33 @@ class HartRunner:
         return bool(self._page[Hart.DOORBELL] & Doorbell.STOP)
 
 
-def run(spec: HartSpec) -> None:
-    """The hart process's main function."""
+def run(spec: HartSpec) -> bool:
+    """The hart process's main function.
+
+    Returns:
+        Whether nothing is left in the process of what it was, so that it may be used again: never after native code.
+
+    """
     segment = Segment.attach(spec.segment)
     page = segment.harts[spec.hart]
-    link = BusLink(spec.endpoint, spec.token, segment, lambda: bool(page[Hart.DOORBELL] & Doorbell.STOP))
+    shared: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+    link = BusLink(
+        spec.endpoint, spec.token, segment, lambda: bool(page[Hart.DOORBELL] & Doorbell.STOP), shared
+    )
     try:
         link.join()
         with ExitStack() as stack:
-            HartRunner(spec, segment, link, stack).run()
+            compiled = _ran_native_code(spec, segment, link, stack)
         link.call(Kind.LEAVE)
     except BusLost:
-        pass  # the run is over
+        return False  # the run is over
     finally:
         link.close()
+    return not compiled and segment.let_go()
+
+
+def _ran_native_code(spec: HartSpec, segment: Segment, link: BusLink, stack: ExitStack) -> bool:
+    """Be the hart; whether it has loaded native code."""
+    runner = HartRunner(spec, segment, link, stack)
+    runner.run()
+    return isinstance(runner.machine, TieredInterpreter) and runner.machine.engine.used

@@ -32,10 +32,10 @@ def mutant(plant: Callable[[], None]) -> Callable[[], None]:
     return plant
 
 
-def _process(name: str, run: Callable[[object], None], spec: object) -> None:
+def _process(name: str, run: Callable[..., object], spec: object, *files: int) -> None:
     MUTANTS[name]()
     inline._functions.cache_clear()
-    run(spec)
+    run(spec, *files)
 
 
 def processes(name: str) -> dict[str, Callable[[object], None]]:

@@ -28,7 +28,7 @@ from coordinator.batch.guests import BuiltGuest, Guests
 from coordinator.batch.sweep import BASE, REPETITION, SweptPoint, anchored, expand
 from coordinator.config.errors import ConfigError, Problem
 from coordinator.config.load import Config, Document, check, read_document
-from coordinator.config.model import PROGRAM_KEYS, Run, Vm
+from coordinator.config.model import PROGRAM_KEYS, Vm
 from coordinator.config.settings import Setting, leaves
 from coordinator.guest import GuestError, misfits
 from coordinator.paths import shipped_configs
@@ -64,14 +64,25 @@ class _Checked:
 
     Attributes:
         settings: those they share, by identity; None where a seed is not all that may differ.
-        texts: of each VM, the part of the configuration that is its guest, as JSON, and that part as the id has it.
+        about: name and description of the run, as JSON.
+        texts: each VM's configuration but for its seed, as JSON.
 
     """
 
     config: Config
     builds: Mapping[str, Future[BuiltGuest]]
     settings: tuple[int, ...] | None
-    texts: Mapping[str, tuple[str, str]]
+    about: str
+    texts: Mapping[str, _Texts]
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """A VM's configuration as JSON: its guest, that guest as the id has it, and the rest but for the seed."""
+
+    guest: str
+    guest_of_id: str
+    rest: str
 
 
 @dataclass
@@ -106,11 +117,11 @@ class Plan:
         own = tuple(self._own_settings())
         expansion = expand(self.batch)  # kept: `_Checked.settings` are identities of its settings
         seen: dict[bytes, int] = {}
-        ahead: deque[tuple[SweptPoint, _Checked, Run]] = deque()
+        ahead: deque[tuple[SweptPoint, _Checked, int | None]] = deque()
 
         def next_point() -> PlannedPoint:
-            number, (swept, checked, run) = len(seen), ahead.popleft()
-            point = self._point(swept, checked, run)
+            number, (swept, checked, seed) = len(seen), ahead.popleft()
+            point = self._point(swept, checked, seed)
             if (first := seen.setdefault(bytes.fromhex(point.id), number)) != number:
                 message = f"points {first} and {number} ({label(swept.parameters)}) are the same; `repeat` repeats one"
                 raise self.batch.problem(("sweep",), message)
@@ -137,8 +148,8 @@ class Plan:
             where = said.where if said else ".".join(path)
             yield Setting(path, anchored(self.batch, path, value), where, line, document.source)
 
-    def _checked(self, swept: SweptPoint, own: tuple[Setting, ...]) -> tuple[_Checked, Run]:
-        """The checked configuration of a point, its guests being built.
+    def _checked(self, swept: SweptPoint, own: tuple[Setting, ...]) -> tuple[_Checked, int | None]:
+        """The checked configuration of a point, its guests being built, and the seed that is not that one's own.
 
         A seed on the sweep's own axis, which comes last, was checked with the file: if the point before differs in
         nothing else, its configuration is this one's but for the seed.
@@ -148,9 +159,8 @@ class Plan:
             shared = tuple(map(id, swept.settings[:-1]))
         before = self._last
         if seed is not None and before is not None and before.settings == shared:
-            run = before.config.run
-            vms = {name: vm.model_copy(update={"seed": seed.value}) for name, vm in run.vms.items()}
-            return before, run.model_copy(update={"vms": vms})
+            assert isinstance(seed.value, int)
+            return before, seed.value
         base = next((s for s in reversed(swept.settings) if s.path == BASE), None)
         document = self._document(self.batch.file.base if base is None else base.value, base)
         settings = (*own, *(s for s in swept.settings if s.path != BASE))
@@ -159,11 +169,12 @@ class Plan:
             builds = self._builds(config)
         except ConfigError as error:
             raise _at_point(error, swept) from error
-        texts = {name: _guest_texts(vm) for name, vm in config.run.vms.items()}
+        about = json.dumps({"name": config.run.name, "description": config.run.description})[:-1]
+        texts = {name: _texts(vm) for name, vm in config.run.vms.items()}
         of_all = "vms" not in document.table and all(s.path[0] != "vms" for s in settings)
-        checked = _Checked(config, builds, shared if of_all else None, texts)
+        checked = _Checked(config, builds, shared if of_all else None, about, texts)
         self._last = checked
-        return checked, config.run
+        return checked, None
 
     def _document(self, base: object, said: Setting | None) -> Document:
         """The run configuration that a point starts from."""
@@ -188,9 +199,9 @@ class Plan:
                 raise _of_guest(config, name, error) from error
         return found
 
-    def _point(self, swept: SweptPoint, checked: _Checked, run: Run) -> PlannedPoint:
+    def _point(self, swept: SweptPoint, checked: _Checked, seed: int | None) -> PlannedPoint:
         digests: dict[str, str] = {}
-        for name, vm in run.vms.items():
+        for name, vm in checked.config.run.vms.items():
             try:
                 built = self.guests.result(checked.builds[name])
                 self._check_fit(checked.config, name, vm, built)
@@ -203,16 +214,14 @@ class Plan:
         repetition = swept.parameters.get(REPETITION, 0)
         id_parts = [engine_identity(), repr((repetition, budget.time_s, budget.operations))]
         vms = []
-        for name, vm in run.vms.items():
-            text = vm.model_dump_json(exclude={"guest"}, exclude_none=True)
-            guest, guest_of_id = checked.texts[name]
-            id_parts += [name, digests[name], text, guest_of_id]
-            vms.append(f'{json.dumps(name)}:{{"guest":{guest},{text[1:]}')
-        about = json.dumps({"name": run.name, "description": run.description})
+        for name, vm in checked.config.run.vms.items():
+            texts, own_seed = checked.texts[name], str(vm.seed if seed is None else seed)
+            id_parts += [name, digests[name], own_seed, texts.rest, texts.guest_of_id]
+            vms.append(f'{json.dumps(name)}:{{"guest":{texts.guest},"seed":{own_seed},{texts.rest[1:]}')
         return PlannedPoint(
             id=hashlib.sha256("\0".join(id_parts).encode()).hexdigest(),
             parameters=swept.parameters,
-            config=f'{about[:-1]}, "vms": {{{",".join(vms)}}}}}',
+            config=f'{checked.about}, "vms": {{{",".join(vms)}}}}}',
             images=digests,
         )
 
@@ -229,11 +238,11 @@ def _is_built(checked: _Checked) -> bool:
     return all(build.done() for build in checked.builds.values())
 
 
-def _guest_texts(vm: Vm) -> tuple[str, str]:
-    """The guest's part of the configuration as JSON, and what of it is part of the id."""
-    return (
+def _texts(vm: Vm) -> _Texts:
+    return _Texts(
         vm.guest.model_dump_json(exclude_none=True),
         vm.guest.model_dump_json(exclude=_NO_PART_OF_THE_ID, exclude_none=True),
+        vm.model_dump_json(exclude={"guest", "seed"}, exclude_none=True),
     )
 
 

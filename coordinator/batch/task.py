@@ -1,7 +1,7 @@
 """Runs one point of a batch and makes its record. Knows neither where it runs nor what comes next.
 
 A process that runs points keeps one coordinator, with its fork server, for all of them: starting those takes longer
-than a short run does.
+than a short run does. The points' own processes are used again where they can be (`coordinator.forkserver`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bus.access import AtomicKind, ScFailure
 from coordinator import runner
 from coordinator.config.model import Run
 from coordinator.control.client import ControlClient
-from coordinator.launch import LaunchError
+from coordinator.launch import LaunchError, keep_processes
 from coordinator.local import local_coordinator
 from coordinator.outcome import Outcome
 from coordinator.refusal import Refusal
@@ -29,6 +29,9 @@ from hart.image import Image
 
 MOST_CONSOLE = 1 << 16
 """Characters of a guest's output that a record keeps: the first half and the last of what is longer."""
+
+MOST_KEPT = 65
+"""Processes that wait for the next point: a bus and as many harts as most points have at most."""
 
 _HOST_ERRORS = {
     errno.EIO,
@@ -95,6 +98,7 @@ class PointRunner:
 
     def _coordinator(self) -> ControlClient:
         if self._client is None:
+            keep_processes(MOST_KEPT)
             self._client = self._stack.enter_context(local_coordinator())
         return self._client
 

@@ -77,7 +77,7 @@ def transaction_speed(harts: int, repetitions: int, seconds: float) -> Transacti
 
 
 def _measure(
-    harts: int, seconds: float, server: Callable[[BusSpec], None], client: Callable[[_Client], None]
+    harts: int, seconds: float, server: Callable[[BusSpec], object], client: Callable[[_Client], None]
 ) -> float:
     name, directory = new_name(), tempfile.mkdtemp()
     with ExitStack() as stack:

@@ -6,7 +6,6 @@ Owns the way there. What the keys mean is in `coordinator.config.model`; no gues
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -174,6 +173,8 @@ def read_document(path: Path, shipped: Mapping[str, Path]) -> Document:
 
 def parse_document(text: str, source: str, directory: Path) -> Document:
     """The TOML document `text`; raises ConfigError if it is none."""
+    import tomllib  # here, because a program that runs without a configuration needs none
+
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

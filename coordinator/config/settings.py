@@ -5,7 +5,6 @@ Owns their form and how they are laid over a document. Checks no value: the merg
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +42,8 @@ def parse_setting(text: str) -> Setting:
         ConfigError: it has not this form.
 
     """
+    import tomllib  # here, because most commands are given no setting
+
     key, equals, value = (part.strip() for part in text.partition("="))
     problem = "write --set KEY=VALUE, with the key as the file has it: --set vm.harts=8"
     if not equals or not key:

@@ -9,7 +9,6 @@ hold.
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from pathlib import Path
@@ -105,6 +104,8 @@ class Keyring:
             KeyringError: unreadable, malformed, or a name or key given twice.
 
         """
+        import tomllib  # here, because only tcp needs it
+
         try:
             entries = _File.model_validate(tomllib.loads(path.read_text())).client
         except (OSError, tomllib.TOMLDecodeError) as e:

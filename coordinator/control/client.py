@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 
 import zmq
 from pydantic import ValidationError
-from zmq.utils.monitor import recv_monitor_message
 
 from coordinator.control.messages import (
     MAX_MEMORY_BYTES,
@@ -158,6 +157,10 @@ class ControlClient:
             return
         if not self._monitor.poll(int(1000 * self._timeout_s)):
             raise NoAnswer(f"{self.endpoint}: no handshake")
+        from zmq.utils.monitor import (
+            recv_monitor_message,
+        )  # here, because it loads asyncio, and only tcp needs it
+
         match recv_monitor_message(self._monitor)["event"]:
             case zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 return

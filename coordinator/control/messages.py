@@ -15,6 +15,7 @@ import errno
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgpack
@@ -481,6 +482,11 @@ def events_endpoint(endpoint: str) -> str:
     return f"{host}:{int(port) + 1}"
 
 
+@cache
+def _field_names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
+
+
 def unfold(value: object) -> object:
     """What msgpack, or JSON, cannot say of a body in terms that it can: the `default` hook of both.
 
@@ -489,7 +495,7 @@ def unfold(value: object) -> object:
     if isinstance(value, BaseModel):
         return value.__dict__
     if dataclasses.is_dataclass(value):
-        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return {name: getattr(value, name) for name in _field_names(type(value))}  # type: ignore[arg-type]
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, frozenset):

@@ -409,6 +409,7 @@ class ControlServer:
 
     def _drain(self, socket: zmq.Socket[bytes]) -> None:
         socket.recv()
+        self._stirred = True
 
 
 def _private_directory(directory: Path) -> int:

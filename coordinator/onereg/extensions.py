@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from coordinator.onereg.steps import (
@@ -19,8 +20,11 @@ from coordinator.onereg.steps import (
 )
 from coordinator.refusal import Refusal
 from coordinator.registers import SBI_EXTENSIONS, WORD_BITS, Ext, RegisterId
-from coordinator.vcpu import MASK_64
+from coordinator.vcpu import MASK_64, Vcpu
 from hart.isa.extensions import BY_KVM_ID, Extension
+
+_On = Callable[[Vcpu], Iterator[int]]
+"""The ids of a vCPU's extensions that are on, of those that a GET would find."""
 
 
 def _row(a: Access) -> Extension:
@@ -36,6 +40,10 @@ def _isa_offered(a: Access) -> None:
 
 def _get_isa(a: Access) -> int:
     return int(_row(a).name in a.vcpu.enabled)
+
+
+def _isa_on(vcpu: Vcpu) -> Iterator[int]:
+    return (n for n, row in BY_KVM_ID.items() if row.name in vcpu.enabled and vcpu.offers(row))
 
 
 def _isa_unchanged(a: Access) -> int | None:
@@ -62,6 +70,10 @@ def _get_sbi(a: Access) -> int:
     return int(_sbi_name(a) in a.vcpu.sbi)
 
 
+def _sbi_on(vcpu: Vcpu) -> Iterator[int]:
+    return (n for n, name in enumerate(SBI_EXTENSIONS) if name in vcpu.sbi & vcpu.host.sbi_extensions)
+
+
 def _switch_sbi(a: Access) -> int:
     a.vcpu.switch_sbi(_sbi_name(a), bool(a.value))
     return DONE
@@ -76,14 +88,15 @@ def _singles(a: Access) -> list[Access]:
     ]
 
 
-def _multi_get(single: Step, complement: bool) -> Step:
-    """Every enabled bit. The complement is taken of all 64, so that ids that do not exist read 1 there."""
+def _multi_get(on: _On, complement: bool) -> Step:
+    """Every bit whose SINGLE register reads 1. The complement is of all 64: ids that do not exist read 1 there.
+
+    Not put together from 64 GETs: most would be refused, and clients ask for this of each hart that they set up.
+    """
 
     def read(a: Access) -> int:
-        value = 0
-        for bit, one in enumerate(_singles(a)):
-            with suppress(Refusal):
-                value |= (single(one) or 0) << bit
+        first = a.register.index * WORD_BITS
+        value = sum(1 << number - first for number in on(a.vcpu) if first <= number < first + WORD_BITS)
         return ~value & MASK_64 if complement else value
 
     return in_order(listed, read)
@@ -102,12 +115,12 @@ def _multi_set(single: Step, on: bool) -> Step:
     return in_order(listed, write)
 
 
-def _extensions_get(single: Step) -> Step:
+def _extensions_get(single: Step, on: _On) -> Step:
     return by_subtype(
         {
             Ext.SINGLE: single,
-            Ext.MULTI_EN: _multi_get(single, complement=False),
-            Ext.MULTI_DIS: _multi_get(single, complement=True),
+            Ext.MULTI_EN: _multi_get(on, complement=False),
+            Ext.MULTI_DIS: _multi_get(on, complement=True),
         }
     )
 
@@ -125,7 +138,7 @@ def _extensions_set(single: Step) -> Step:
 _single_isa_set = in_order(_isa_offered, _isa_unchanged, not_run, boolean, _switch_isa)
 _single_sbi_set = in_order(boolean, _sbi_offered, _switch_sbi)
 
-GET_ISA: Step = in_order(word, _extensions_get(in_order(_isa_offered, _get_isa)))
+GET_ISA: Step = in_order(word, _extensions_get(in_order(_isa_offered, _get_isa), _isa_on))
 SET_ISA: Step = in_order(word, copied, _extensions_set(_single_isa_set))
-GET_SBI: Step = in_order(word, _extensions_get(in_order(_sbi_offered, _get_sbi)))
+GET_SBI: Step = in_order(word, _extensions_get(in_order(_sbi_offered, _get_sbi), _sbi_on))
 SET_SBI: Step = in_order(word, not_run, copied, _extensions_set(_single_sbi_set))

@@ -19,6 +19,7 @@ import ctypes
 import mmap
 import re
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from bus.layout import PAGE, Hart, Header
 from bus.memory import GuestMemory
@@ -126,7 +127,14 @@ class Engine:
         self._header = segment.header
         self._page_map = segment.page_map
         self._show_ram()
-        self._start()
+        self._engine: Any = None
+        """LLVM's; made for the first region, for many harts never need one."""
+        self.used = False
+        """Whether a region was ever loaded."""
+        self._free_since = -1
+        """Value of QUIESCE_EPOCH when the free stretch was last looked for."""
+        self.useless = 0
+        """Objects that are loaded although their regions were replaced or dropped."""
 
     def _show_ram(self) -> None:
         if self._in_place:
@@ -150,10 +158,7 @@ class Engine:
         self._enter: Callable[[int, int, int, int], int] = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 5)(
             self._engine.get_function_address("enter")
         )
-        self._free_since = -1
-        """Value of QUIESCE_EPOCH when the free stretch was last looked for."""
-        self.useless = 0
-        """Objects that are loaded although their regions were replaced or dropped."""
+        self.used = True
 
     def enter(self, native: int, fuel: int, stride: int = LONGEST_STRIDE) -> int:
         """Run native code until it returns; the next pc. `context` holds what is left of `fuel`.
@@ -187,6 +192,8 @@ class Engine:
             return False
         import llvmlite.binding as llvm
 
+        if self._engine is None:
+            self._start()
         self._engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(obj))
         self._engine.finalize_object()
         native = self._engine.get_function_address(name)
@@ -214,8 +221,11 @@ class Engine:
     def forget_all(self) -> None:
         """Drop every region and let go of the objects. Not to be called while native code runs."""
         self._forget(list(self._regions))
-        self._engine.close()
-        self._start()
+        if self._engine is not None:
+            self._engine.close()
+        self._engine = None
+        self._free_since = -1
+        self.useless = 0
 
     def _forget(self, entries: Iterable[int]) -> None:
         for entry in entries:

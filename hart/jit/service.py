@@ -14,16 +14,12 @@ T1 requests go before T2 requests, which take ten times as long. If the service 
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import os
 import signal
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-import msgpack
 import zmq
 
 from bus.layout import Header
@@ -31,45 +27,13 @@ from bus.policies import Reservations, policy
 from bus.recording import RecordingLowering
 from bus.segment import Segment
 from hart.isa.decoder import Decoder
-from hart.jit.cache import CompiledRegion, ObjectCache
-from hart.jit.codegen import Tier
+from hart.jit.cache import ObjectCache
 from hart.jit.compiler import RegionCompiler
 from hart.jit.guest_memory import Geometry
-from hart.jit.instruments import Instrument
 from hart.jit.programs import ProgramRegions
+from hart.jit.shared import END, INDEX, Request, ServiceSpec, decode, endpoint
 
 LIVENESS_MS = 100
-_INDEX = "regions"
-_INSTRUMENTS = range(max(Instrument) * 2)
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceSpec:
-    """What a compile service needs to know.
-
-    Attributes:
-        segment: name of the VM's segment.
-        directory: the VM's runtime directory; holds the socket and the index.
-        extension_sets: what the decoders of the harts know, each set once; requests name them by number.
-        policy: name of the coherence policy, with `reservations`.
-        cache: directory of the object cache.
-        program: identifies the guest program (`hart.image.Image.digest`); empty if none was loaded.
-        tiers: which ones harts ask for.
-
-    """
-
-    segment: str
-    directory: str
-    extension_sets: tuple[frozenset[str], ...]
-    policy: str
-    reservations: Reservations
-    cache: str
-    program: str
-    tiers: tuple[Tier, ...]
-
-
-def _endpoint(directory: str) -> str:
-    return f"ipc://{directory}/compile"
 
 
 def region_compiler(
@@ -102,26 +66,39 @@ def region_compiler(
     )
 
 
-def run(spec: ServiceSpec) -> None:
-    """The compile service's main function."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = os.getppid()
+def run(spec: ServiceSpec) -> bool:
+    """The compile service's main function.
+
+    Returns:
+        Whether nothing is left in the process of what it was, so that it may be used again: never after a compilation.
+
+    """
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
     segment = Segment.attach(spec.segment)
+    compiled = _serve(spec, segment)
+    signal.signal(signal.SIGINT, interrupt)
+    return not compiled and segment.let_go()
+
+
+def _serve(spec: ServiceSpec, segment: Segment) -> int:
+    """Compile what is asked for, until END or the end of the parent; how many regions were compiled."""
+    parent = os.getppid()
     cache = ObjectCache(Path(spec.cache))
     compilers = [
         region_compiler(segment, extensions, spec.policy, spec.reservations, Path(spec.cache))
         for extensions in spec.extension_sets
     ]
-    socket = zmq.Context().socket(zmq.PULL)
-    socket.bind(_endpoint(spec.directory))
-    queue: list[tuple[int, int, _Request]] = []
-    waiting: set[_Request] = set()
+    shared: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+    socket = shared.socket(zmq.PULL)
+    socket.bind(endpoint(spec.directory))
+    queue: list[tuple[int, int, Request]] = []
+    waiting: set[Request] = set()
     number = 0
     header = segment.header
     programs = [
         ProgramRegions(cache, c.program_key(spec.program, spec.tiers)) for c in compilers if spec.program
     ]
-    with (Path(spec.directory) / _INDEX).open("ab", buffering=0) as index:
+    with socket, (Path(spec.directory) / INDEX).open("ab", buffering=0) as index:
         for extension_set, (compiler, program) in enumerate(zip(compilers, programs, strict=False)):
             known = [key for key, region in program.regions() if compiler.holds(region)]
             compiler.counters.cached += len(known)
@@ -130,13 +107,16 @@ def run(spec: ServiceSpec) -> None:
         header[Header.CODE_GENERATION] += header[Header.REGIONS_CACHED]
         while True:
             while socket.poll(0 if queue else LIVENESS_MS):
-                request = _decode(socket.recv())
+                message = socket.recv()
+                if message == END:
+                    return sum(c.counters.compiled for c in compilers)
+                request = decode(message)
                 if request is not None and request.extension_set < len(compilers) and request not in waiting:
                     waiting.add(request)
                     number += 1
                     heapq.heappush(queue, (request.tier, number, request))
             if os.getppid() != parent:
-                return
+                return sum(c.counters.compiled for c in compilers)
             if not queue:
                 continue
             _, _, request = heapq.heappop(queue)
@@ -151,67 +131,6 @@ def run(spec: ServiceSpec) -> None:
             header[Header.REGIONS_COMPILED] = sum(c.counters.compiled for c in compilers)
             header[Header.REGIONS_CACHED] = sum(c.counters.cached for c in compilers)
             header[Header.CODE_GENERATION] += 1
-            if not queue:  # now, for the service is killed when the run ends
+            if not queue:  # now, for the service may be killed when the run ends
                 for program in programs:
                     program.save()
-
-
-class _Request(NamedTuple):
-    entry: int
-    tier: Tier
-    extension_set: int
-    instruments: Instrument
-
-
-def _decode(data: bytes) -> _Request | None:
-    try:
-        entry, tier, extension_set, instruments = msgpack.unpackb(data)
-    except (ValueError, TypeError, msgpack.UnpackException):
-        return None
-    if type(entry) is not int or tier not in (Tier.T1, Tier.T2) or instruments not in _INSTRUMENTS:
-        return None
-    if type(extension_set) is not int or extension_set < 0:
-        return None
-    return _Request(entry, Tier(tier), extension_set, Instrument(instruments))
-
-
-class SharedCompiler:
-    """A hart's end: see `hart.tiers.Compiler`."""
-
-    def __init__(self, segment: Segment, directory: str, cache: str, extension_set: int) -> None:
-        """Connect to the VM's service, for a hart with the extension set of that number; it need not be there yet."""
-        self._header = segment.header
-        self._index = Path(directory) / _INDEX
-        self._cache = ObjectCache(Path(cache))
-        self._set = extension_set
-        self._generation = 0
-        self._position = 0
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.PUSH)
-        self._socket.linger = 0
-        self._socket.connect(_endpoint(directory))
-
-    def request(self, entry: int, tier: Tier, instruments: Instrument) -> None:
-        """See `Compiler.request`."""
-        with contextlib.suppress(zmq.Again):  # the service is far behind or gone
-            self._socket.send(msgpack.packb((entry, int(tier), self._set, int(instruments))), zmq.NOBLOCK)
-
-    def arrivals(self) -> list[CompiledRegion]:
-        """See `Compiler.arrivals`."""
-        generation = self._header[Header.CODE_GENERATION]
-        if generation == self._generation:
-            return []
-        self._generation = generation
-        with self._index.open("rb") as index:
-            index.seek(self._position)
-            lines = index.read()
-        whole = lines[: lines.rfind(b"\n") + 1]
-        self._position += len(whole)
-        lines_of = (line.split() for line in whole.decode().splitlines())
-        loaded = (self._cache.load(key) for number, key in lines_of if int(number) == self._set)
-        return [region for region in loaded if region is not None]
-
-    def close(self) -> None:
-        """Disconnect."""
-        self._socket.close(0)
-        self._context.term()

@@ -54,7 +54,7 @@ def test_a_wrong_number_of_fields_is_named(kind):
         (msgpack.packb({"a": 2}), "not \\[kind, id, field", 0),
         (msgpack.packb([]), "not \\[kind, id, field", 0),
         (msgpack.packb([14]), "not \\[kind, id, field", 0),
-        (msgpack.packb([99, 3]), "unknown kind 99; kinds are 1 to 20", 3),
+        (msgpack.packb([99, 3]), "unknown kind 99; kinds are 1 to 21", 3),
         (msgpack.packb([14, -1]), "'-1' is not an unsigned integer", 0),
         (msgpack.packb([14, "x"]), "'x' is not an unsigned integer", 0),
         (msgpack.packb(["LR", 4]), "'LR' is not an unsigned integer", 4),

@@ -302,6 +302,32 @@ def test_help_loads_nothing_heavy():
     assert "run" in done.stdout
 
 
+PLAIN_RUN = """
+import atexit, sys
+from coordinator.__main__ import main
+sys.argv = ["hartstorm", "run", {program!r}]
+needless = {{
+    "asyncio",  # a connection over tcp
+    "tomllib",  # a configuration
+    "sqlite3",  # a batch
+    "hart.jit.compiler",  # the compile service
+    "elftools",  # an ELF file
+    "coordinator.check.checker",
+    "coordinator.batch.plan",
+}}
+atexit.register(lambda: print("needless:", *sorted(needless & set(sys.modules)), file=sys.stderr))
+main()
+"""
+
+
+def test_a_plain_run_loads_nothing_that_it_does_not_need(tmp_path):
+    program = tmp_path / "exit.S"
+    program.write_text(EXIT.replace("CODE", "0"))
+    done = python("-c", PLAIN_RUN.format(program=str(program)))
+    assert (done.returncode, done.stderr.split()) == (0, ["needless:"])
+    assert "as expected" in done.stdout
+
+
 def test_version():
     done = hartstorm("--version")
     assert (done.exit_code, done.stdout[:9]) == (0, "hartstorm")

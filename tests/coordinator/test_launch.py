@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from guests import alive, eventually
 
-from coordinator.launch import drop, hold, launch, wait
+from bus.layout import Geometry
+from bus.segment import Segment
+from coordinator import forkserver
+from coordinator.launch import drop, hold, keep_processes, launch, wait
 
 
 def sleep(seconds):
@@ -36,6 +39,113 @@ def test_a_process_runs_its_target_and_reports_its_end(tmp_path):
     name, files = (tmp_path / "out").read_text().splitlines()
     assert name == "vm-test"
     assert set(files.split()) <= {"0", "1", "2", "3", "4"}, "it holds files of others"
+
+
+@pytest.fixture
+def keeping():
+    """Processes are kept for other work."""
+    keep_processes(2)
+    yield
+    keep_processes(0)
+
+
+def note(spec):
+    """Say who and what this is, and whether it can do something else afterwards."""
+    path, can_go_on = spec
+    comm(path)
+    return can_go_on
+
+
+def read_all(path, file):
+    Path(path).write_bytes(os.read(file, 100))
+    os.close(file)
+    return True
+
+
+def done(target, spec, *files):
+    """The process that did it, once it has."""
+    process = launch(target, spec, "vm-test", files).started()
+    assert process.join(10)
+    assert process.exit_code == 0
+    process.close()
+    return process.pid
+
+
+def test_a_process_that_can_go_on_does_the_next_work(keeping, tmp_path):
+    out = tmp_path / "out"
+    first = done(note, (str(out), True))
+    before = out.read_text()
+    assert done(note, (str(out), True)) == first
+    assert out.read_text() == before, "neither its name nor its files are different"
+    assert eventually(lambda: Path(f"/proc/{first}/comm").read_text() == "hartstorm-idle\n")
+    read, write = os.pipe()
+    os.write(write, b"a file")
+    assert done(read_all, str(out), read) == first
+    assert out.read_bytes() == b"a file"
+    os.close(read)
+    os.close(write)
+    assert done(note, (str(out), False)) == first
+    assert eventually(lambda: not alive([first]))
+    assert done(note, (str(out), True)) != first
+
+
+def test_without_keeping_each_work_has_its_own_process(tmp_path):
+    pids = [done(note, (str(tmp_path / "out"), True)) for _ in range(2)]
+    assert pids[0] != pids[1]
+    assert eventually(lambda: not alive(pids))
+
+
+def test_no_more_are_kept_than_asked_for(keeping):
+    pids = [process.pid for process in [launch(sleep_and_go_on, 0.1, "t").started() for _ in range(4)]]
+    assert eventually(lambda: len([pid for pid in pids if alive([pid])]) == 2)
+    keep_processes(0)
+    assert eventually(lambda: not alive(pids))
+
+
+def sleep_and_go_on(seconds):
+    time.sleep(seconds)
+    return True
+
+
+def test_a_process_ends_after_so_many_jobs(keeping):
+    pids = [done(sleep_and_go_on, 0) for _ in range(forkserver.MOST_JOBS + 1)]
+    assert len(set(pids[:-1])) == 1
+    assert pids[-1] != pids[0]
+
+
+def test_a_late_kill_does_not_meet_the_next_work(keeping):
+    first = launch(sleep_and_go_on, 0, "t").started()
+    assert eventually(first.has_ended)
+    second = launch(sleep_and_go_on, 0.2, "t").started()
+    assert second.pid == first.pid
+    first.kill()  # it has not joined it, so it does not know
+    assert second.join(10)
+    assert second.exit_code == 0
+
+
+def test_what_is_killed_while_it_waits_gets_no_work(keeping):
+    first = done(sleep_and_go_on, 0)
+    os.kill(first, signal.SIGKILL)
+    assert eventually(lambda: not alive([first]))
+    assert done(sleep_and_go_on, 0) != first
+
+
+def test_a_kept_process_that_is_killed_at_work_is_told_of_as_any_other(keeping):
+    first = done(sleep_and_go_on, 0)
+    process = launch(sleep_and_go_on, 60, "t").started()
+    assert process.pid == first
+    process.kill()
+    assert process.join(5)
+    assert process.exit_code == -signal.SIGKILL
+
+
+def test_who_still_sees_a_segment_is_not_used_again():
+    for seen in (True, False):
+        segment = Segment.create(Geometry(1, ram_bytes=4096))
+        segment.unlink()
+        view = segment.header.view[:1] if seen else None
+        assert segment.let_go() is not seen
+        del view
 
 
 FAILURES = """

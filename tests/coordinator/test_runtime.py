@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from bus.segment import new_name
+from coordinator import runtime
 from coordinator.control.client import ControlClient
 from coordinator.control.messages import events_endpoint
 from coordinator.control.server import ControlServer
@@ -78,4 +79,7 @@ def test_sweeping_spares_the_living(tmp_path, monkeypatch):
     (unfinished / "owner").touch()
     sweep()
     assert sorted(os.listdir(tmp_path)) == sorted([living.path.name, "hartstorm-0"])
-    living.remove()
+    living._owner.close()
+    monkeypatch.setattr(runtime, "LIVING_S", -1)
+    sweep()
+    assert os.listdir(tmp_path) == ["hartstorm-0"]
