@@ -8,12 +8,13 @@ from contextlib import contextmanager
 
 import pytest
 
+from bus import recording_file
 from bus.access import Order
-from bus.events import EventKind, MemoryEvent, decode, ring_area, what
+from bus.events import EVENT, EventKind, MemoryEvent, decode, ring_area, what
 from bus.layout import PAGE, Geometry, Hart, HartStatus, Header
 from bus.policies import NAMES, policy
 from bus.recorder import BUSY, VERSION_SHIFT, Recorder
-from bus.recording_file import Recording, RecordingError, read
+from bus.recording_file import BlockKind, Recording, RecordingError, read
 from bus.ring import RingReader
 from bus.segment import Segment
 from coordinator.check.checker import check
@@ -95,6 +96,33 @@ def events_of(segment: Segment, hart: int) -> list[MemoryEvent]:
     finally:
         for view in (ring, cut, area):
             view.release()
+
+
+@pytest.mark.parametrize("most", [recording_file.RAW_MOST, 0])
+def test_a_ring_that_fills_is_written_as_it_is_and_reads_back_the_same(tmp_path, monkeypatch, most):
+    monkeypatch.setattr(recording_file, "RAW_MOST", most)
+    file = tmp_path / "run.rec"
+    facts = recording_file.Facts("vm", 2, 0x8000_0000, 1 << 16, "inline", "t2", ("I",))
+    segment = Segment.create(Geometry(harts=2, ram_bytes=1 << 16, event_bytes=16 * PAGE))
+    try:
+        recorders = [Recorder(segment, hart) for hart in range(2)]
+        recording_file.begin(file, facts, segment)
+        segment.header[Header.RECORD_ENDS] = 1
+        noted = [16 * PAGE // EVENT // 2, 3]
+        for recorder, count in zip(recorders, noted, strict=True):
+            for i in range(count):
+                recorder.functions.note(recorder.table, i, what(EventKind.FENCE, 1, Order.NONE, 4 * i))
+        recording_file.run(recording_file.DrainSpec(segment.name, str(file)))
+    finally:
+        segment.unlink()
+        segment.close()
+    raw = BlockKind.RAW_EVENTS if most else BlockKind.EVENTS
+    kinds = {
+        (kind, hart) for kind, hart, *_ in recording_file.blocks(file) if kind in (BlockKind.EVENTS, raw)
+    }
+    assert kinds == {(raw, 0), (BlockKind.EVENTS, 1)}
+    for stream, count in zip(read(file).events, noted, strict=True):
+        assert [(e.offset, e.pc) for e in decode(stream)] == [(i, 4 * i) for i in range(count)]
 
 
 def test_a_recorded_line_has_one_writer_at_a_time():
