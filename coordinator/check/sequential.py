@@ -9,8 +9,8 @@ An event is run when the harts' earlier events have been, where it reads the sto
 after the store before it in the coherence order once nobody has yet to read that one. So every step of the order of
 running keeps po, rf, co and fr, and if all events are run, that order has every edge of those. All rules of preserved
 program order lie in program order, and what the axioms add (`coordinator.check.checker`) lies in rf, co and fr, but for
-an SC that comes before the next foreign store: only an SC right after what its LR returned is run here. So no model that
-`checker` knows finds a cycle in an execution that is run to its end.
+an SC that comes before the next foreign store: only an SC right after what its LR returned is run here. So no model
+that `checker` knows finds a cycle in an execution that is run to its end.
 
 Which enabled event is run first does not matter: running one never disables another. (A read stays enabled until a
 write that waits for it; the one write that may follow stays so until it is run.)
