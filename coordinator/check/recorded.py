@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bus.access import AmoOp, combine
-from bus.events import EventKind, MemoryEvent, decode
+from bus.events import LATER_MOST, EventKind, MemoryEvent, decode
 from bus.layout import LINE_EXP, PAGE
 from bus.recording_file import Recording
 from coordinator.check.dependencies import Code, Feeds, Positions
@@ -252,7 +252,12 @@ class _Builder:
                 if later:
                     candidates: _Candidates = []
                     unsure[identity] = candidates
-                    open_reads.append((reads[at - 1][0] + later, identity, candidates))
+                    last = reads[at - 1][0] + later
+                    if (
+                        later == LATER_MOST and line.writes
+                    ):  # that many or more: the hart rested between its looks
+                        last = max(last, line.writes[-1][0])
+                    open_reads.append((last, identity, candidates))
                 else:
                     self._read_exactly(identity, held, version)
             if open_reads:
