@@ -253,9 +253,8 @@ class _Builder:
                     candidates: _Candidates = []
                     unsure[identity] = candidates
                     last = reads[at - 1][0] + later
-                    if (
-                        later == LATER_MOST and line.writes
-                    ):  # that many or more: the hart rested between its looks
+                    # That many or more: the hart was preempted between its looks.
+                    if later == LATER_MOST and line.writes:
                         last = max(last, line.writes[-1][0])
                     open_reads.append((last, identity, candidates))
                 else:
