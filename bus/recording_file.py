@@ -8,6 +8,8 @@ A file is MAGIC, then blocks: `kind, hart, raw bytes, stored bytes` (BLOCK) and 
 - PAGES: msgpack map of page number to the 4096 bytes that were there before the run, where they were not all 0;
 - EVENTS: some events of one hart, in program order, as `bus.events` has them but word by word (all first words, all
   second words, ...), which compresses better;
+- RAW_EVENTS: likewise, event by event and never compressed. Compressing an event takes several times as long as noting
+  it, so where a ring is filling the drainer writes it out as it is: harts wait for the disk at most;
 - FINAL: as PAGES, for the pages that the run has changed;
 - INDEX, last: a msgpack map, the offset of every block and what was lost; then END and its own offset in 8 bytes.
 
@@ -41,6 +43,10 @@ _COLUMNS = EVENT // WORD
 _IDLE_S = 0.0005
 _LEVEL = 1
 _LIMIT = 1 << 30
+_BEHIND = 64
+"""A ring that is filled to one part in so many is written as it is."""
+RAW_MOST = 1 << 30
+"""Bytes of RAW_EVENTS in a file; from then on all is compressed, and harts that are faster wait."""
 
 
 class BlockKind(IntEnum):
@@ -51,6 +57,7 @@ class BlockKind(IntEnum):
     EVENTS = 2
     FINAL = 3
     INDEX = 4
+    RAW_EVENTS = 5
 
 
 class RecordingError(ValueError):
@@ -111,8 +118,8 @@ class Recording:
     complete: bool
 
 
-def _write(file: BufferedIOBase, kind: BlockKind, hart: int, raw: bytes) -> None:
-    data = zlib.compress(raw, _LEVEL)
+def _write(file: BufferedIOBase, kind: BlockKind, hart: int, raw: bytes | memoryview) -> None:
+    data = raw if kind is BlockKind.RAW_EVENTS else zlib.compress(raw, _LEVEL)
     file.write(BLOCK.pack(kind, hart, len(raw), len(data)))
     file.write(data)
 
@@ -160,9 +167,20 @@ def run(spec: DrainSpec) -> None:
             for view in (area, cut, ring):
                 stack.callback(view.release)
         header = segment.header
+        full = segment.geometry.event_bytes // _BEHIND
+        raw_left = RAW_MOST
         while True:
             ends = header[Header.RECORD_ENDS]
-            moved = sum(_move(file, hart, ring.read()) for hart, ring in enumerate(rings))
+            moved = 0
+            for hart, ring in enumerate(rings):
+                with ring.taken() as pieces:
+                    for piece in filter(len, pieces):
+                        moved += len(piece)
+                        if full <= len(piece) <= raw_left:
+                            _write(file, BlockKind.RAW_EVENTS, hart, piece)
+                            raw_left -= len(piece)
+                        else:
+                            _write(file, BlockKind.EVENTS, hart, _columns(piece))
             if moved:
                 continue
             if ends:
@@ -176,7 +194,7 @@ def run(spec: DrainSpec) -> None:
         file.flush()
         lost = [page[Hart.EVENTS_LOST] for page in segment.harts]
         taken = sum(page[Hart.LINES_TAKEN] for page in segment.harts)
-        offsets = [(kind, hart, at, raw) for kind, hart, at, raw, _ in _blocks(Path(spec.path))]
+        offsets = [(kind, hart, at, raw) for kind, hart, at, raw, _ in blocks(Path(spec.path))]
         at = file.tell()
         index = {
             "blocks": offsets,
@@ -191,11 +209,10 @@ def run(spec: DrainSpec) -> None:
         file.write(END + struct.pack("<Q", at))
 
 
-def _move(file: BufferedIOBase, hart: int, data: bytes) -> int:
-    if data:
-        words = array("Q", data)
-        _write(file, BlockKind.EVENTS, hart, b"".join(words[i::_COLUMNS].tobytes() for i in range(_COLUMNS)))
-    return len(data)
+def _columns(events: memoryview) -> bytes:
+    """The body of an EVENTS block; `_rows` turns it back."""
+    words = events.cast("Q")
+    return b"".join(words[i::_COLUMNS].tobytes() for i in range(_COLUMNS))
 
 
 def _rows(columns: bytes) -> bytes:
@@ -208,7 +225,7 @@ def _rows(columns: bytes) -> bytes:
     return words.tobytes()
 
 
-def _blocks(path: Path) -> Iterator[tuple[int, int, int, int, int]]:
+def blocks(path: Path) -> Iterator[tuple[int, int, int, int, int]]:
     """Kind, hart, offset of the data, raw and stored bytes of each whole block."""
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -220,18 +237,20 @@ def _blocks(path: Path) -> Iterator[tuple[int, int, int, int, int]]:
                 return
             kind, hart, raw, stored = BLOCK.unpack(head)
             at = file.tell()
-            if kind > BlockKind.INDEX or raw > _LIMIT or at + stored > size:
+            if kind > max(BlockKind) or raw > _LIMIT or at + stored > size:
                 return  # cut off, or the trailer
             yield kind, hart, at, raw, stored
             file.seek(stored, 1)
 
 
-def _load(file: BufferedReader, path: Path, at: int, raw: int, stored: int) -> bytes:
+def _load(file: BufferedReader, path: Path, kind: int, at: int, raw: int, stored: int) -> bytes:
     file.seek(at)
-    try:
-        data = zlib.decompress(file.read(stored), bufsize=raw or 1)
-    except zlib.error as error:
-        raise RecordingError(f"{path}: the block at {at} is damaged: {error}") from None
+    data = file.read(stored)
+    if kind != BlockKind.RAW_EVENTS:
+        try:
+            data = zlib.decompress(data, bufsize=raw or 1)
+        except zlib.error as error:
+            raise RecordingError(f"{path}: the block at {at} is damaged: {error}") from None
     if len(data) != raw:
         raise RecordingError(f"{path}: the block at {at} has {len(data)} bytes, its head says {raw}")
     return data
@@ -239,10 +258,10 @@ def _load(file: BufferedReader, path: Path, at: int, raw: int, stored: int) -> b
 
 def _read_pages(path: Path) -> dict[int, bytes]:
     with path.open("rb") as file:
-        for kind, _, at, raw, stored in _blocks(path):
+        for kind, _, at, raw, stored in blocks(path):
             if kind == BlockKind.PAGES:
                 pages: dict[int, bytes] = msgpack.unpackb(
-                    _load(file, path, at, raw, stored), strict_map_key=False
+                    _load(file, path, kind, at, raw, stored), strict_map_key=False
                 )
                 return pages
     raise RecordingError(f"{path}: has no memory")
@@ -263,8 +282,8 @@ def read(path: Path) -> Recording:
     lost: tuple[int, ...] = ()
     taken, outside, whole, complete = 0, 0, False, False
     with path.open("rb") as file:
-        for kind, hart, at, raw, stored in _blocks(path):
-            data = _load(file, path, at, raw, stored)
+        for kind, hart, at, raw, stored in blocks(path):
+            data = _load(file, path, kind, at, raw, stored)
             try:
                 if kind == BlockKind.HEADER:
                     body = msgpack.unpackb(data)
@@ -276,6 +295,8 @@ def read(path: Path) -> Recording:
                     final = msgpack.unpackb(data, strict_map_key=False)
                 elif kind == BlockKind.EVENTS:
                     events[hart].append(_rows(data))
+                elif kind == BlockKind.RAW_EVENTS:
+                    events[hart].append(data)
                 else:
                     index = msgpack.unpackb(data)
                     lost, complete = tuple(index["lost"]), True

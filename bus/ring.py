@@ -11,7 +11,8 @@ advanced and the reader sees only whole writes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from bus.layout import WORD
 from bus.native import host_atomics
@@ -60,12 +61,21 @@ class RingReader(_Ring):
 
     def read(self) -> bytes:
         """Take out everything there is."""
+        with self.taken() as pieces:
+            return b"".join(pieces)
+
+    @contextmanager
+    def taken(self) -> Iterator[tuple[memoryview, memoryview]]:
+        """Everything there is, where it lies: one piece up to the ring's end, one from its beginning.
+
+        The writer gets the space when the context ends, so copy before that what is to stay.
+        """
         written, read = self._positions
         self._fence()
         count = min(written - read, self._size)  # a guest cannot write here, a broken writer could
         start = read % self._size
-        piece = bytes(self._data[start : start + count])
-        piece += bytes(self._data[: count - len(piece)])
+        first = self._data[start : start + count]
+        with first, self._data[: count - len(first)] as second:
+            yield first, second
         self._fence()
         self._positions[1] = read + count
-        return piece

@@ -150,7 +150,7 @@ class Monitor:
             self._rings = [(area, RingReader(area)) for area in map(segment.ring, range(spec.harts))]
             for process in self._processes:
                 process.started()
-        except OSError:
+        except BaseException:  # Ctrl-C, too: who destroys the VM must find nothing in use
             self._release()
             raise
         self._harts: dict[int, Process] = dict(enumerate(harts))

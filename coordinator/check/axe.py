@@ -2,15 +2,17 @@
 
 Owns that format: one operation a line, `T: M[A] := V`, `T: M[A] == V`, `T: { M[A] == V; M[A] := W }`, `T: sync`, an
 optional ` @ begin:end`, `final M[A] == V`, `check` between traces, `#` comments. It knows no partial fences, orders or
-dependencies; an execution that has them cannot be written without loss, so the writer refuses it.
+dependencies, and wants every store to write a new value.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from coordinator.check.cells import Cells
 from coordinator.check.execution import FENCES, Event, Kind
 from coordinator.litmus.text import Source
 
@@ -38,7 +40,7 @@ class Trace:
 
 
 class Unwritable(ValueError):
-    """An execution that says more than axe's format can."""
+    """An execution that has no trace."""
 
 
 def read_traces(text: str, name: str = "<axe>") -> Iterator[Trace]:
@@ -86,20 +88,37 @@ def _event(match: re.Match[str]) -> Event:
     return Event(Kind.LOAD, address, SIZE, read=value)
 
 
-def write_trace(harts: Sequence[Sequence[Event]]) -> str:
-    """An execution as a trace, with `check` at its end. Addresses and values become small numbers, 0 stays 0.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A trace as text, and how often it leaves something out that the format cannot say, by what that is."""
+
+    text: str
+    left_out: Counter[str]
+
+
+def write_trace(harts: Sequence[Sequence[Event]], initial: Mapping[int, int] | None = None) -> Written:
+    """An execution as a trace, with `check` at its end. Addresses and values become small numbers, initial values 0.
 
     An LR and the SC it is paired with become one atomic operation, if nothing but register instructions stood between.
+    What orders events and has no form in a trace is left out: the trace allows more than the execution, so that axe's
+    NO holds for both, and its OK for the trace alone.
+
+    Args:
+        harts: each hart's events.
+        initial: of each address, the value before the run where it is not 0.
 
     Raises:
-        Unwritable: the execution has what the format lacks: partial fences, aq or rl, dependencies, a store of a
-            value that was stored there before or is its initial value.
+        Unwritable: accesses overlap in part, a value is not known, or a store writes a value that was stored there
+            before or is the initial one.
 
     """
+    cells = Cells((e.address, e.size) for events in harts for e in events if e.size)
     locations: dict[int, int] = {}
     values: dict[int, dict[int, int]] = {}
     lines: list[str] = []
     written: set[tuple[int, int]] = set()
+    left_out: Counter[str] = Counter()
+    before = initial or {}
 
     def location(event: Event) -> int:
         return locations.setdefault(event.address, len(locations))
@@ -107,7 +126,7 @@ def write_trace(harts: Sequence[Sequence[Event]]) -> str:
     def value(event: Event, number: int | None) -> int:
         if number is None:
             raise Unwritable(f"{event.text or event.kind.name}: its value is not known")
-        known = values.setdefault(event.address, {0: 0})
+        known = values.setdefault(event.address, {before.get(event.address, 0): 0})
         return known.setdefault(number, len(known))
 
     for thread, events in enumerate(harts):
@@ -115,19 +134,24 @@ def write_trace(harts: Sequence[Sequence[Event]]) -> str:
         for position, event in enumerate(events):
             if position in absorbed:
                 continue
-            _require_plain(event)
             conditional = _conditional_after(events, position)
+            left_out.update(_unsayable(event))
             if conditional is not None:
                 absorbed.add(position + 1)
+                left_out.update(_unsayable(conditional._replace(kind=Kind.AMO)))
                 event = conditional._replace(kind=Kind.AMO, read=event.read)
             if event.kind in FENCES:
-                lines.append(f"{thread}: sync")
+                if _is_full(event):
+                    lines.append(f"{thread}: sync")
                 continue
+            if len(cells.covering(event)) > 1:
+                raise Unwritable(f"{event.text or event.kind.name}: axe has no accesses that overlap in part")
             place, new = f"M[{location(event)}]", event.written
             if new is not None:
-                if new == 0 or (event.address, new) in written:
+                if new == before.get(event.address, 0) or (event.address, new) in written:
                     raise Unwritable(
-                        f"{event.text or event.kind.name}: axe wants every store to write a new value"
+                        f"{event.text or event.kind.name}: axe wants every store to write a new value; "
+                        f"{new:#x} was there before"
                     )
                 written.add((event.address, new))
             if event.kind is Kind.AMO:
@@ -138,7 +162,7 @@ def write_trace(harts: Sequence[Sequence[Event]]) -> str:
                 lines.append(f"{thread}: {place} := {value(event, new)}")
             else:
                 lines.append(f"{thread}: {place} == {value(event, event.read)}")
-    return "\n".join([*lines, "check", ""])
+    return Written("\n".join([*lines, "check", ""]), left_out)
 
 
 def _conditional_after(events: Sequence[Event], position: int) -> Event | None:
@@ -146,24 +170,19 @@ def _conditional_after(events: Sequence[Event], position: int) -> Event | None:
     return following if following is not None and following.pair == position else None
 
 
-def _require_plain(event: Event) -> None:
+def _is_full(fence: Event) -> bool:
+    sets = fence.predecessor & _FULL, fence.successor & _FULL
+    return fence.kind is Kind.FENCE and sets == (_FULL, _FULL)
+
+
+def _unsayable(event: Event) -> Iterator[str]:
+    """What of an event has no form in a trace."""
     lost = {
-        "a partial fence": event.kind is Kind.FENCE_TSO
-        or (
-            event.kind is Kind.FENCE
-            and (event.predecessor & _FULL, event.successor & _FULL) != (_FULL, _FULL)
-        ),
+        "partial fence": event.kind in FENCES and not _is_full(event),
         "aq or rl": bool(event.order),
-        "an address dependency": bool(event.address_from),
-        "a data dependency": bool(event.data_from),
-        "a control dependency": bool(event.control_from),
-        "an SC that is not next to its LR": event.kind is Kind.STORE_CONDITIONAL,
+        "address dependency": bool(event.address_from),
+        "data dependency": bool(event.data_from),
+        "control dependency": bool(event.control_from),
+        "atomicity of an SC that is not next to its LR": event.kind is Kind.STORE_CONDITIONAL,
     }
-    for what, is_lost in lost.items():
-        if is_lost:
-            raise Unwritable(f"{event.text or event.kind.name}: axe's format has no way to say {what}")
-
-
-def write_traces(executions: Iterable[Sequence[Sequence[Event]]]) -> str:
-    """Several executions in one file."""
-    return "".join(write_trace(harts) for harts in executions)
+    return (what for what, is_lost in lost.items() if is_lost)

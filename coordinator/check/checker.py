@@ -14,10 +14,9 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, groupby, pairwise
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
-from coordinator.check.cells import Cells
 from coordinator.check.components import Edges, components
 from coordinator.check.execution import (
     FENCES,
@@ -30,8 +29,10 @@ from coordinator.check.execution import (
     Execution,
     Kind,
 )
+from coordinator.check.memory import NOWHERE, Memory
 from coordinator.check.models import Label, Model, Step, Violation, axiom_of
 from coordinator.check.rvwmo import Annotation
+from coordinator.check.sequential import is_sequential
 
 # Labels of edges: 1 to 13 are the rules of preserved program order.
 _RF, _CO, _FR, _ATOMICITY, _PO, _AUXILIARY = 14, 15, 16, 17, 18, 19
@@ -39,7 +40,6 @@ _NAMES: dict[int, Label] = {
     **{n: n for n in range(1, 14)}, _RF: "rf", _CO: "co", _FR: "fr", _ATOMICITY: "atomicity", _PO: "po",
 }  # fmt: skip
 _R, _W = 2, 1
-_NOWHERE = -1
 
 _EFFORT = 2_000_000
 """Edges that the search for the shortest cycle looks at; a cycle found by then may not be the shortest."""
@@ -54,9 +54,20 @@ def check(execution: Execution, model: Model) -> Violation | None:
         MissingOrder: two stores to a byte stand in no sequence of `execution.coherence`.
 
     """
+    memory = Memory(execution)
+    return None if is_sequential(execution, memory) else _check_by_graph(execution, model, memory)
+
+
+def check_by_graph(execution: Execution, model: Model) -> Violation | None:
+    """As `check`, which asks first whether the execution is sequentially consistent: most are, and that takes less."""
+    return _check_by_graph(execution, model, Memory(execution))
+
+
+def _check_by_graph(execution: Execution, model: Model, memory: Memory) -> Violation | None:
     graph = _Graph(sum(map(len, execution.harts)))
-    memory = _Memory(execution)
-    memory.add_coherence(graph)
+    for order in memory.orders:
+        for before, after in pairwise(order):
+            graph.edge(before, after, _CO)
     for number, start in enumerate(execution.starts[:-1]):
         _HartEdges(execution, model, graph, memory, number, start).add_all()
     cycle = graph.find_cycle()
@@ -69,7 +80,7 @@ def check(execution: Execution, model: Model) -> Violation | None:
 _JOINED: dict[tuple[Label, Label], Label] = {("co", "co"): "co", ("fr", "co"): "fr"}
 
 
-def _shortened(cycle: tuple[Step, ...], execution: Execution, memory: _Memory) -> tuple[Step, ...]:
+def _shortened(cycle: tuple[Step, ...], execution: Execution, memory: Memory) -> tuple[Step, ...]:
     """The cycle with steps along one coherence order joined: the graph has only those from store to next store."""
     events = list(execution.events())
     steps: list[Step] = []
@@ -214,84 +225,6 @@ class _Graph:
         return tuple(steps)
 
 
-# Memory: cells, their stores in coherence order
-
-
-class _Memory:
-    """Where each event's bytes are, and the coherence order of each cell."""
-
-    __slots__ = ("_hart_of", "_next_other", "_place", "_shared", "addresses", "cells_of", "orders")
-
-    def __init__(self, execution: Execution) -> None:
-        cells = Cells(chain(((e.address, e.size) for e in execution.events() if e.size), _torn(execution)))
-        of = cells.of
-        self.addresses = cells.address
-        self.cells_of: list[tuple[int, ...]] = [
-            of[e.address, e.size] if e.size else () for e in execution.events()
-        ]
-        self._hart_of = array("i")
-        for number, hart in enumerate(execution.harts):
-            self._hart_of.extend([number] * len(hart))
-        found = execution.orders(self.cells_of.__getitem__)
-        self.orders: list[list[int]] = [found.get(cell, []) for cell in range(len(cells.address))]
-        self._place = array("i", bytes(4 * len(self.cells_of)))
-        self._shared: dict[tuple[int, int], int] = {}
-        self._next_other: dict[int, list[int]] = {}
-        for cell, order in found.items():
-            for place, store in enumerate(order):
-                if len(self.cells_of[store]) == 1:
-                    self._place[store] = place
-                else:
-                    self._shared[store, cell] = place
-
-    def place(self, store: int, cell: int) -> int:
-        """The place of a store in the coherence order of a cell; -1 for INITIAL."""
-        if store == INITIAL:
-            return -1
-        return self._place[store] if len(self.cells_of[store]) == 1 else self._shared[store, cell]
-
-    def agrees(self, before: int, store: int, event: Event, returned: Sequence[int] | None) -> bool:
-        """Whether in a cell of both `before`, or with `returned` (by byte) what it read, precedes `store`."""
-        for cell in set(self.cells_of[before]).intersection(self.cells_of[store]):
-            source = before if returned is None else returned[self.addresses[cell] - event.address]
-            if self.place(source, cell) < self.place(store, cell):
-                return True
-        return False
-
-    def next_of_others(self, cell: int, place: int, hart: int) -> int:
-        """The first store of another hart at `place` or later in the coherence order, or -1."""
-        order = self.orders[cell]
-        if place >= len(order):
-            return _NOWHERE
-        if self._hart_of[order[place]] != hart:
-            return order[place]
-        ends = self._next_other.get(cell)
-        if ends is None:
-            ends = self._next_other[cell] = [len(order)] * len(order)
-            for i in range(len(order) - 2, -1, -1):
-                same = self._hart_of[order[i]] == self._hart_of[order[i + 1]]
-                ends[i] = ends[i + 1] if same else i + 1
-        return order[ends[place]] if ends[place] < len(order) else _NOWHERE
-
-    def add_coherence(self, graph: _Graph) -> None:
-        """The edges of the coherence orders."""
-        for order in self.orders:
-            for before, after in pairwise(order):
-                graph.edge(before, after, _CO)
-
-
-def _torn(execution: Execution) -> Iterator[tuple[int, int]]:
-    """The stretches (address, size) of reads from several stores: each is from one."""
-    if execution.bytewise:
-        for identity, event in enumerate(execution.events()):
-            if event.kind in READS and execution.source[identity] == PER_BYTE:
-                address = event.address
-                for _, stretch in groupby(execution.bytewise[identity]):
-                    size = len(list(stretch))
-                    yield address, size
-                    address += size
-
-
 # One hart's edges
 
 
@@ -311,8 +244,8 @@ class _CellHistory:
     __slots__ = ("junction", "last_store", "last_write", "loads", "returned", "run")
 
     def __init__(self) -> None:
-        self.last_store = self.last_write = self.junction = _NOWHERE
-        self.returned = _NOWHERE
+        self.last_store = self.last_write = self.junction = NOWHERE
+        self.returned = NOWHERE
         self.loads: list[int] = []
         self.run: list[int] = []
 
@@ -321,7 +254,7 @@ class _HartEdges:
     """Adds the edges of one hart's events, in program order."""
 
     def __init__(
-        self, execution: Execution, model: Model, graph: _Graph, memory: _Memory, number: int, start: int
+        self, execution: Execution, model: Model, graph: _Graph, memory: Memory, number: int, start: int
     ) -> None:
         self._execution, self._graph, self._memory = execution, graph, memory
         self._rules = frozenset(model.rules)
@@ -333,10 +266,10 @@ class _HartEdges:
         self._histories: dict[int, _CellHistory] = {}
         # By set (R, W): operations not yet collected, the collector, the distributor.
         self._pending: dict[int, list[int]] = {_R: [], _W: []}
-        self._collector = {_R: _NOWHERE, _W: _NOWHERE}
-        self._distributor = {_R: _NOWHERE, _W: _NOWHERE}
+        self._collector = {_R: NOWHERE, _W: NOWHERE}
+        self._distributor = {_R: NOWHERE, _W: NOWHERE}
         self._spread: dict[int, set[int]] = {11: set(), 13: set()}
-        self._last_rcsc = _NOWHERE
+        self._last_rcsc = NOWHERE
 
     def add_all(self) -> None:
         """Add the edges."""
@@ -381,10 +314,10 @@ class _HartEdges:
         return following - address[cell]
 
     def _add_program_order(self) -> None:
-        last = _NOWHERE
+        last = NOWHERE
         for identity, event in enumerate(self._events, self._start):
             if event.kind not in FENCES:
-                if last != _NOWHERE:
+                if last != NOWHERE:
                     self._graph.edge(last, identity, _PO)
                 last = identity
 
@@ -396,7 +329,7 @@ class _HartEdges:
         if pending:
             graph = self._graph
             node = graph.node()
-            if collector != _NOWHERE:
+            if collector != NOWHERE:
                 graph.edge(collector, node, _AUXILIARY)
             for identity in pending:
                 graph.edge(identity, node, _AUXILIARY)
@@ -411,7 +344,7 @@ class _HartEdges:
         for kind in (_R,) if both else (_R, _W):
             if kinds & kind:
                 node = graph.node()
-                if distributor[kind] != _NOWHERE:
+                if distributor[kind] != NOWHERE:
                     graph.edge(distributor[kind], node, _AUXILIARY)
                 for source in sources:
                     graph.edge(source, node, label)
@@ -436,7 +369,7 @@ class _HartEdges:
 
     def _fence_sets(self, predecessor: int, successor: int) -> None:
         before = [self._collect(kind) for kind in (_R, _W) if predecessor & kind]
-        before = [node for node in before if node != _NOWHERE]
+        before = [node for node in before if node != NOWHERE]
         if before and successor & (_R | _W):
             self._distribute(successor & (_R | _W), before, 4)
 
@@ -453,18 +386,18 @@ class _HartEdges:
         graph, distributor, rules = self._graph, self._distributor, self._rules
         annotations = self._annotations_of(event)
         loads, stores = event.kind in READS, event.kind in STORES
-        if loads and distributor[_R] != _NOWHERE:
+        if loads and distributor[_R] != NOWHERE:
             graph.edge(distributor[_R], identity, _AUXILIARY)
-        if stores and distributor[_W] not in (_NOWHERE, distributor[_R] if loads else _NOWHERE):
+        if stores and distributor[_W] not in (NOWHERE, distributor[_R] if loads else NOWHERE):
             graph.edge(distributor[_W], identity, _AUXILIARY)
         if annotations:
             if annotations & Annotation.RELEASE and 6 in rules:
                 for kind in (_R, _W):
                     collector = self._collect(kind)
-                    if collector != _NOWHERE:
+                    if collector != NOWHERE:
                         graph.edge(collector, identity, 6)
             if annotations & Annotation.RCSC and 7 in rules:
-                if self._last_rcsc != _NOWHERE:
+                if self._last_rcsc != NOWHERE:
                     graph.edge(self._last_rcsc, identity, 7)
                 self._last_rcsc = identity
             if annotations & Annotation.ACQUIRE and 5 in rules:
@@ -500,7 +433,7 @@ class _HartEdges:
         following = order[place + 1] if place + 1 < len(order) else identity
         if following != identity:
             graph.edge(identity, following, _FR)
-        if history.last_write != _NOWHERE and memory.place(history.last_write, cell) > place:
+        if history.last_write != NOWHERE and memory.place(history.last_write, cell) > place:
             # It misses an own store before it in program order.
             graph.edge(history.last_write, identity, _PO)
         if source != INITIAL:
@@ -527,7 +460,7 @@ class _HartEdges:
             for load in history.run:
                 graph.edge(load, junction, 2)
             history.junction, history.run = junction, []
-        if history.junction != _NOWHERE:
+        if history.junction != NOWHERE:
             graph.edge(history.junction, identity, _AUXILIARY)
         history.run.append(identity)
         history.returned = source
@@ -536,7 +469,7 @@ class _HartEdges:
         """Rule 1."""
         history = self._history(cell)
         if 1 in self._rules:
-            if history.last_store != _NOWHERE:
+            if history.last_store != NOWHERE:
                 self._graph.edge(history.last_store, identity, 1)
             for load in history.loads:
                 if load != identity:
@@ -546,7 +479,7 @@ class _HartEdges:
         if event.kind in WRITES:
             history.last_write = identity
             # Loads before it and after it are no longer ordered by rule 2, but those after it and itself are.
-            history.junction = _NOWHERE
+            history.junction = NOWHERE
             history.run = [identity] if event.kind is Kind.AMO else []
 
     def _atomicity(self, conditional: int, load: int) -> None:
@@ -561,5 +494,5 @@ class _HartEdges:
             if returned != INITIAL:
                 self._graph.edge(returned, conditional, _ATOMICITY)
             foreign = memory.next_of_others(cell, memory.place(returned, cell) + 1, self._number)
-            if foreign != _NOWHERE:
+            if foreign != NOWHERE:
                 self._graph.edge(conditional, foreign, _ATOMICITY)

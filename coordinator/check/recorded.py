@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bus.access import AmoOp, combine
-from bus.events import EventKind, MemoryEvent, decode
+from bus.events import LATER_MOST, EventKind, MemoryEvent, decode
 from bus.layout import LINE_EXP, PAGE
 from bus.recording_file import Recording
 from coordinator.check.dependencies import Code, Feeds, Positions
@@ -252,7 +252,11 @@ class _Builder:
                 if later:
                     candidates: _Candidates = []
                     unsure[identity] = candidates
-                    open_reads.append((reads[at - 1][0] + later, identity, candidates))
+                    last = reads[at - 1][0] + later
+                    # That many or more: the hart was preempted between its looks.
+                    if later == LATER_MOST and line.writes:
+                        last = max(last, line.writes[-1][0])
+                    open_reads.append((last, identity, candidates))
                 else:
                     self._read_exactly(identity, held, version)
             if open_reads:

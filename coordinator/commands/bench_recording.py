@@ -74,11 +74,12 @@ def _print(found: list[Cost], peak: float) -> None:
             "program",
             "policy",
             "tier",
-            "events",
+            "M events",
             "s",
             "recorded s",
             "x",
             "x steady",
+            "checked",
             "MB",
             "check s",
             "verdict",
@@ -87,11 +88,13 @@ def _print(found: list[Cost], peak: float) -> None:
     for c in found:
         steady = "-" if c.steady_times is None else f"{c.steady_times:.1f}"
         table.add_row(
-            c.program, c.policy, c.tier, f"{c.events:,}", f"{c.plain_s:.2f}", f"{c.recorded_s:.2f}", f"{c.times:.1f}",
-            steady, f"{c.megabytes:.1f}", f"{c.check_s:.1f}", c.verdict,
+            c.program, c.policy, c.tier, f"{c.events * c.iterations / 1e6:.1f}",
+            f"{c.plain_s:.2f}", f"{c.recorded_s:.2f}", f"{c.times:.1f}", steady,
+            f"{c.events:,}", f"{c.megabytes:.1f}", f"{c.check_s:.1f}", c.verdict,
         )  # fmt: skip
     stdout_console().print(table)
     typer.echo(
         f"x: recorded run beside plain run, whole VMs (aim: under {AIM:g}); steady: of what a run takes longer "
-        f"than one of an {SHORT}th of its iterations. Peak memory of the check: {peak:,.0f} MB."
+        f"than one of an {SHORT}th of its iterations. Checked: the events of one more run, and the size of its file. "
+        f"Peak memory of the check: {peak:,.0f} MB."
     )

@@ -11,6 +11,7 @@ from coordinator.commands.exit_codes import ExitCode
 from coordinator.commands.model import ModelName, ZalasrReading
 
 if TYPE_CHECKING:
+    from coordinator.check.execution import Execution
     from coordinator.check.models import Model
     from coordinator.check.verdict import Verdict
 
@@ -34,13 +35,14 @@ def check(
         Path | None, typer.Option(help="Write the events of that cycle as a litmus test to this file.")
     ] = None,
     axe: Annotated[
-        Path | None, typer.Option(help="Write the run as an axe trace to this file, where axe can say it.")
+        Path | None,
+        typer.Option(help="Write the run as an axe trace to this file; says what axe has no form for."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a file.")] = False,
 ) -> None:
     """Check recorded runs against a memory model.
 
-    Exits with 1 if one is forbidden or cannot be decided, with 2 if a file cannot be read.
+    Exits with 1 if one is forbidden or cannot be decided, with 2 if a file cannot be read or written.
     """
     from coordinator.check.models import Zalasr, model_named
 
@@ -109,10 +111,10 @@ def _check_recording(
             )
         if verdict.violation is not None:
             typer.echo(cycle_text(execution, verdict.violation))
-    _write_pictures(verdict, file.stem, svg, litmus)
+    written = _write_pictures(verdict, file.stem, svg, litmus)
     if axe is not None:
-        _write_axe(verdict, axe)
-    return code
+        written &= _write_axe(verdict.recorded.execution, axe)
+    return code if written or code is not ExitCode.AS_EXPECTED else ExitCode.USAGE_OR_CONFIG
 
 
 def _doubts(lost: tuple[int, ...], complete: bool, outside: int, verdict: Verdict) -> list[str]:
@@ -131,9 +133,10 @@ def _doubts(lost: tuple[int, ...], complete: bool, outside: int, verdict: Verdic
     return found
 
 
-def _write_pictures(verdict: Verdict, name: str, svg: Path | None, litmus: Path | None) -> None:
+def _write_pictures(verdict: Verdict, name: str, svg: Path | None, litmus: Path | None) -> bool:
+    """Whether what was asked for could be written; of a run without a cycle, there is nothing to write."""
     if verdict.violation is None:
-        return
+        return True
     execution = verdict.recorded.execution
     if svg is not None:
         from coordinator.check.svg import draw
@@ -145,16 +148,32 @@ def _write_pictures(verdict: Verdict, name: str, svg: Path | None, litmus: Path 
         try:
             litmus.write_text(window_test(execution, verdict.violation, name))
         except Unwritable as error:
-            typer.echo(f"{litmus}: {error}", err=True)
+            typer.echo(f"{litmus}: not written: {error}", err=True)
+            return False
+    return True
 
 
-def _write_axe(verdict: Verdict, file: Path) -> None:
+def _write_axe(execution: Execution, file: Path) -> bool:
     from coordinator.check.axe import Unwritable, write_trace
+    from coordinator.check.execution import INITIAL, READS
 
+    initial = {
+        e.address: e.read
+        for identity, e in enumerate(execution.events())
+        if e.kind in READS and e.read and execution.source[identity] == INITIAL
+    }
     try:
-        file.write_text(write_trace(verdict.recorded.execution.harts))
+        written = write_trace(execution.harts, initial)
     except Unwritable as error:
-        typer.echo(f"{file}: {error}", err=True)
+        typer.echo(f"{file}: not written: {error}", err=True)
+        return False
+    file.write_text(written.text)
+    if written.left_out:
+        what = ", ".join(f"{what} ({times:,})" for what, times in sorted(written.left_out.items()))
+        typer.echo(
+            f"{file}: left out, for axe cannot say it: {what}. Its NO holds; its OK is of the rest.", err=True
+        )
+    return True
 
 
 def _check_traces(file: Path, model: Model) -> ExitCode:

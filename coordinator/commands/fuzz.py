@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +11,16 @@ import typer
 from coordinator.commands.exit_codes import ExitCode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from multiprocessing.process import BaseProcess
     from multiprocessing.queues import Queue
 
     from coordinator.fuzz.campaign import Combination, Found, Statistics
+
+    Part = tuple[Statistics, Found | None, bool]
+    """What a campaign did, what it found, and whether it was interrupted."""
+
+_POLL_S = 0.5
 
 app = typer.Typer(
     no_args_is_help=True, help="Random programs on real harts, checked against the memory model."
@@ -43,11 +51,16 @@ def memory(
 ) -> None:
     """Run random concurrent programs under every policy and tier, compare outcomes and recorded events with RVWMO.
 
-    Exits with 1 if one does what RVWMO forbids; it is shrunk and printed as a litmus test.
+    Exits with 1 if one does what RVWMO forbids, stalls or ends its VM; it is shrunk and printed as a litmus test.
+    Ctrl-C ends it after the programs that run, prints what was done, and exits with 130 if nothing was found.
     """
     wanted = _combinations(policy or [], tier or [])
     limit = 60.0 if time is None and programs is None else time
-    statistics, found = _run(wanted, seed, programs, limit, jobs)
+    try:
+        statistics, found, interrupted = _run(wanted, seed, programs, limit, jobs)
+    except KeyboardInterrupt:  # while it starts
+        typer.echo("interrupted; all VMs are ended", err=True)
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
     if json:
         typer.echo(_json(statistics, found))
     else:
@@ -56,7 +69,11 @@ def memory(
             typer.echo(_failure(found))
     if found is not None and save is not None:
         save.write_text(found.failure.litmus())
-    raise typer.Exit(ExitCode.AS_EXPECTED if found is None else ExitCode.NOT_AS_EXPECTED)
+    if interrupted:
+        typer.echo("interrupted; all VMs are ended", err=True)
+    if found is not None:
+        raise typer.Exit(ExitCode.NOT_AS_EXPECTED)
+    raise typer.Exit(ExitCode.INTERRUPTED if interrupted else ExitCode.AS_EXPECTED)
 
 
 def _combinations(policies: list[str], tiers: list[str]) -> tuple[Combination, ...]:
@@ -82,34 +99,67 @@ def _combinations(policies: list[str], tiers: list[str]) -> tuple[Combination, .
 
 def _run(
     wanted: tuple[Combination, ...], seed: int, programs: int | None, limit: float | None, jobs: int
-) -> tuple[Statistics, Found | None]:
+) -> Part:
     from coordinator.fuzz.campaign import Statistics
 
     if jobs == 1:
         return _campaign(wanted, seed, 1, programs, limit)
     import multiprocessing
+    import signal
 
     context = multiprocessing.get_context("forkserver")
-    results: Queue[tuple[Statistics, Found | None]] = context.Queue()
+    results: Queue[Part] = context.Queue()
     share = None if programs is None else -(-programs // jobs)
     workers = [
         context.Process(target=_worker, args=(results, wanted, seed + n, jobs, share, limit))
         for n in range(jobs)
     ]
+    # Ctrl-C goes to all processes: a worker takes it when it can stop for it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     for worker in workers:
         worker.start()
-    total, first = Statistics(), None
-    for _ in workers:
-        statistics, found = results.get()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    total, first, interrupted = Statistics(), None, False
+    for statistics, found, was_interrupted in _parts(results, workers):
         total.add(statistics)
         first = first or found
+        interrupted |= was_interrupted
     for worker in workers:
         worker.join()
-    return total, first
+        if worker.exitcode:
+            typer.echo(f"one of the campaigns ended with exit code {worker.exitcode}", err=True)
+            raise typer.Exit(ExitCode.INTERNAL_ERROR)
+    return total, first, interrupted
+
+
+def _parts(results: Queue[Part], workers: Sequence[BaseProcess]) -> Iterator[Part]:
+    """What each worker says at its end; of one that died, nothing. Ctrl-C has them all end soon."""
+    import os
+    import signal
+    from queue import Empty
+
+    missing = len(workers)
+    while missing:
+        try:
+            running = any(worker.is_alive() for worker in workers)
+            part = results.get(timeout=_POLL_S)
+        except Empty:
+            if not running:
+                return
+            continue
+        except KeyboardInterrupt:
+            # From a terminal they have it, too, and twice is no more than once.
+            for worker in workers:
+                with contextlib.suppress(ProcessLookupError):
+                    if worker.is_alive() and worker.pid is not None:
+                        os.kill(worker.pid, signal.SIGINT)
+            continue
+        missing -= 1
+        yield part
 
 
 def _worker(
-    results: Queue[tuple[Statistics, Found | None]],
+    results: Queue[Part],
     wanted: tuple[Combination, ...],
     seed: int,
     step: int,
@@ -121,14 +171,25 @@ def _worker(
 
 def _campaign(
     wanted: tuple[Combination, ...], seed: int, step: int, programs: int | None, limit: float | None
-) -> tuple[Statistics, Found | None]:
+) -> Part:
+    import signal
     from itertools import count, islice
 
     from coordinator.fuzz.campaign import Campaign
 
     with Campaign(wanted) as campaign:
-        found = campaign.run(islice(count(seed, step), programs), limit)
-        return campaign.statistics, found
+
+        def stop(*_: object) -> None:
+            campaign.stopped = True
+
+        # No KeyboardInterrupt: it would come in the middle of anything, and be lost where C calls Python.
+        before = signal.signal(signal.SIGINT, stop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        try:
+            found = campaign.run(islice(count(seed, step), programs), limit)
+        finally:
+            signal.signal(signal.SIGINT, before)
+        return campaign.statistics, found, campaign.stopped
 
 
 def _text(s: Statistics) -> str:
@@ -146,10 +207,18 @@ def _text(s: Statistics) -> str:
 
 
 def _failure(found: Found) -> str:
+    from coordinator.fuzz.judge import How
+
+    heading = {
+        How.OUTCOME: "FORBIDDEN outcome",
+        How.RECORDED: "FORBIDDEN order of recorded events",
+        How.STALLED: "STALLED",
+        How.ENDED: "THE VM ENDED",
+    }
     c, failure = found.combination, found.failure
     return (
-        f"\nFORBIDDEN under policy {c.policy}, tier {c.tier} ({failure.how}), "
-        f"shrunk to {failure.program.size} operations\n"
+        f"\n{heading[failure.how]} under policy {c.policy}, tier {c.tier}; "
+        f"a program of {failure.program.size} operations\n"
         f"{failure.text}\n\n{failure.litmus()}\nAgain: {found.rerun}"
     )
 

@@ -54,7 +54,11 @@ _COMPILING_S = 1.0
 
 
 class ArenaError(Exception):
-    """The VM ended or does not answer; the text says how."""
+    """The VM ended; the text says how."""
+
+
+class Stalled(ArenaError):
+    """The VM does not answer, or no hart comes any further; the text says where they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,8 @@ class Arena:
         """Run a program on so many instances.
 
         Raises:
-            ArenaError: the VM ended, or no hart comes any further.
+            ArenaError: the VM ended.
+            Stalled: no hart comes any further.
 
         """
         assert instances <= MOST_INSTANCES, f"{instances} instances: at most {MOST_INSTANCES}"
@@ -186,7 +191,7 @@ class Arena:
         try:
             self._vm.pause()
         except TimeoutError as error:
-            raise ArenaError(str(error)) from error
+            raise Stalled(str(error)) from error
         self._check()
 
     def _check(self) -> None:
@@ -213,7 +218,7 @@ class Arena:
                 deadline, before = time.monotonic() + _PATIENCE_S, instances
             elif time.monotonic() > deadline:
                 where = ", ".join(f"{p:#x}" for p in (self._vm.get_pc(h) for h in range(harts)))
-                raise ArenaError(f"no hart came further for {_PATIENCE_S:g} s; harts at {where}")
+                raise Stalled(f"no hart came further for {_PATIENCE_S:g} s; harts at {where}")
             time.sleep(pause)
             pause = min(2 * pause, 0.01)
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from bus.policies import NAMES, policy
-from coordinator.fuzz.arena import Arena, ArenaError
+from coordinator.fuzz.arena import Arena, ArenaError, Stalled
 from coordinator.fuzz.classics import CLASSICS
-from coordinator.fuzz.judge import Failure, allowed, judge_events, judge_outcomes
+from coordinator.fuzz.judge import Failure, How, allowed, judge_events, judge_outcomes
 from coordinator.fuzz.program import Program, make
 from coordinator.fuzz.shrink import shrink
 from coordinator.spec import TierName, tier_problem
@@ -111,7 +111,13 @@ def program_of(seed: int) -> Program:
 
 
 class Campaign:
-    """Arenas for some combinations, and what was done in them. Use as a context manager."""
+    """Arenas for some combinations, and what was done in them. Use as a context manager.
+
+    Attributes:
+        statistics: what was done so far.
+        stopped: whether to end soon: after the run of a program, or of a smaller one while one is shrunk.
+
+    """
 
     def __init__(self, wanted: tuple[Combination, ...], cache: str | None = None) -> None:
         """`cache` is the directory of the object cache, or None for the user's."""
@@ -119,6 +125,7 @@ class Campaign:
         self._cache = cache
         self._arenas: dict[tuple[Combination, bool], Arena] = {}
         self.statistics = Statistics()
+        self.stopped = False
 
     def __enter__(self) -> Campaign:
         return self
@@ -134,10 +141,10 @@ class Campaign:
         report: Callable[[Statistics], None] = lambda statistics: None,
         shrink_s: float = 30.0,
     ) -> Found | None:
-        """Run programs until one fails, `seeds` end or time is up."""
+        """Run programs until one fails, `seeds` end, time is up or `stopped` is set."""
         begun = time.monotonic()
         for number, seed in enumerate(seeds):
-            if time_s is not None and time.monotonic() - begun > time_s:
+            if self.stopped or (time_s is not None and time.monotonic() - begun > time_s):
                 break
             combination = self._wanted[number % len(self._wanted)]
             program = program_of(seed)
@@ -149,10 +156,12 @@ class Campaign:
         return None
 
     def _shrunk(self, failure: Failure, combination: Combination, limit_s: float) -> Failure:
+        """The smallest program found that fails in the same way."""
+
         def attempt(program: Program) -> Failure | None:
             for _ in range(_ATTEMPTS):
-                found = self.attempt(program, combination)
-                if found is not None:
+                found = None if self.stopped else self.attempt(program, combination)
+                if found is not None and found.how is failure.how:
                     return found
             return None
 
@@ -167,7 +176,7 @@ class Campaign:
                 arena = self._arenas.pop((combination, record), None)
                 if arena is not None:
                     arena.close()
-            return Failure(program, "crash", str(error))
+            return Failure(program, How.STALLED if isinstance(error, Stalled) else How.ENDED, str(error))
 
     def _outcomes(self, program: Program, combination: Combination) -> Failure | None:
         statistics = self.statistics

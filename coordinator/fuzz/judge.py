@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from enum import StrEnum
 
 from coordinator.check.enumerator import Timeout, enumerate_states
 from coordinator.check.explain import cycle_text, event_text, explain, explanation_text
@@ -24,20 +25,33 @@ LIMIT_S = 2.0
 _EXPLAIN_S = 5.0
 
 
+class How(StrEnum):
+    """In what way a program fails."""
+
+    OUTCOME = "outcome"
+    """It ended in a state that the model forbids."""
+    RECORDED = "recorded"
+    """Its recorded events are ordered as the model forbids."""
+    STALLED = "stalled"
+    """No hart came any further: of the order of memory it says nothing."""
+    ENDED = "ended"
+    """Its VM ended: by a trap that no program takes, or because a process of the VM died."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A program that did what the model forbids.
+    """A program that did what the model forbids, or did not come to its end.
 
     Attributes:
         program: the program.
-        how: `outcome`, `recorded` or `crash`.
-        text: what it did, for people: the forbidden outcome or the cycle.
+        how: in what way it fails.
+        text: what it did, for people: the forbidden outcome or the cycle, where harts stood, how the VM ended.
         condition: for an outcome, the clause of a litmus test that asks for it.
 
     """
 
     program: Program
-    how: str
+    how: How
     text: str
     condition: str = "forall (true)"
 
@@ -72,7 +86,7 @@ def judge_outcomes(program: Program, outcomes: Counter[bytes], may: Allowed) -> 
             condition = " /\\ ".join(f"{n}={v}" for n, v in zip(may.shown, state, strict=True))
             return Failure(
                 program,
-                "outcome",
+                How.OUTCOME,
                 f"seen {times} times in {outcomes.total()}: {what}\n{_why(program, condition)}",
                 f"exists ({condition})",
             )
@@ -94,6 +108,6 @@ def judge_events(program: Program, recorded: Recorded) -> Failure | None:
     if verdict.problem is not None:
         at = verdict.problem.identity
         where = f"{event_text(execution, at)}: " if at >= 0 else ""
-        return Failure(program, "recorded", where + verdict.problem.text)
+        return Failure(program, How.RECORDED, where + verdict.problem.text)
     assert verdict.violation is not None
-    return Failure(program, "recorded", cycle_text(execution, verdict.violation))
+    return Failure(program, How.RECORDED, cycle_text(execution, verdict.violation))

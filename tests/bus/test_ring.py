@@ -34,6 +34,20 @@ def test_it_wraps_at_every_position(ends):
             assert reader.read() == data
 
 
+def test_what_is_taken_in_place_is_whole_and_frees_its_space_afterwards(ends):
+    writer, reader, size = ends
+    writer.write(bytes(size - 4), never)
+    reader.read()
+    data = random.randbytes(size)
+    writer.write(data, never)
+    with reader.taken() as (first, second):
+        assert (len(first), len(second)) == (4, size - 4)
+        assert bytes(first) + bytes(second) == data
+        assert not writer.write(b"x", lambda: True)
+    assert writer.write(b"x", never)
+    assert reader.read() == b"x"
+
+
 def test_more_than_its_size_goes_through_while_someone_reads(ends):
     writer, reader, size = ends
     data = random.Random(1).randbytes(20 * size + 7)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from bus.access import Order
 from bus.events import EventKind, what
 from bus.layout import PAGE, Geometry
-from bus.recording_file import BlockKind, Facts, _move, _write, begin
+from bus.recording_file import BlockKind, Facts, _write, begin
 from bus.segment import Segment
 from coordinator.cli import app
 from hart.asm import assemble
@@ -41,14 +41,15 @@ def recording(tmp_path):
     finally:
         segment.close()
     with file.open("ab") as out:
-        _move(
+        _write(
             out,
+            BlockKind.RAW_EVENTS,
             0,
             event(EventKind.LR, LR, X, 0, 0, 0)
             + event(EventKind.LOAD, LOAD, Y, 0, 0, 0)
             + event(EventKind.SC, SC, X, 0, 1, 2),
         )
-        _move(out, 1, event(EventKind.STORE, STORE, X, 0, 7, 1))
+        _write(out, BlockKind.RAW_EVENTS, 1, event(EventKind.STORE, STORE, X, 0, 7, 1))
         index = {"blocks": [], "lost": [0, 0], "taken": 0, "outside": 0, "whole": False}
         _write(out, BlockKind.INDEX, 0, msgpack.packb(index))
     return file

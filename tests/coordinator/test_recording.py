@@ -8,12 +8,13 @@ from contextlib import contextmanager
 
 import pytest
 
+from bus import recording_file
 from bus.access import Order
-from bus.events import EventKind, MemoryEvent, decode, ring_area, what
+from bus.events import EVENT, LATER_MOST, EventKind, MemoryEvent, decode, ring_area, what
 from bus.layout import PAGE, Geometry, Hart, HartStatus, Header
 from bus.policies import NAMES, policy
 from bus.recorder import BUSY, VERSION_SHIFT, Recorder
-from bus.recording_file import Recording, RecordingError, read
+from bus.recording_file import BlockKind, Recording, RecordingError, read
 from bus.ring import RingReader
 from bus.segment import Segment
 from coordinator.check.checker import check
@@ -87,14 +88,45 @@ def recorders(harts: int = 2) -> Iterator[tuple[Segment, list[Recorder]]]:
 
 
 def events_of(segment: Segment, hart: int) -> list[MemoryEvent]:
+    return list(decode(taken(segment, hart)))
+
+
+def taken(segment: Segment, hart: int) -> bytes:
     area = segment.event_ring(hart)
     cut = ring_area(area)
     ring = RingReader(cut)
     try:
-        return list(decode(ring.read()))
+        return ring.read()
     finally:
         for view in (ring, cut, area):
             view.release()
+
+
+@pytest.mark.parametrize("most", [recording_file.RAW_MOST, 0])
+def test_a_ring_that_fills_is_written_as_it_is_and_reads_back_the_same(tmp_path, monkeypatch, most):
+    monkeypatch.setattr(recording_file, "RAW_MOST", most)
+    file = tmp_path / "run.rec"
+    facts = recording_file.Facts("vm", 2, 0x8000_0000, 1 << 16, "inline", "t2", ("I",))
+    segment = Segment.create(Geometry(harts=2, ram_bytes=1 << 16, event_bytes=16 * PAGE))
+    try:
+        recorders = [Recorder(segment, hart) for hart in range(2)]
+        recording_file.begin(file, facts, segment)
+        segment.header[Header.RECORD_ENDS] = 1
+        noted = [16 * PAGE // EVENT // 2, 3]
+        for recorder, count in zip(recorders, noted, strict=True):
+            for i in range(count):
+                recorder.functions.note(recorder.table, i, what(EventKind.FENCE, 1, Order.NONE, 4 * i))
+        recording_file.run(recording_file.DrainSpec(segment.name, str(file)))
+    finally:
+        segment.unlink()
+        segment.close()
+    raw = BlockKind.RAW_EVENTS if most else BlockKind.EVENTS
+    kinds = {
+        (kind, hart) for kind, hart, *_ in recording_file.blocks(file) if kind in (BlockKind.EVENTS, raw)
+    }
+    assert kinds == {(raw, 0), (BlockKind.EVENTS, 1)}
+    for stream, count in zip(read(file).events, noted, strict=True):
+        assert [(e.offset, e.pc) for e in decode(stream)] == [(i, 4 * i) for i in range(count)]
 
 
 def test_a_recorded_line_has_one_writer_at_a_time():
@@ -121,6 +153,29 @@ def test_a_read_waits_for_nobody_and_says_what_it_may_have_seen():
         assert seen[0][:6] == (EventKind.LOAD, 4, Order.AQ, 1, 12, 68)
         (wrote,) = events_of(segment, 0)
         assert (wrote.kind, wrote.version, wrote.written) == (EventKind.STORE, 1, 5)
+
+
+@pytest.mark.parametrize(("returned", "problems"), [(LATER_MOST + 72, 0), (LATER_MOST + 400, 1)])
+def test_a_read_that_took_long_may_have_seen_any_later_version(returned, problems):
+    """The hart was preempted between its looks: the count of later versions that an event can say is not enough."""
+    with recorders() as (segment, (one, other)):
+        first = other.functions.look(other.table, 64)
+        streams = [b"", b""]
+        for version in range(1, LATER_MOST + 300):
+            old = one.functions.enter(one.table, 64)
+            one.functions.settle(one.table, 64, what(EventKind.STORE, 4, Order.NONE, 0), 0, version, old, 1)
+            if version % 50 == 0:
+                streams[0] += taken(segment, 0)
+        streams[0] += taken(segment, 0)
+        other.functions.saw(other.table, 64, what(EventKind.LOAD, 4, Order.NONE, 4), returned, first)
+        streams[1] = taken(segment, 1)
+    code = assemble("sw a0, 0(a1)\nlw a2, 0(a1)\n", base=0).image
+    words = {4 * i: int.from_bytes(code.chunks[0].data[4 * i : 4 * i + 4], "little") for i in range(2)}
+    run = build(streams, 0, Code(words.get, frozenset({"I"})), lambda _, size: bytes(size), {})
+    assert len(run.problems) == problems
+    if not problems:
+        assert run.execution.source[-1] == returned - 1
+        assert judge_recorded(run, RVWMO).violation is None
 
 
 def test_a_full_ring_makes_the_hart_wait():

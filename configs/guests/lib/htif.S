@@ -15,8 +15,9 @@ park_\@:
     j       park_\@
     .endm
 
+# A page of their own: harts look at each store to the page of tohost, which takes the interpreter.
     .data
-    .balign 64
+    .balign 4096
     .globl tohost, fromhost
 tohost:
     .dword  0
@@ -25,4 +26,5 @@ tohost:
 fromhost:
     .dword  0
     .size   fromhost, 8
+    .balign 4096
     .text

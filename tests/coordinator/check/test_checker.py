@@ -9,12 +9,14 @@ from random import Random
 import pytest
 from random_litmus import random_test
 
-from coordinator.check.checker import check
+from coordinator.check.checker import check, check_by_graph
 from coordinator.check.enumerator import Enumeration, enumerate_states, search
 from coordinator.check.execution import INITIAL, PER_BYTE, WRITES, Event, Execution, Kind, MissingOrder
 from coordinator.check.explain import cycle_text, explain
-from coordinator.check.models import MODELS, RVWMO, RVWMO_RCSC, constraints, judge
+from coordinator.check.memory import Memory
+from coordinator.check.models import MODELS, RVWMO, RVWMO_RCSC, SC, constraints, judge
 from coordinator.check.search import MixedSizes, Verdict, search_values
+from coordinator.check.sequential import is_sequential
 from coordinator.check.svg import draw
 from coordinator.check.window import window_test
 from coordinator.litmus.families import shipped_tests
@@ -82,6 +84,11 @@ def agree(seed, mixed, counts):
         assert (violation is None) is (key(execution) in allowed), (seed, model.name, test.source.text)
         direct = judge(execution, model)
         assert (direct is None) is (violation is None), (seed, model.name)
+        assert check_by_graph(execution, model) == violation
+        sequential = is_sequential(execution, Memory(execution))
+        if not any(e.pair >= 0 for e in execution.events()):
+            assert sequential is (judge(execution, SC) is None), seed
+        assert not (sequential and violation), seed
         if violation is not None:
             assert set(violation.cycle) <= set(constraints(execution, model))
             assert all(
@@ -281,6 +288,42 @@ def test_an_lr_sc_pair_is_atomic():
             assert (violation is None) is allowed
             if violation is not None:
                 assert violation.axiom == "atomicity axiom"
+
+
+def test_an_sc_elsewhere_is_atomic_with_the_location_of_its_lr():
+    """The store to what the LR read comes before the SC, as a load between them shows."""
+    both = Event(Kind.FENCE, predecessor=3, successor=3)
+    pair = hart(
+        Event(Kind.LOAD_RESERVED, 0, 4), both, Event(Kind.LOAD, 0, 4), both,
+        Event(Kind.STORE_CONDITIONAL, 8, 4, pair=0),
+    )  # fmt: skip
+    execution = Execution((pair, hart(Event(Kind.STORE, 0, 4))), [INITIAL, 0, 5, 0, INITIAL, INITIAL], [])
+    for judgement in (check, judge):
+        assert judgement(execution, RVWMO).axiom == "atomicity axiom"
+
+
+def test_a_long_run_with_a_cycle_that_the_model_allows_is_allowed():
+    """Store buffering amid much else: no order of all events explains it, and RVWMO does."""
+    many = recorded(2_000, harts=2)
+    lanes = [
+        (Event(Kind.STORE, mine, 8), Event(Kind.LOAD, other, 8), *(
+            e._replace(address_from=tuple(p + 2 for p in e.address_from),
+                       control_from=tuple(p + 2 for p in e.control_from)) for e in lane))
+        for (mine, other), lane in zip(((4096, 4160), (4160, 4096)), many.harts, strict=True)
+    ]  # fmt: skip
+    starts = [0, len(lanes[0])]
+
+    def moved(identity):
+        return identity if identity < 0 else identity + (2 if identity < len(many.harts[0]) else 4)
+
+    source = [moved(s) for s in many.source]
+    cut = len(many.harts[0])
+    source = [INITIAL, INITIAL, *source[:cut], INITIAL, INITIAL, *source[cut:]]
+    execution = Execution(tuple(lanes), source, [[moved(i) for i in order] for order in many.coherence])
+    assert not is_sequential(execution, Memory(execution))
+    assert check(execution, RVWMO) is None
+    cycle = check(execution, SC).cycle
+    assert {step.before for step in cycle} == {0, 1, starts[1], starts[1] + 1}
 
 
 def test_a_torn_store_is_caught():
