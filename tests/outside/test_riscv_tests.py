@@ -20,6 +20,7 @@ from hart.asm import assemble
 from hart.elf import read_elf
 from hart.image import Image
 from hart.isa.extensions import effective, implemented
+from hart.jit import compiler
 from hart.jit.codegen import Tier
 from tests.differential.tiers import TIERS, final_state
 
@@ -117,6 +118,13 @@ def build_with_ours(program: Path, directory: Path) -> Image:
 BUILDERS = pytest.mark.parametrize("build", [build_with_gcc, build_with_ours], ids=["gcc", "ours"])
 
 
+@pytest.fixture
+def small_regions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These programs go everywhere once: large regions would hold the same code again and again."""
+    monkeypatch.setattr(compiler, "LIMITS", dict.fromkeys(compiler.LIMITS, 60))
+
+
+@pytest.mark.usefixtures("small_regions")
 @BUILDERS
 def test_one_hart_in_this_process(program, build, tier, tmp_path):
     _run_here(build(program, tmp_path), tier, "serial")
@@ -129,6 +137,7 @@ def _run_here(image: Image, tier: str, policy_name: str) -> None:
         assert end.native > 10, f"{end.native} of {end.instret} instructions were native"
 
 
+@pytest.mark.usefixtures("small_regions")
 @pytest.mark.parametrize("policy_name", [name for name in policies.NAMES if policies.policy(name).correct])
 def test_atomics_under_every_policy(program, policy_name, tier, tmp_path):
     """Under `serial` atomics are the bus's, in every tier; other policies compile them."""
