@@ -25,7 +25,7 @@ LINKS = frozenset({1, 5})
 MAX_COPIES = 8
 UNROLLED = 32
 """At most so many copies of a loop, and so many instructions in all of them; more gains nothing measurable."""
-_OF_PAIRS = (MemoryEffect.LOAD_RESERVED, MemoryEffect.STORE_CONDITIONAL)
+_PLAIN = (MemoryEffect.NONE, MemoryEffect.LOAD, MemoryEffect.STORE)
 
 
 @dataclass(slots=True)
@@ -96,15 +96,15 @@ class Region:
         """How many times blocks that are loops by themselves are laid out one after the other, so that one safepoint
         check serves as many rounds; by address.
 
-        Loops with LR or SC are left: what a policy knows of a pair goes by the address of its instructions. So are
-        those without an end: there harts idle.
+        Loops with atomics are left: one costs more than the check, and the code for it is long; and what a policy
+        knows of an LR/SC pair goes by the address of its instructions. So are those without an end: there harts idle.
         """
         return {
             pc: copies
             for pc, block in self.blocks.items()
             if pc in block.successors
             and block.instructions[-1].effects.transfer is Transfer.BRANCH
-            and not any(i.effects.memory in _OF_PAIRS for i in block.instructions)
+            and all(i.effects.memory in _PLAIN for i in block.instructions)
             and (copies := min(MAX_COPIES, UNROLLED // len(block.instructions))) > 1
         }
 

@@ -59,8 +59,9 @@ def test_a_loop_of_one_block_is_laid_out_several_times(nops, copies):
     assert region.reach(region.copies()) == (nops + 1) * copies + 1
 
 
-def test_a_loop_around_a_pair_is_laid_out_once():
-    region, _ = _discover("1: lr.w a0, (a1)\nsc.w a0, a0, (a1)\nbnez a0, 1b")
+@pytest.mark.parametrize("atomic", ["lr.w a0, (a1)\nsc.w a0, a0, (a1)", "amoadd.w a0, a2, (a1)", "fence.i"])
+def test_a_loop_around_an_atomic_is_laid_out_once(atomic):
+    region, _ = _discover(f"1: {atomic}\nbnez a0, 1b")
     assert not region.copies()
 
 
