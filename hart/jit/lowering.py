@@ -49,6 +49,7 @@ def lower(
 
 
 def _label(pc: int, copy: int = 0) -> str:
+    """Where the block at `pc` begins, or a further copy of it."""
     return f"b{pc:x}.{copy}" if copy else f"b{pc:x}"
 
 
@@ -85,7 +86,6 @@ class _Function(IrMemory):
         self._reach = region.reach(self._copies)
         self._block_at = 0
         self._exit_label: str | None = None
-        self._terminated = False
         reads: set[int] = set()
         writes: set[int] = set()
         for block in region.blocks.values():
@@ -144,7 +144,7 @@ class _Function(IrMemory):
         ]
         start = "  %start = icmp sge i64 %budget, 0"
         head.append(start)
-        head.append(f"  br i1 %start, label %b{entry:x}, label %empty, !prof !0")
+        head.append(f"  br i1 %start, label %{_label(entry)}, label %empty, !prof !0")
         head.append("empty:")
         head.append(f"  store i64 {entry}, ptr %pcv")
         head.append("  br label %refuel")
@@ -284,7 +284,6 @@ class _Function(IrMemory):
         self._flags.clear()
         self._begin_accesses(block)
         self._executed = 0
-        self._terminated = False
         for i in block.instructions:
             self._at = i
             self._exit_label = None
@@ -377,13 +376,13 @@ class _Function(IrMemory):
             return _label(target, self._copy + 1)
         ends_retry = self._block_at in self._retrying and target not in self._retrying
         if inside and is_forward(block, target) and not ends_retry:
-            return f"b{target:x}"
+            return _label(target)
         label = self.label()
         self._cold.append(f"{label}:")
         if ends_retry:  # not in vain: the next loop begins anew
             self._cold += ["  store i64 %spins.0, ptr %spins", "  store i64 0, ptr %waits"]
             if inside and is_forward(block, target):
-                self._cold.append(f"  br label %b{target:x}")
+                self._cold.append(f"  br label %{_label(target)}")
                 return label
         if (self._block_at, target) in self._retries:
             self._lines, self._cold = self._cold, self._lines
@@ -396,7 +395,7 @@ class _Function(IrMemory):
             self._cold += [
                 f"  {left} = load i64, ptr %fuelv",
                 f"  {go} = icmp sge i64 {left}, 0",
-                f"  br i1 {go}, label %b{target:x}, label %{out}, !prof !0",
+                f"  br i1 {go}, label %{_label(target)}, label %{out}, !prof !0",
                 f"{out}:",
                 f"  store i64 {target}, ptr %pcv",
                 "  br label %refuel",

@@ -7,9 +7,8 @@ import pytest
 from bus import policies
 from bus.layout import PAGE_EXP, PageState
 from hart.interpreter import WatchpointHit
-from hart.jit import compiler
 from hart.watch import Access, Watchpoint
-from tests.hart.jit.native_code import EVERY, native, run_to, running
+from tests.hart.jit.native_code import EVERY, limit_regions, native, run_to, running
 
 R, W, RW = Access.READ, Access.WRITE, Access.READ | Access.WRITE
 WIDTHS = {"b": 1, "h": 2, "w": 4, "d": 8}
@@ -90,8 +89,7 @@ def _symbols(machine_source: str):
 @EVERYWHERE
 @pytest.mark.parametrize("watched", [R, W, RW], ids=["read", "write", "access"])
 def test_every_kind_of_access_is_seen_once_a_turn(tiers, policy_name, watched, monkeypatch):
-    # Code goes on at each hit: large regions would hold the same accesses again and again.
-    monkeypatch.setattr(compiler, "LIMITS", dict.fromkeys(compiler.LIMITS, 6))
+    limit_regions(monkeypatch, 6)
     source = PROGRAM.replace("{accesses}", "\n".join(text for text, _, _ in ACCESSES))
     symbols = _symbols(source)
     turn = 2 * len(ACCESSES) + 7  # la is two instructions

@@ -20,9 +20,9 @@ from hart.asm import assemble
 from hart.elf import read_elf
 from hart.image import Image
 from hart.isa.extensions import effective, implemented
-from hart.jit import compiler
 from hart.jit.codegen import Tier
 from tests.differential.tiers import TIERS, final_state
+from tests.hart.jit.native_code import limit_regions
 
 pytestmark = pytest.mark.outside
 
@@ -121,7 +121,7 @@ BUILDERS = pytest.mark.parametrize("build", [build_with_gcc, build_with_ours], i
 @pytest.fixture
 def small_regions(monkeypatch: pytest.MonkeyPatch) -> None:
     """These programs go everywhere once: large regions would hold the same code again and again."""
-    monkeypatch.setattr(compiler, "LIMITS", dict.fromkeys(compiler.LIMITS, 60))
+    limit_regions(monkeypatch, 60)
 
 
 @pytest.mark.usefixtures("small_regions")

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from hart.asm import assemble
 from hart.isa.extensions import effective, implemented
+from hart.jit import compiler
 from hart.jit.codegen import Tier
 from hart.tiers import TieredInterpreter
 from tests import local_hart
@@ -18,6 +21,11 @@ EVERY = {"t1": T1, "t2": T2, "auto": BOTH}
 
 def image_of(source: str, extensions: frozenset[str] | None = None):
     return assemble(source, extensions=implemented() if extensions is None else extensions).image
+
+
+def limit_regions(monkeypatch: pytest.MonkeyPatch, instructions: int) -> None:
+    """Regions of at most so many: where control enters code everywhere, larger ones hold the same again and again."""
+    monkeypatch.setattr(compiler, "LIMITS", dict.fromkeys(compiler.LIMITS, instructions))
 
 
 @contextmanager

@@ -7,10 +7,21 @@ import pytest
 from hart.causes import Cause
 from hart.interpreter import UnhandledTrap
 from hart.isa.decoder import Decoder
-from hart.jit import compiler, engine
+from hart.jit import engine
 from hart.jit.region import discover
 from hart.tiers import TieredInterpreter
-from tests.hart.jit.native_code import ALL, EVERY, T1, T2, image_of, native, run_to, running, state
+from tests.hart.jit.native_code import (
+    ALL,
+    EVERY,
+    T1,
+    T2,
+    image_of,
+    limit_regions,
+    native,
+    run_to,
+    running,
+    state,
+)
 
 RAM = 0x8000_0000
 TIER = pytest.mark.parametrize("tiers", EVERY.values(), ids=EVERY)
@@ -118,7 +129,7 @@ def test_entries_where_no_code_can_be(address):
 
 @TIER
 def test_more_code_than_a_region_holds(tiers, monkeypatch):
-    monkeypatch.setattr(compiler, "LIMITS", dict.fromkeys(compiler.LIMITS, 20))
+    limit_regions(monkeypatch, 20)
     body = "\n".join(f"addi a{i % 8}, a{(i + 3) % 8}, {i}\nbltz a{i % 8}, 2f" for i in range(60))
     _agree(f"1: {body}\n2: addi a1, a1, 3\nj 1b", tiers, 2000)
 

@@ -6,8 +6,7 @@ import pytest
 
 from bus import policies
 from bus.layout import HART_BYTES, PAGE, PAGE_EXP, Header
-from hart.jit import compiler
-from tests.hart.jit.native_code import ALL, EVERY, native, run_to, running
+from tests.hart.jit.native_code import ALL, EVERY, limit_regions, native, run_to, running
 
 RAM = 0x8000_0000
 RAM_BYTES = 1 << 16
@@ -91,8 +90,7 @@ EVERYWHERE = pytest.mark.parametrize(
 @EVERYWHERE
 def test_traps_are_the_manuals_and_nothing_outside_ram_changes(tiers, policy_name, monkeypatch):
     """Against T0 under `serial`, of which `tests/differential/test_traps.py` compares each trap with the manual's."""
-    # Code goes on at each trap: large regions would hold the same accesses again and again.
-    monkeypatch.setattr(compiler, "LIMITS", dict.fromkeys(compiler.LIMITS, 16))
+    limit_regions(monkeypatch, 16)
     source = _program()
     extensions = ALL - {"Zicclsm"}
     total = 2 * 60 * sum(len(_addresses(size)) for _, size in ACCESSES)
