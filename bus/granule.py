@@ -30,6 +30,8 @@ VERSION = 1 << 16
 """One write, or an attempt at one."""
 YIELDS = 256
 """How often a hart that spins gives way before it has the page tracked, so that it can park."""
+TRACKED_YIELDS = 16
+"""How often it gives way, where a page is tracked, before it parks."""
 SPINS = 200
 """Looks at a word that is held before giving up: some microseconds, longer than any holder that runs needs."""
 
@@ -429,6 +431,7 @@ define i1 @spin({_PLACE}) cold noinline {{
 {_word("bell.p", Hart.DOORBELL)}
 {_word("baton.p", Hart.BATON)}
 {_word("number.p", Hart.NUMBER)}
+{_word("yields.p", Hart.SPUN_YIELDS)}
   %baton = load i64, ptr %baton.p
   %has = icmp ne i64 %baton, 0
   br i1 %has, label %pass, label %look
@@ -443,8 +446,9 @@ look:
   %here = icmp eq i64 %on, %held
   %same = icmp eq i64 %seen, %now
   %again = and i1 %here, %same
-  br i1 %again, label %sleep, label %note
+  br i1 %again, label %wait, label %note
 note:
+  store i64 0, ptr %yields.p
   store i64 %held, ptr %on.p
   store i64 %now, ptr %seen.p
   %who = load atomic volatile i64, ptr %last monotonic, align 8
@@ -460,7 +464,14 @@ ask:
   %bell = load atomic volatile i64, ptr %bell.p monotonic, align 8
   %rang = icmp ne i64 %bell, 0
   ret i1 %rang
+wait:
+  %yields = load i64, ptr %yields.p
+  %more = add i64 %yields, 1
+  store i64 %more, ptr %yields.p
+  %long = icmp uge i64 %yields, {TRACKED_YIELDS}
+  br i1 %long, label %sleep, label %yield
 sleep:
+  store i64 0, ptr %yields.p
   %until = call i64 @deadline(i64 {PATIENCE_NS})
   %left = call i64 @park(ptr %page, ptr %word, i64 %held, i64 %seen, i64 %until, i64 {SPINNING})
   %after = load atomic volatile i64, ptr %word seq_cst, align 8

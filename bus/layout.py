@@ -194,6 +194,8 @@ class Hart(IntEnum):
     BATON_AT = 151
     PASSED = 152
     PASSED_AT = 153
+    SPUN_YIELDS = 154
+    """How often the hart has given way since it noted SPUN_SEEN."""
     SC_PC = 114
     """Address of the SC at hand; for `bus.failures`, as the next five."""
     SC_LAST_FAILED = 115

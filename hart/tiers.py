@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from bus.access import Order
-from bus.layout import Hart
+from bus.layout import Hart, HartStatus
 from bus.port import MemoryPort
 from bus.segment import Segment
 from hart.clint import Clint
@@ -39,8 +39,8 @@ LOOKING_STRIDES = 2
 SETTLED_STRIDES = 20
 INTERPRETED_SLICE = 64
 CROWDED_BUDGET = 200
-"""Rounds of a retry loop before a hart lets others run, where there are more harts than processors: less than a
-microsecond, some hand-overs between two that run."""
+"""Rounds of a retry loop before a hart lets others run, where more of them want to than there are processors: less than
+a microsecond, some hand-overs between two that run."""
 BUDGET = 20_000
 """The same where each hart may have a processor: it is worth some ten microseconds to keep it."""
 REST_S = 100e-6
@@ -99,9 +99,9 @@ class TieredInterpreter(Interpreter):
     ) -> None:
         """`warm` are the tiers to use, in the order in which a region gets them; the first after so many jumps."""
         super().__init__(hart, extensions, port, segment.harts[hart], clint)
-        harts, processors = segment.geometry.harts, len(os.sched_getaffinity(0))
-        self.crowded = harts > processors
-        self._rest_s = REST_S * harts / processors
+        harts, self._processors = segment.geometry.harts, len(os.sched_getaffinity(0))
+        self.crowded = harts > self._processors
+        self._rest_s = REST_S * harts / self._processors
         self.engine = self._engine_type(segment, hart, port.support)
         self.stride = FIRST_STRIDE
         self._strides = LOOKING_STRIDES
@@ -128,8 +128,15 @@ class TieredInterpreter(Interpreter):
         self._awaited: set[int] = set()
         """Regions that a crowded hart has asked for and not seen, for which it rests in T0 until a time."""
         self._rests_until = 0
-        self._budget = CROWDED_BUDGET if self.crowded else BUDGET
-        self._context[Word.SPIN_BUDGET] = self._budget
+        self._pages = tuple(page.view for page in segment.harts)
+        self._look_for_crowd()
+
+    def _look_for_crowd(self) -> None:
+        """Harts that wait for an interrupt, have ended or have not begun leave their processor to those that run."""
+        crowded = self.crowded and self._processors < sum(
+            page[Hart.STATUS] == HartStatus.RUNNING for page in self._pages
+        )
+        self._context[Word.SPIN_BUDGET] = CROWDED_BUDGET if crowded else BUDGET
 
     def run(self, count: int) -> None:
         """See `Interpreter.run`; returns early, so that no call takes much longer than a slice should."""
@@ -219,6 +226,7 @@ class TieredInterpreter(Interpreter):
         if elapsed_ns > 0:
             aim = max(1, fuel * STRIDE_NS // elapsed_ns)
             self.stride = max(SHORTEST_STRIDE, min(LONGEST_STRIDE, (self.stride + aim) // 2))
+        self._look_for_crowd()
         settled = self._loaded.get(self.at, 0) == self._warm[-1] and not self.csrs.mie & MIP_MTIP
         self._strides = SETTLED_STRIDES if settled else LOOKING_STRIDES
         self.slice = self.stride * self._strides

@@ -23,8 +23,9 @@ without the waiters bit.
 A page becomes tracked at the first LR on it that is not fused: the hart asks the bus, which sets TRACKED and PENDING,
 waits for quiescence (`bus.quiescence`) and clears PENDING. While PENDING, stores already use the word, LRs wait, and an
 SC fails, for there is no reservation. A page that is tracked only so that harts can park there (see below) is *given
-back* after some time: the bus sets PENDING, waits for quiescence, raises the version of each of its granules, wakes all
-that are parked there, and clears the byte; unless an LR has asked for it meanwhile, for what LRs use stays tracked.
+back* after some time, soon if nobody parks there any more: the bus sets PENDING, waits for quiescence, raises the
+version of each of its granules, wakes all that are parked there, and clears the byte; unless an LR has asked for it
+meanwhile, for what LRs use stays tracked.
 
 *Waiting* is done in the kernel, on the granule's word (`bus.parking`, with the argument that no wake-up is lost). WRS
 sleeps until the word is no longer its reservation, the doorbell rings or its time has passed. A retry loop
@@ -71,8 +72,8 @@ asks for follows those with aq. Let W be a write by another hart.
 4. Each write is one host store or atomic to its bytes: the host's coherence order is the order. For tracked granules
    it agrees with the order of versions as far as SCs are concerned.
 5. An SC fails only if some hart entered or took the lock since its LR, or changed the value: a store or another SC
-   got through, or an AMOCAS that matched when it looked; or because its page was given back, which happens ever more
-   rarely, and never to one for which an LR has asked. LR, loads, failed SCs and waiting change no version. Waiting
+   got through, or an AMOCAS that matched when it looked; or because its page was given back, which happens at most once
+   in LOOK_S, and never to one for which an LR has asked. LR, loads, failed SCs and waiting change no version. Waiting
    for a holder is bounded everywhere and then yields the host's processor, so with more harts than cores a descheduled
    holder runs. A hart that parks gives its processor away, and takes part in nothing until it is woken.
 6. A fused SC and an untracked AMO are one host instruction: done or not. On tracked pages the hart's page names, from
@@ -120,9 +121,10 @@ from bus.parking import ON_RESERVATION, WAITERS, parking
 from bus.policies import ArbiterContext, Policy, PortContext, Refused, Reservations
 from bus.standalone import RESULT, StandaloneFunctions
 
-FIRST_TRACKED_S = 0.1
-"""How long a page stays tracked for harts that park there; each time twice as long, up to LONGEST_TRACKED_S."""
-LONGEST_TRACKED_S = 30.0
+LOOK_S = 0.05
+"""How long a page stays tracked for harts that park there, at least; while they do, each time twice as long."""
+MOST_LOOKS = 600
+"""How often LOOK_S at most."""
 _MASK = (1 << 64) - 1
 
 
@@ -343,8 +345,8 @@ class InlineArbiter:
         self._unpark = parking().unpark
         self._waiting: dict[int, dict[int, int]] = {}
         """By page in transition: request id by hart."""
-        self._for_waiting: dict[int, float] = {}
-        """Pages that are tracked, or were last, only so that harts can park there; how long the next time, in s."""
+        self._for_waiting: dict[int, int] = {}
+        """Pages that are tracked, or were last, only so that harts can park there; for how many looks at most."""
         for page, byte in enumerate(self._page_map):
             if byte & PageState.PENDING:
                 self._waiting[page] = {}
@@ -384,7 +386,7 @@ class InlineArbiter:
             self._page_map[page] = byte | PageState.TRACKED | PageState.PENDING
             self._begin(page)
             if spins:
-                self._untrack_later(page)
+                self._untrack_later(page, self._for_waiting.setdefault(page, 1))
 
     def _begin(self, page: int) -> None:
         def tracked() -> None:
@@ -393,18 +395,28 @@ class InlineArbiter:
 
         self._context.quiescence.begin(tracked)
 
-    def _untrack_later(self, page: int) -> None:
-        """It is tracked for those that wait alone: not for long, and longer each time."""
-        patience = self._for_waiting.get(page, FIRST_TRACKED_S)
-        self._for_waiting[page] = min(2 * patience, LONGEST_TRACKED_S)
-        self._context.later(patience, lambda: self._untrack(page))
+    def _untrack_later(self, page: int, looks: int) -> None:
+        """It is tracked for those that wait alone: only while they do, and not for long, but longer each time."""
+        self._context.later(LOOK_S, lambda: self._untrack(page, looks - 1))
 
-    def _untrack(self, page: int) -> None:
+    def _is_parked_at(self, page: int) -> bool:
+        return any(
+            words[Hart.PARKED] and words[Hart.PARKED] - 1 << self._exp >> PAGE_EXP == page
+            for words in self._pages
+            if words[Hart.JOINED]
+        )
+
+    def _untrack(self, page: int, looks: int) -> None:
         if page not in self._for_waiting:
             return  # there has been an LR that needs it
         if self._page_map[page] & ~PageState.WATCHED != PageState.TRACKED:
-            self._context.later(FIRST_TRACKED_S, lambda: self._untrack(page))  # a hart has died there
+            self._untrack_later(page, 1)  # a hart has died there
             return
+        used = self._is_parked_at(page)
+        if used and looks:
+            self._untrack_later(page, looks)
+            return
+        self._for_waiting[page] = min(2 * self._for_waiting[page], MOST_LOOKS) if used else 1
         self._page_map[page] |= PageState.PENDING
         self._waiting[page] = {}
 

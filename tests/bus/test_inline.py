@@ -11,12 +11,12 @@ from bus.access import AmoOp, Order, ScFailure
 from bus.granule import LOCK, SUPPORT, VERSION, WRITER, support_ir
 from bus.inline_lowering import InlineLowering
 from bus.ir_text import FunctionText
-from bus.layout import PAGE, Geometry, Hart, PageState
+from bus.layout import PAGE, PAGE_EXP, Geometry, Hart, PageState
 from bus.lowering import hart_word
 from bus.messages import Kind
 from bus.parking import WAITERS
 from bus.policies import ArbiterContext, PortContext, Refused, Reservations, policy
-from bus.policies.inline import FIRST_TRACKED_S, LONGEST_TRACKED_S
+from bus.policies.inline import LOOK_S, MOST_LOOKS
 from bus.segment import Segment
 from tests.bus.direct_bus import NobodyRuns
 from tests.local_hart import DirectLink
@@ -208,14 +208,40 @@ def test_a_page_tracked_for_waiting_is_given_back(bus):
     assert first.load(A, 8) == 5
 
 
-def test_it_is_tracked_longer_each_time(bus):
+def _looks(bus):
+    """How often the bus looks at the page until it gives it back."""
+    looks = 0
+    while bus.segment.page_map[0] == PageState.TRACKED:
+        assert bus.timers[0][0] == LOOK_S
+        bus.pass_time()
+        looks += 1
+    return looks
+
+
+def test_it_is_tracked_longer_each_time_while_harts_park_there(bus):
+    bus.segment.harts[1][Hart.JOINED] = 1
+    bus.segment.harts[1][Hart.PARKED] = 1 + 3
     times = []
     for _ in range(12):
         _track_for_waiting(bus)
-        times.append(bus.timers[0][0])
-        bus.pass_time()
-    assert times[:3] == [FIRST_TRACKED_S, 2 * FIRST_TRACKED_S, 4 * FIRST_TRACKED_S]
-    assert times[-1] == LONGEST_TRACKED_S
+        times.append(_looks(bus))
+    assert times[:3] == [1, 2, 4]
+    assert times[-1] == MOST_LOOKS
+
+
+@pytest.mark.parametrize("word", [Hart.JOINED, Hart.PARKED])
+def test_it_is_given_back_at_once_when_nobody_parks_there(bus, word):
+    page = bus.segment.harts[1]
+    for _ in range(5):
+        page[Hart.JOINED], page[Hart.PARKED] = 1, 1 + 3
+        _track_for_waiting(bus)
+        _looks(bus)
+    _track_for_waiting(bus)
+    page[word] = 0  # nobody, or a dead hart
+    assert _looks(bus) == 1
+    page[Hart.JOINED], page[Hart.PARKED] = 1, 1 + (1 << PAGE_EXP - 6)  # on the next page
+    _track_for_waiting(bus)
+    assert _looks(bus) == 1
 
 
 def test_a_page_that_an_lr_needs_stays_tracked(bus):
