@@ -11,6 +11,7 @@ from bus.access import AmoOp, AtomicKind, Order, ScFailure
 from bus.granule import SUPPORT, reservation_ir
 from bus.layout import Hart, PageState
 from bus.lowering import (
+    DECLARE_PAUSE,
     TSO_HOST,
     AccessEmitter,
     Value,
@@ -130,6 +131,7 @@ class InlineLowering:
         name, arguments = f"tracked_lr_{bits}", f"({_PLACE}, i64 {offset})"
         if fused is None:
             e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
+            e.include(DECLARE_PAUSE)
             e.include(self._reservation_ir)
             value, _ = self._call(e, bits, f"@{name}", arguments)
             self._count(e, AtomicKind.LR, offset)
@@ -171,6 +173,7 @@ class InlineLowering:
         if fused is None:
             e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
             self._count(e, AtomicKind.SC, offset)
+            e.include(DECLARE_PAUSE)
             e.include(self._reservation_ir)
             by_word = self._tracked_sc(e, f"@{name}", arguments, ScFailure.NO_RESERVATION)
             self._acquire(e, order)

@@ -168,6 +168,17 @@ class Lowering(Protocol):
         same loop, in vain."""
 
 
+PAUSE = "call void @llvm.x86.sse2.pause()" if TSO_HOST else "call void @llvm.aarch64.hint(i32 1)"
+"""The host's hint that a loop waits: it leaves memory to others for a moment."""
+DECLARE_PAUSE = "declare void @llvm.x86.sse2.pause()" if TSO_HOST else "declare void @llvm.aarch64.hint(i32)"
+
+
+def host_pause(e: AccessEmitter) -> None:
+    """The host's PAUSE."""
+    e.include(DECLARE_PAUSE)
+    e.line(PAUSE)
+
+
 def host_fence(e: AccessEmitter, full: bool) -> None:
     """The host's fence: see the table."""
     e.line("fence seq_cst" if full else "fence acq_rel")

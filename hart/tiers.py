@@ -43,6 +43,8 @@ CROWDED_BUDGET = 200
 a microsecond, some hand-overs between two that run."""
 BUDGET = 20_000
 """The same where each hart may have a processor: it is worth some ten microseconds to keep it."""
+LOOK_NS = 1_000_000
+"""Time between two looks at how many harts run."""
 REST_S = 100e-6
 """How long a hart in T0 rests after each slice while native code is on its way, for each hart that a processor has,
 where it has more than one: then all of them leave some of it to whoever compiles. (Yielding would give way to programs
@@ -129,10 +131,11 @@ class TieredInterpreter(Interpreter):
         """Regions that a crowded hart has asked for and not seen, for which it rests in T0 until a time."""
         self._rests_until = 0
         self._pages = tuple(page.view for page in segment.harts)
-        self._look_for_crowd()
+        self._look_for_crowd(0)
 
-    def _look_for_crowd(self) -> None:
+    def _look_for_crowd(self, now: int) -> None:
         """Harts that wait for an interrupt, have ended or have not begun leave their processor to those that run."""
+        self._next_look = now + LOOK_NS
         crowded = self.crowded and self._processors < sum(
             page[Hart.STATUS] == HartStatus.RUNNING for page in self._pages
         )
@@ -148,6 +151,8 @@ class TieredInterpreter(Interpreter):
         context, enter, entries = self._context, self.engine.enter, self._entries
         limit = self._strides * STRIDE_NS
         start = now = time.monotonic_ns()
+        if now >= self._next_look:
+            self._look_for_crowd(now)
         while (left := end - self.instret) > 0 and now - start < limit and self.traps == traps:
             native = entries.get(self.at)
             if native is None or self.at in self._reserved:
@@ -226,7 +231,6 @@ class TieredInterpreter(Interpreter):
         if elapsed_ns > 0:
             aim = max(1, fuel * STRIDE_NS // elapsed_ns)
             self.stride = max(SHORTEST_STRIDE, min(LONGEST_STRIDE, (self.stride + aim) // 2))
-        self._look_for_crowd()
         settled = self._loaded.get(self.at, 0) == self._warm[-1] and not self.csrs.mie & MIP_MTIP
         self._strides = SETTLED_STRIDES if settled else LOOKING_STRIDES
         self.slice = self.stride * self._strides

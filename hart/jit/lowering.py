@@ -20,7 +20,7 @@ that much, so that the subtraction's sign is the check.
 from __future__ import annotations
 
 from bus.layout import Hart
-from bus.lowering import Lowering, Value, hart_word
+from bus.lowering import Lowering, Value, hart_word, host_pause
 from bus.recording import RecordingLowering
 from hart.jit.arithmetic import DECLARATIONS
 from hart.jit.context import COUNT_WORDS, Reason, Word
@@ -79,6 +79,7 @@ class _Function(IrMemory):
         self._retries = {(loop.last, loop.first) for loop in loops}
         """Edges of retry loops, from block to block."""
         self._retrying = frozenset[int]().union(*(loop.blocks for loop in loops))
+        self._watching = frozenset[int]().union(*(loop.blocks for loop in loops if loop.only_loads))
         unrolled = region.copies() if ssa else {}
         self._copies = {pc: n for pc, n in unrolled.items() if (pc, pc) not in self._retries}
         """How many copies of a block there are, where it is not one."""
@@ -529,7 +530,13 @@ class _Function(IrMemory):
 
     def pause(self) -> None:
         """See `Algebra.pause`; some rounds of the budget. When none are left, a retry loop waits at its end; elsewhere
-        the instruction is the interpreter's."""
+        the instruction is the interpreter's.
+
+        It is the host's PAUSE too, but where a retry loop only loads: that takes nothing from those that it waits for,
+        and would see what they write later.
+        """
+        if self._block_at not in self._watching:
+            host_pause(self)
         spent = self._spent(PAUSE_ROUNDS)
         if self._block_at not in self._retrying:
             self.unless(spent)

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hart.isa.effects import MemoryEffect
 from hart.isa.retry import is_retry
 from hart.jit.region import Block, Region
+
+_TAKES = frozenset({MemoryEffect.STORE_CONDITIONAL, MemoryEffect.AMO, MemoryEffect.COMPARE_AND_SWAP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +22,14 @@ class RetryLoop:
         first: address of its first block, the target of the branch.
         last: address of the block that ends in the branch.
         blocks: addresses of all.
+        only_loads: whether it leaves what it looks at to others: their caches keep it until one writes.
 
     """
 
     first: int
     last: int
     blocks: frozenset[int]
+    only_loads: bool
 
 
 def retry_loops(region: Region) -> list[RetryLoop]:
@@ -37,7 +42,10 @@ def retry_loops(region: Region) -> list[RetryLoop]:
                 continue
             chain = [region.blocks[pc] for pc in places if first <= pc <= last]
             if _is_chain(chain) and is_retry(i for block in chain for i in block.instructions):
-                loops.append(RetryLoop(first, last, frozenset(block.pc for block in chain)))
+                only_loads = not any(
+                    i.effects.memory in _TAKES for block in chain for i in block.instructions
+                )
+                loops.append(RetryLoop(first, last, frozenset(block.pc for block in chain), only_loads))
     return loops
 
 

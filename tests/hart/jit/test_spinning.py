@@ -4,11 +4,12 @@ import pytest
 from native_code import T1, T2, run_to, running
 
 from bus.granule import YIELDS
-from bus.layout import RAM_BASE, PageState
+from bus.layout import RAM_BASE, Hart, HartStatus, PageState
+from hart import tiers
 from hart.jit.context import Word
 
 TARGET = RAM_BASE + 0x4000
-TIER = pytest.mark.parametrize("tiers", [T1, T2], ids=["t1", "t2"])
+TIER = pytest.mark.parametrize("tier", [T1, T2], ids=["t1", "t2"])
 # Each time the inner loop goes round once: it is let through by the 1 that it has written itself.
 AGAIN = """
 start:
@@ -24,13 +25,18 @@ start:
     ld a1, 0(a0)
     beqz a1, start
 """
-BUDGET = 5
+BUDGET, CROWDED_BUDGET = 5, 2
+
+
+@pytest.fixture(autouse=True)
+def _small_budgets(monkeypatch):
+    monkeypatch.setattr(tiers, "BUDGET", BUDGET)
+    monkeypatch.setattr(tiers, "CROWDED_BUDGET", CROWDED_BUDGET)
 
 
 def noting(machine):
     """What the port is told."""
     waits = []
-    machine.hart.engine.context[Word.SPIN_BUDGET] = BUDGET
     machine.hart.x[10], machine.hart.x[12] = TARGET, 1
     spin = machine.hart.port.spin
 
@@ -45,8 +51,8 @@ def noting(machine):
 
 @TIER
 @pytest.mark.parametrize("name", ["inline", "cas"])
-def test_loops_that_get_through_are_no_spinning(tiers, name):
-    with running(AGAIN, tiers, policy_name=name) as machine:
+def test_loops_that_get_through_are_no_spinning(tier, name):
+    with running(AGAIN, tier, policy_name=name) as machine:
         waits = noting(machine)
         run_to(machine, 7000)
         assert machine.hart.x[13] == 1000
@@ -55,8 +61,8 @@ def test_loops_that_get_through_are_no_spinning(tiers, name):
 
 
 @TIER
-def test_one_that_does_not_leaves_native_code_where_the_policy_knows_no_better(tiers):
-    with running(IN_VAIN, tiers, policy_name="cas") as machine:
+def test_one_that_does_not_leaves_native_code_where_the_policy_knows_no_better(tier):
+    with running(IN_VAIN, tier, policy_name="cas") as machine:
         waits = noting(machine)
         run_to(machine, 1000)
         assert waits == list(range(1, 1 + len(waits)))
@@ -64,8 +70,8 @@ def test_one_that_does_not_leaves_native_code_where_the_policy_knows_no_better(t
 
 
 @TIER
-def test_it_gives_way_in_native_code_and_has_the_page_tracked_in_the_end(tiers):
-    with running(IN_VAIN, tiers, policy_name="inline") as machine:
+def test_it_gives_way_in_native_code_and_has_the_page_tracked_in_the_end(tier):
+    with running(IN_VAIN, tier, policy_name="inline") as machine:
         waits = noting(machine)
         rounds = 2 * (BUDGET + 1)
         run_to(machine, 1000)
@@ -73,3 +79,22 @@ def test_it_gives_way_in_native_code_and_has_the_page_tracked_in_the_end(tiers):
         run_to(machine, 1000 + rounds * (YIELDS + 2))
         assert waits[0] == 1 + YIELDS
         assert machine.segment.page_map[4] == PageState.TRACKED
+
+
+def test_harts_that_do_not_run_leave_more_rounds_to_those_that_do(monkeypatch):
+    monkeypatch.setattr(tiers.os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(tiers, "LOOK_NS", 0)
+    with running(IN_VAIN, T1, harts=4) as machine:
+        noting(machine)
+        hart, pages = machine.hart, machine.segment.harts
+        for running_harts, budget in (
+            (4, CROWDED_BUDGET),
+            (3, CROWDED_BUDGET),
+            (2, BUDGET),
+            (3, CROWDED_BUDGET),
+        ):
+            for number in range(4):
+                runs = number < running_harts
+                pages[number][Hart.STATUS] = HartStatus.RUNNING if runs else HartStatus.WAITING
+            run_to(machine, hart.instret + 2 * hart.slice)
+            assert hart.engine.context[Word.SPIN_BUDGET] == budget
