@@ -1,11 +1,12 @@
 """The workloads: each does its work rightly, and its configuration finds the bug planted in it.
 
-`pytest -m soak tests/coordinator/test_workloads.py` runs all at 1 to 16 harts under every correct policy, 20 times.
+`hartstorm batch configs/batches/workloads.toml` runs all at 1 to 16 harts under every correct policy, 20 times.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import tomllib
 
 import pytest
 
@@ -85,14 +86,7 @@ def test_under_other_policies(client, name, policy):
     assert failures(done) == []
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize("harts", range(1, 17))
-@pytest.mark.parametrize("policy", CORRECT)
-@pytest.mark.parametrize("name", NAMES)
-def test_soak(client, name, policy, harts):
-    for seed in range(20):
-        operations = 200 if policy == "inline" else 20
-        done = outcome(
-            client, name, f"vm.guest.defines.OPERATIONS={operations}", harts=harts, policy=policy, seed=seed
-        )
-        assert failures(done) == [], f"seed {seed}"
+def test_the_batch_of_all_is_complete():
+    sweep = tomllib.loads((paths.CONFIGS / "batches" / "workloads.toml").read_text())["sweep"]
+    assert sorted(sweep["named"]["workload"]) == NAMES
+    assert sorted(sweep["zip"][0]["vm"]["policy"]) == sorted(CORRECT)
