@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from contextlib import suppress
+from itertools import islice
 from random import Random
 
 import pytest
@@ -45,20 +46,28 @@ class _Enough(Exception):
 
 
 def candidates(test, model, most=60):
-    """Executions of a test's candidates, at most so many, and the keys of those that the model allows."""
+    """Executions of a test's candidates, at most so many, and the keys of those that the model allows.
+
+    Up to half of them are allowed ones; most candidates are not.
+    """
     enumeration = Enumeration(test, model)
-    allowed: set[object] = set()
-    found: list[Execution] = []
+    allowed: dict[object, Execution] = {}
+
+    def note(candidate):
+        execution = candidate.execution()
+        allowed[key(execution)] = execution
 
     def take(candidate):
-        found.append(candidate.execution())
+        execution = candidate.execution()
+        found.setdefault(key(execution), execution)
         if len(found) >= most:
             raise _Enough
 
-    search(enumeration, lambda c: allowed.add(key(c.execution())))
+    search(enumeration, note)
+    found = dict(islice(allowed.items(), most // 2))
     with suppress(_Enough):
         search(enumeration, take, consistent_only=False)
-    return found, allowed
+    return list(found.values()), allowed.keys()
 
 
 def key(execution):
