@@ -1,6 +1,7 @@
 """`serial`: the bus process executes every atomic, one transaction each, in the order it grants them.
 
-Owns the total order. For schedules that can be recorded and chosen; slow, and simple enough to trust.
+Owns the total order and the bus's side; the hart's is in `bus.serial_port` and `bus.serial_lowering`. For schedules
+that can be recorded and chosen; slow, and simple enough to trust.
 
 How it works
 ============
@@ -66,26 +67,14 @@ from array import array
 from collections.abc import Callable
 
 from bus.access import AmoOp, AtomicKind, Order, ScFailure, combine
-from bus.direct import DirectLoads
-from bus.doorbell import wait_unless_rung
-from bus.failures import failed
 from bus.heat import Heat
 from bus.layout import PAGE_EXP, WORD, GranuleState, Hart, Header, PageState, TransactionPhase
-from bus.lowering import (
-    AccessEmitter,
-    Value,
-    granule_word,
-    hart_word,
-    host_fence,
-    page_byte,
-    plain_load,
-    plain_store,
-    unless_misaligned,
-)
 from bus.messages import CATALOGUE, MOST_POSTED, Kind
 from bus.native import host_atomics
 from bus.order_log import OrderLog, OrderRecord
-from bus.policies import ArbiterContext, Policy, PortContext, Refused, Reservations
+from bus.policies import ArbiterContext, Policy, Refused
+from bus.serial_lowering import SerialLowering
+from bus.serial_port import SerialPort
 
 _MASK = (1 << 64) - 1
 _TRANSACTION = struct.Struct("8Q")  # TXN_ID to TXN_RESULT_HIGH
@@ -94,14 +83,11 @@ assert _TRANSACTION.size == (Hart.TXN_RESULT_HIGH + 1 - Hart.TXN_ID) * WORD
 # Looking up a member of an enumeration costs more than the use that is made of it on the hot path.
 _LR, _SC, _AMO = int(Kind.LR), int(Kind.SC), int(Kind.AMO)
 _CAS, _STORE, _END_RESERVATION = int(Kind.CAS), int(Kind.STORE), int(Kind.END_RESERVATION)
-_COUNT_LR, _COUNT_SC = int(Hart.ATOMICS + AtomicKind.LR), int(Hart.ATOMICS + AtomicKind.SC)
-_COUNT_AMO, _COUNT_CAS = int(Hart.ATOMICS + AtomicKind.AMO), int(Hart.ATOMICS + AtomicKind.CAS)
-_UNTRACKED, _PENDING, _TRACKED = map(int, GranuleState)
+_COUNT_SC = int(Hart.ATOMICS + AtomicKind.SC)
+_PENDING, _TRACKED = int(GranuleState.PENDING), int(GranuleState.TRACKED)
 _EMPTY, _INTENT, _DONE = map(int, TransactionPhase)
-_POSTED = int(Hart.POSTED)
 _POSTED_DONE = int(Hart.POSTED_DONE)
 _POST_FIELDS = len(CATALOGUE[Kind.POST].fields)
-_FULL = MOST_POSTED * _POST_FIELDS
 _TXN_PHASE = int(Hart.TXN_PHASE)
 _TXN_OFFSET = Hart.TXN_ID * WORD
 _RESERVATION = int(Hart.RESERVATION)
@@ -122,175 +108,6 @@ _BREAKS = {
     _CAS: ScFailure.OTHER_AMO,
     _STORE: ScFailure.OTHER_STORE,
 }
-
-
-class SerialPort(DirectLoads):
-    """A hart's memory port under `serial`."""
-
-    support = 0
-
-    def __init__(self, context: PortContext) -> None:
-        """Attach to the VM's memory; the link must have joined."""
-        segment = context.segment
-        super().__init__(segment.memory, segment.harts[context.hart].view)
-        self._base = segment.memory.base
-        self._granules = segment.granules.view
-        self._exp = context.reservations.reservation_set_size_exp
-        self._link = context.link
-        self._hart = context.hart
-        self._words = segment.harts[context.hart]
-        self._ends_on_trap = context.reservations.invalidate_on_trap
-        self._buffer: list[int] = []
-        """Fields of the accesses that are to be posted next."""
-        self._buffered: set[int] = set()
-        """Their granules."""
-        self._sent: set[int] = set()
-        """The granules of those that are on their way."""
-
-    # What is put off
-
-    def post_amo(self, op: AmoOp, address: int, size: int, operand: int, order: Order) -> None:
-        """Put it off, if its granule is tracked (no quiescence to wait for) and it acquires nothing."""
-        offset = self._memory.aligned_offset(address, size)
-        if order & Order.AQ or self._granules[offset >> self._exp] != _TRACKED:
-            self.amo(op, address, size, operand, order)
-            return
-        self._page[_COUNT_AMO] += 1
-        self._buffer += (op, address, size, operand & (1 << 8 * size) - 1, order)
-        self._buffered.add(offset >> self._exp)
-        self._page[_POSTED] = 1
-        if len(self._buffer) == _FULL:
-            self._send()
-
-    def _send(self) -> None:
-        """Send what has been put off; waits for what was sent before, so that one request is open at a time."""
-        self._link.begin(Kind.POST, len(self._buffer) // _POST_FIELDS, *self._buffer)
-        self._buffer.clear()
-        self._sent, self._buffered = self._buffered, set()
-
-    def settle(self, patiently: bool = True) -> None:
-        """See `MemoryPort.settle`."""
-        if not self._page[_POSTED]:
-            return
-        if self._buffer and self._link.finish(patiently):
-            self._send()
-        if self._link.finish(patiently) and not self._buffer:
-            self._sent.clear()
-            self._page[_POSTED] = 0
-
-    def _call(self, kind: int, *fields: int) -> list[int]:
-        """A transaction that is waited for, after those that were not."""
-        if self._page[_POSTED]:
-            self.settle()
-        return self._link.call(kind, *fields)
-
-    def _settle_for(self, offset: int, size: int) -> None:
-        """Before a load: what it would read must not be on its way."""
-        for granule in range(offset >> self._exp, (offset + size - 1 >> self._exp) + 1):
-            if granule in self._sent or granule in self._buffered:
-                self.settle()
-                return
-
-    # Accesses
-
-    def load(self, address: int, size: int, order: Order = Order.NONE) -> int:
-        """See `DirectLoads.load`; sees the hart's own accesses to the granule that were put off."""
-        if self._page[_POSTED]:
-            if order:
-                self.settle()
-            else:
-                self._settle_for(address - self._base, size)
-        return super().load(address, size, order)
-
-    def fetch(self, address: int, size: int) -> int:
-        """See `DirectLoads.fetch`."""
-        if self._page[_POSTED]:
-            self._settle_for(address - self._base, size)
-        return super().fetch(address, size)
-
-    def fence(self, predecessor: int, successor: int) -> None:
-        """See `DirectLoads.fence`."""
-        self.settle()
-        super().fence(predecessor, successor)
-
-    def store(self, address: int, size: int, value: int, order: Order = Order.NONE) -> None:
-        """Write an untracked granule directly, any other by the bus."""
-        if order:
-            self._memory.aligned_offset(address, size)
-            self._page[Hart.ATOMICS + AtomicKind.STORE_RELEASE] += 1
-            self.settle()
-            self._fence()
-        offset = self._memory.offset(address, size)
-        first = offset >> self._exp
-        last = (offset + size - 1) >> self._exp
-        if not (self._granules[first] or self._granules[last]):
-            self._memory.store(address, size, value)
-        else:
-            self._store_by_parts(address, size, value, order)
-        if order:
-            self._fence()
-
-    def _store_by_parts(self, address: int, size: int, value: int, order: Order) -> None:
-        if not address & (size - 1):
-            self._call(_STORE, address, size, value & ((1 << 8 * size) - 1), order)
-            return
-        # A misaligned store need not be atomic: bytes go each their granule's way.
-        for i in range(size):
-            byte = value >> 8 * i & 0xFF
-            if self._granules[(address - self._base + i) >> self._exp]:
-                self._call(_STORE, address + i, 1, byte, order)
-            else:
-                self._memory.store(address + i, 1, byte)
-
-    def load_reserved(self, address: int, size: int, order: Order, fusable: bool = False) -> int:
-        """One transaction."""
-        self._memory.aligned_offset(address, size)
-        self._page[_COUNT_LR] += 1
-        return self._call(_LR, address, size, order)[0]
-
-    def store_conditional(self, address: int, size: int, value: int, order: Order) -> bool:
-        """One transaction, also if it will fail; counts the reason."""
-        self._memory.aligned_offset(address, size)
-        self._page[_COUNT_SC] += 1
-        failure = self._call(_SC, address, size, value & ((1 << 8 * size) - 1), order)[0]
-        if failure:
-            failed(self._words, (failure & 0xFF) - 1, address - self._base >> self._exp)
-        return not failure
-
-    def amo(self, op: AmoOp, address: int, size: int, operand: int, order: Order) -> int:
-        """One transaction."""
-        self._memory.aligned_offset(address, size)
-        self._page[_COUNT_AMO] += 1
-        return self._call(_AMO, op, address, size, operand & ((1 << 8 * size) - 1), order)[0]
-
-    def compare_and_swap(self, address: int, size: int, expected: int, desired: int, order: Order) -> int:
-        """One transaction."""
-        self._memory.aligned_offset(address, size)
-        self._page[_COUNT_CAS] += 1
-        mask = (1 << 8 * size) - 1
-        expected &= mask
-        desired &= mask
-        low, high = self._call(
-            _CAS, address, size, expected & _MASK, expected >> 64, desired & _MASK, desired >> 64, order
-        )
-        return high << 64 | low
-
-    def wait_on_reservation(self, timeout_s: float | None) -> None:
-        """Wait at the bus, which knows when the reservation is lost."""
-        self.settle()
-        if self._page[Hart.RESERVATION]:
-            wait_unless_rung(self._words, self._hart, self._link, timeout_s, reservation=True)
-
-    def forget_fused(self) -> None:
-        """Nothing is fused here."""
-
-    def end_reservation(self, trap: bool) -> None:
-        """One transaction, if there is a reservation to end."""
-        if not (self._ends_on_trap or not trap):
-            return
-        self.settle()  # an own store that was put off may end it
-        if self._page[Hart.RESERVATION]:
-            self._call(_END_RESERVATION, ScFailure.TRAP)
 
 
 class SerialArbiter:
@@ -679,76 +496,6 @@ class SerialArbiter:
     def statistics(self, addresses: int) -> list[tuple[int, ...]]:
         """See `Arbiter.statistics`."""
         return self._heat.hottest(addresses)
-
-
-class SerialLowering:
-    """Loads, and stores to untracked granules, are native; all else is the interpreter's."""
-
-    stores_freely = False
-
-    def __init__(self, reservations: Reservations) -> None:
-        """Of how reservations behave only the size of a granule matters here; the rest is the arbiter's."""
-        self._exp = reservations.reservation_set_size_exp
-
-    def load(self, e: AccessEmitter, offset: Value, size: int, order: Order) -> str | None:
-        """Rule 3; ordered loads are rare here, and counted by the port, which knows what has been put off."""
-        if order:
-            return None
-        _unless_posted(e)
-        return plain_load(e, offset, size, order)
-
-    def store(self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order) -> bool:
-        """Between the check and the store there is no safepoint: quiescence covers native code too."""
-        if order:
-            return False
-        byte = page_byte(e, offset)
-        go, look = e.label(), e.label()
-        e.line(f"br i1 {e.value(f'icmp eq i8 {byte}, 0')}, label %{go}, label %{look}, !prof !0")
-        e.begin(look)
-        other = e.value(f"and i8 {byte}, {~int(PageState.TRACKED) & 0xFF}")
-        e.unless(e.value(f"icmp ne i8 {other}, 0"))
-        unless_misaligned(e, offset, size)
-        granule = (
-            offset >> self._exp if isinstance(offset, int) else e.value(f"lshr i64 {offset}, {self._exp}")
-        )
-        word = e.value(f"load volatile i64, ptr {e.value(granule_word(granule))}")
-        e.unless(e.value(f"icmp ne i64 {word}, {_UNTRACKED}"))
-        e.line(f"br label %{go}")
-        e.begin(go)
-        plain_store(e, offset, size, value, order)
-        return True
-
-    def amo(self, e: AccessEmitter, op: AmoOp, offset: Value, size: int, operand: str, order: Order) -> None:
-        """A transaction."""
-
-    def compare_and_swap(
-        self, e: AccessEmitter, offset: Value, size: int, expected: str, desired: str, order: Order
-    ) -> None:
-        """A transaction."""
-
-    def load_reserved(
-        self, e: AccessEmitter, offset: Value, size: int, order: Order, fused: str | None
-    ) -> None:
-        """A transaction."""
-
-    def store_conditional(
-        self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order, fused: str | None
-    ) -> None:
-        """A transaction."""
-
-    def fence(self, e: AccessEmitter, full: bool) -> None:
-        """The port's, if anything has been put off."""
-        _unless_posted(e)
-        host_fence(e, full)
-
-    def spin(self, e: AccessEmitter, offset: Value, waits: str) -> None:
-        """The port's."""
-
-
-def _unless_posted(e: AccessEmitter) -> None:
-    """Leave the access to the port if something has been put off. Nothing is by native code: LLVM may look once."""
-    posted = e.value(f"load i64, ptr {hart_word(e, Hart.POSTED)}")
-    e.unless(e.value(f"icmp ne i64 {posted}, 0"))
 
 
 POLICY = Policy(
