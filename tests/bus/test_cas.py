@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from bus.policies import Reservations, label, policy
-from tests.bus.test_conformance import FAILS, LR, ROWS, SET, WINS, Row, check
+from tests.bus.conformance_rows import FAILS, LR, ROWS, SET, WINS, Row
+from tests.bus.test_conformance import check
 from tests.forced_harts import A, forced_harts
 
 ABA = [row for row in ROWS if row.values_hide_it]
