@@ -30,7 +30,8 @@ VERSION = 1 << 16
 YIELDS = 256
 """How often a hart that spins gives way before it has the page tracked, so that it can park."""
 TRACKED_YIELDS = 16
-"""How often it gives way, where a page is tracked, before it parks."""
+"""How often it gives way, where a page is tracked, before it parks: a lock of few harts finds its next owner sooner by
+that than by waking it, and where all others sleep giving way costs little."""
 SPINS = 200
 """Looks at a word that is held before giving up: some microseconds, longer than any holder that runs needs."""
 
@@ -423,9 +424,9 @@ def spin(exp: int) -> str:
     """`i1 @spin(place)`: a hart spins on these bytes of a tracked page; whether it shall leave native code.
 
     First it notes the word and lets the hart look at its bytes again; if it comes back and the word is still the
-    same, what it looks for was not there after the note was made, and it parks. If the word has changed and the last
-    change was an AMO of its own, it spins at a test-and-set lock, where it would never see the word at rest: it gives
-    way each time, as `inline`'s port does.
+    same, what it looks for was not there after the note was made, and it gives way; after TRACKED_YIELDS times it
+    parks. If the word has changed and the last change was an AMO of its own, it spins at a test-and-set lock, where it
+    would never see the word at rest: it gives way each time, as `inline`'s port does.
     """
     return f"""
 define i1 @spin({_PLACE}) cold noinline {{

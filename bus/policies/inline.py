@@ -29,14 +29,15 @@ meanwhile, for what LRs use stays tracked.
 
 *Waiting* is done in the kernel, on the granule's word (`bus.parking`, with the argument that no wake-up is lost). WRS
 sleeps until the word is no longer its reservation, the doorbell rings or its time has passed. A retry loop
-(`hart.isa.retry`) spins for a budget of rounds, then the hart gives way, and so on; if that was in vain YIELDS times,
-it has the page tracked, so that every write passes the word, and from then on sleeps until the next one. The kernel
-wakes those that spin first come, first
-served, one for each change, and it the next if the change was not for it: that is the fair queue. Measured with an
-MCS lock, 64 processes on two busy cores: `sched_yield` takes 80 to 380 us an operation, futex(2) 8 to 14, and a round
-trip to the bus, of which its own queue would need two, some 60. Where the next owner may be anybody (test-and-set,
-LR/SC), giving way is better than sleeping, for the one that runs goes on without a system call: hence the yields, and
-hence pages are given back, for there a word costs more than it brings (a test-and-set lock is 4 times as fast without).
+(`hart.isa.retry`) spins for a budget of rounds, which is small where more harts run than there are processors, then the
+hart gives way, and so on; if that was in vain YIELDS times, it has the page tracked, so that every write passes the
+word. From then on it sleeps until the next one, if giving way some more is in vain. The kernel wakes those that spin
+first come, first served, one for each change, and it the next if the change was not for it: that is the fair queue.
+Measured with an MCS lock, 64 processes on two busy cores: `sched_yield` takes 80 to 380 us an operation, futex(2) 8 to
+14, and a round trip to the bus, of which its own queue would need two, some 60; with 4 processes giving way is better
+(1.5 us against 6 to 20). So it is where the next owner may be anybody (test-and-set, LR/SC), for the one that runs goes
+on without a system call: hence the yields, and hence pages are given back, for there a word costs more than it brings
+(a test-and-set lock is 4 times as fast without). A hart whose SC another one broke rests for a moment (RETREAT).
 
 Why the rules of the architecture page hold
 ===========================================
