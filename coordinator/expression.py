@@ -174,14 +174,8 @@ class Expression:
         return found
 
     def sides(self, constants: Mapping[str, Value], symbols: Symbols) -> str:
-        """What a comparison compares, in numbers: `39998 == 40000`; for any other expression its value."""
-        evaluation = _Evaluation(constants, symbols)
-        if not isinstance(self._body, ast.Compare):
-            return str(evaluation.value(self._body))
-        parts = [str(evaluation.value(self._body.left))]
-        for operation, side in zip(self._body.ops, self._body.comparators, strict=True):
-            parts += [_COMPARE_TEXT[type(operation)], str(evaluation.value(side))]
-        return " ".join(parts)
+        """What is compared, in numbers: `3998 == 4000`, `3 == 0 or not 2 < 1`; what is no comparison, as its value."""
+        return _Evaluation(constants, symbols).sides(self._body)
 
 
 @lru_cache(maxsize=1024)
@@ -268,6 +262,25 @@ class _Check:
 class _Evaluation:
     constants: Mapping[str, Value]
     symbols: Symbols
+
+    def sides(self, node: ast.expr) -> str:
+        match node:
+            case ast.BoolOp(op=op, values=values):
+                word = " and " if isinstance(op, ast.And) else " or "
+                return word.join(
+                    f"({self.sides(v)})" if isinstance(v, ast.BoolOp) else self.sides(v) for v in values
+                )
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                inner = self.sides(operand)
+                return f"not ({inner})" if isinstance(operand, ast.BoolOp) else f"not {inner}"
+            case ast.Compare(left=left, ops=ops, comparators=comparators) if all(
+                type(o) in _COMPARE for o in ops
+            ):
+                parts = [str(self.value(left))]
+                for operation, side in zip(ops, comparators, strict=True):
+                    parts += [_COMPARE_TEXT[type(operation)], str(self.value(side))]
+                return " ".join(parts)
+        return str(self.value(node))
 
     def value(self, node: ast.expr) -> Any:
         try:

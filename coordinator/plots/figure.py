@@ -162,6 +162,12 @@ _LABELS = {
     HARTS: "harts",
     **{name: f"{q.meaning} ({q.unit})" if q.unit else q.meaning for name, q in QUOTIENTS.items()},
     FAIRNESS: "Jain's fairness index",
+    "run_s": "time that the longest-running hart took (s)",
+    "wall_s": "time from start to end, start-up included (s)",
+    "instret": "instructions retired",
+    "traps": "traps taken",
+    "sc_failed": "failed SCs",
+    "messages": "messages to and from the bus",
 }
 _SHARES = {"sc_failure_rate", FAIRNESS}
 _SECONDS = {"ns": 1e-9, "us": 1e-6}

@@ -95,7 +95,15 @@ def test_names():
 
 def test_sides_show_numbers():
     assert parse("counter == harts * N - 2").sides(CONSTANTS, symbol) == "4000 == 3998"
-    assert parse("harts and N").sides(CONSTANTS, symbol) == "1"
+    assert parse("harts * N").sides(CONSTANTS, symbol) == str(CONSTANTS["harts"] * CONSTANTS["N"])
+    assert (
+        parse("counter == 1 or (N == 2 and not harts < 1)").sides(CONSTANTS, symbol)
+        == f"4000 == 1 or ({CONSTANTS['N']} == 2 and not {CONSTANTS['harts']} < 1)"
+    )
+    assert (
+        parse("not (N == 1 or N)").sides(CONSTANTS, symbol)
+        == f"not ({CONSTANTS['N']} == 1 or {CONSTANTS['N']})"
+    )
 
 
 @given(st.text(alphabet="abN()+-*/%<>=!&|^~ ,.[]0123456789'\"\n:", max_size=30))

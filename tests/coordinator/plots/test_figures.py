@@ -118,7 +118,8 @@ def test_latencies_are_in_seconds(locks):
 
 def test_axes_have_units():
     assert axis_label("operations_per_s") == "throughput (operations/s)"
-    assert axis_label("run_s") == "run_s (s)"
+    assert axis_label("run_s") == "time that the longest-running hart took (s)"
+    assert axis_label("of_my_own") == "of_my_own"
     assert axis_label("latency_p999_ticks") == "latency, 99.9th percentile (ticks)"
 
 
