@@ -10,6 +10,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Protocol
 
 from bus.access import Order
@@ -136,9 +137,8 @@ class TieredInterpreter(Interpreter):
     def _look_for_crowd(self, now: int) -> None:
         """Harts that wait for an interrupt, have ended or have not begun leave their processor to those that run."""
         self._next_look = now + LOOK_NS
-        crowded = self.crowded and self._processors < sum(
-            page[Hart.STATUS] == HartStatus.RUNNING for page in self._pages
-        )
+        running = (page for page in self._pages if page[Hart.STATUS] == HartStatus.RUNNING)
+        crowded = self.crowded and len(tuple(islice(running, self._processors + 1))) > self._processors
         self._context[Word.SPIN_BUDGET] = CROWDED_BUDGET if crowded else BUDGET
 
     def run(self, count: int) -> None:
