@@ -19,6 +19,8 @@ from coordinator.runner import Budget
 
 MOST_LOSSES = 10
 """How often in a session a point may lose its worker: what kills each of its workers must not stop the batch."""
+RECENT_S, RECENT_POINTS = 30.0, 10
+"""The rate is that of so long, or of so many points if that is longer: batches tend to have their slow points last."""
 _TICK_S = 0.2
 
 
@@ -73,6 +75,8 @@ class Progress:
     again: int = 0
     failures: deque[Failure] = field(default_factory=lambda: deque(maxlen=8))
     started: float = field(default_factory=time.monotonic)
+    _finished: deque[float] = field(default_factory=deque)
+    """When recent points were."""
 
     @property
     def failed(self) -> int:
@@ -82,6 +86,9 @@ class Progress:
     def count(self, point: PlannedPoint, record: PointRecord) -> None:
         """A point is finished."""
         self.done += 1
+        self._finished.append(time.monotonic())
+        while len(self._finished) > 1 + RECENT_POINTS and self._finished[0] < self._finished[-1] - RECENT_S:
+            self._finished.popleft()
         self.by_status[record.status] = self.by_status.get(record.status, 0) + 1
         if record.status.is_failure:
             self.failures.append(Failure(label(point.parameters), record.status, describe(record)))
@@ -99,8 +106,12 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Points finished per second of this session."""
-        return (self.done - self.before) / self.elapsed_s if self.elapsed_s > 0 else 0.0
+        """Points finished per second of late."""
+        now, finished = time.monotonic(), self._finished
+        since = self.started
+        if len(finished) > RECENT_POINTS:
+            since = max(since, min(now - RECENT_S, finished[-1 - RECENT_POINTS]))
+        return sum(at > since for at in finished) / (now - since) if now > since else 0.0
 
     @property
     def eta_s(self) -> float | None:

@@ -6,8 +6,10 @@ import sqlite3
 
 import pytest
 
+from coordinator.batch import drive
 from coordinator.batch.drive import MOST_LOSSES
 from coordinator.results import PointRecord, Status, VmRecord, open_results
+from coordinator.results.store import PlannedPoint
 from tests.coordinator.batch.batches import run_batch, write
 
 
@@ -109,3 +111,27 @@ def test_until_so_many_failures(tmp_path):
     assert run_batch(file, tmp_path / "out", executor, until_failures=3).failed == 3
     assert len(executor.tasks) == 3
     assert run_batch(file, tmp_path / "out", Scripted(), until_failures=3).done == 10
+
+
+def test_the_rate_is_that_of_late(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(drive.time, "monotonic", lambda: now)
+    progress = drive.Progress(total=500, before=100, done=100, by_status={}, started=now)
+    assert (progress.rate, progress.eta_s) == (0, None)
+
+    def finish(points, each_s):
+        nonlocal now
+        for number in range(points):
+            now += each_s
+            point = PlannedPoint(f"{number}", {}, "", {})
+            progress.count(point, PointRecord(point.id, Status.OK, "", now, each_s, "me:1", ()))
+
+    finish(5, 0.5)
+    assert progress.rate == pytest.approx(2)
+    finish(195, 0.5)
+    assert progress.rate == pytest.approx(2)
+    assert progress.eta_s == pytest.approx(100)
+    finish(40, 2)
+    assert progress.rate == pytest.approx(0.5)
+    finish(10, 60)  # longer than the time looked at
+    assert progress.rate == pytest.approx(1 / 60)
