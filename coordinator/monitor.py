@@ -128,6 +128,8 @@ class Monitor:
         self._processes: list[Process] = []
         """All that were ever started."""
         self._service: Process | None = None
+        self._compiler_ended = ""
+        """How it ended, if it did before the run."""
         self._compiler: SharedCompiler | None = None
         """Our own end of the compile service, once it is wanted."""
         try:
@@ -315,6 +317,9 @@ class Monitor:
             self._stop_harts()
             rows = self._statistics()
             self._complete_recording()
+            if self._service is not None and self._service.has_ended():
+                self._service.join()
+                self._compiler_ended = self._service.how_it_ended()
             self._dismiss()
         except BaseException as error:
             self.end(Ending.STOPPED, None, f"internal error: {error!r}")
@@ -525,6 +530,7 @@ class Monitor:
             transactions=self._segment.header[Header.BUS_TRANSACTIONS],
             regions_compiled=self._segment.header[Header.REGIONS_COMPILED],
             regions_cached=self._segment.header[Header.REGIONS_CACHED],
+            compiler_ended=self._compiler_ended,
         )
 
 

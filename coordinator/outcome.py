@@ -10,6 +10,7 @@ The JSON form is for other programs and keeps its shape: keys are added, never r
              "harts": [HART...], "hot": [HOT...], "granules": [GRANULE...],
              "failed_scs": [SITE...], "stuck": [LOOP...],
              "regions_compiled", "regions_cached": pieces of guest code that LLVM compiled, or earlier runs had,
+             "compiler_ended": how its process ended, if it did before the VM, or "",
              "checks": [CHECK...], "metrics": {name: number},
              "outcome": {name: number}, "over_budget": why it was stopped and not judged, or ""}
     HART    {"hart", "ending", "pc", "x": [32 numbers], "instret", "wall_s", "traps_taken",
@@ -98,6 +99,7 @@ def _vm(outcome: Outcome) -> dict[str, object]:
         "stuck": [_loop(loop) for loop in result.stuck],
         "regions_compiled": result.regions_compiled,
         "regions_cached": result.regions_cached,
+        "compiler_ended": result.compiler_ended,
         "checks": [asdict(check) for check in outcome.verdict.checks],
         "metrics": outcome.measured.metrics,
         "outcome": outcome.measured.outcome,

@@ -167,6 +167,8 @@ class VmResult:
     `exit_code` is the HTIF code where the ending is EXIT, else None. `hart` is the hart that brought the ending
     about, where one did. `transactions` is how many the bus executed. `regions_compiled` and `regions_cached` are how
     many pieces of guest code were compiled, each once for all harts, and how many came from the cache of earlier runs.
+    `compiler_ended` is how the compiler's process ended, if it did before the VM, else empty: from then on no code was
+    compiled.
     """
 
     name: str
@@ -184,6 +186,7 @@ class VmResult:
     stuck: tuple[StuckLoop, ...] = ()
     regions_compiled: int = 0
     regions_cached: int = 0
+    compiler_ended: str = ""
 
     @property
     def messages(self) -> int:

@@ -95,6 +95,13 @@ def test_nothing_to_count_makes_no_columns():
         assert absent not in text
 
 
+def test_a_compiler_that_is_gone_is_told():
+    assert "the compiler ended" not in printed(outcome())
+    run = result(compiler_ended="by SIGKILL")
+    assert "the compiler ended by SIGKILL: code it had not made was interpreted" in printed(outcome(run=run))
+    assert to_json("demo", [outcome(run=run)])["vms"][0]["compiler_ended"] == "by SIGKILL"
+
+
 def test_guest_output_cannot_steer_the_terminal_s_markup():
     assert "[bold]x[/bold]" in printed(outcome(run=result(console=b"[bold]x[/bold]\n")))
 

@@ -57,7 +57,7 @@ def _run(cache, harts: int, lacking: frozenset[str] = frozenset()):
         machine.start()
         result = machine.wait(70)
         assert result is not None
-        assert (result.ending, result.exit_code) == (Ending.EXIT, 0), result.detail
+        assert (result.ending, result.exit_code, result.compiler_ended) == (Ending.EXIT, 0, ""), result.detail
         header = machine._segment.header
         assert result.regions_compiled == header[Header.REGIONS_COMPILED]
         assert result.regions_cached == header[Header.REGIONS_CACHED]
@@ -128,6 +128,7 @@ def test_harts_go_on_when_the_service_is_killed(tmp_path, when):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         machine.stop()
-        assert machine.wait(10).ending is Ending.STOPPED
+        result = machine.wait(10)
+        assert (result.ending, result.compiler_ended) == (Ending.STOPPED, "by SIGKILL")
     finally:
         machine.destroy()
