@@ -35,12 +35,13 @@ that than by waking it, and where all others sleep giving way costs little."""
 SPINS = 200
 """Looks at a word that is held before giving up: some microseconds, longer than any holder that runs needs."""
 
-RETREAT = 16
-"""Pauses after an SC that another hart broke: some tenths of a microsecond, in which who got through can go on. Without
-them two harts take the cache lines of word and data from each other for every attempt, and are 3 times as slow."""
 LOOKS = 20
 """An LR's looks at such a word before it gives up. It pauses longer after each: who looks takes the word's cache line
 from the SC that holds it."""
+RETREAT = 16
+"""Pauses after an SC that another hart broke: on x86-64 some tenths of a microsecond, in which who got through can go
+on. Without them two harts take the cache lines of word and data from each other for every attempt, and are 3 times as
+slow."""
 
 
 def _word(name: str, index: int) -> str:
@@ -424,9 +425,9 @@ def spin(exp: int) -> str:
     """`i1 @spin(place)`: a hart spins on these bytes of a tracked page; whether it shall leave native code.
 
     First it notes the word and lets the hart look at its bytes again; if it comes back and the word is still the
-    same, what it looks for was not there after the note was made, and it gives way; after TRACKED_YIELDS times it
-    parks. If the word has changed and the last change was an AMO of its own, it spins at a test-and-set lock, where it
-    would never see the word at rest: it gives way each time, as `inline`'s port does.
+    same, what it looks for was not there after the note was made, and it gives way; if TRACKED_YIELDS times did not
+    change the word, it parks. If the word has changed and the last change was an AMO of its own, it spins at a
+    test-and-set lock, where it would never see the word at rest: it gives way each time, as `inline`'s port does.
     """
     return f"""
 define i1 @spin({_PLACE}) cold noinline {{

@@ -131,8 +131,7 @@ class InlineLowering:
         name, arguments = f"tracked_lr_{bits}", f"({_PLACE}, i64 {offset})"
         if fused is None:
             e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
-            e.include(DECLARE_PAUSE)
-            e.include(self._reservation_ir)
+            self._include_reservation(e)
             value, _ = self._call(e, bits, f"@{name}", arguments)
             self._count(e, AtomicKind.LR, offset)
             return value
@@ -173,8 +172,7 @@ class InlineLowering:
         if fused is None:
             e.unless(e.value(f"icmp ne i8 {byte}, {int(PageState.TRACKED)}"))
             self._count(e, AtomicKind.SC, offset)
-            e.include(DECLARE_PAUSE)
-            e.include(self._reservation_ir)
+            self._include_reservation(e)
             by_word = self._tracked_sc(e, f"@{name}", arguments, ScFailure.NO_RESERVATION)
             self._acquire(e, order)
             return by_word
@@ -199,6 +197,10 @@ class InlineLowering:
         failed = e.value(f"phi i1 [ false, %{won} ], [ true, %{lost} ], [ {by_word}, %{tracked} ]")
         self._acquire(e, order)
         return failed
+
+    def _include_reservation(self, e: AccessEmitter) -> None:
+        e.include(DECLARE_PAUSE)
+        e.include(self._reservation_ir)
 
     def _tracked_sc(self, e: AccessEmitter, function: str, arguments: str, none: ScFailure) -> str:
         """An i1: whether it failed; `none` is the cause if nothing is reserved."""

@@ -174,7 +174,10 @@ class Expression:
         return found
 
     def sides(self, constants: Mapping[str, Value], symbols: Symbols) -> str:
-        """What is compared, in numbers: `3998 == 4000`, `3 == 0 or not 2 < 1`; what is no comparison, as its value."""
+        """What is compared, in numbers: `3998 == 4000`, `3 == 0 or not 2 < 1`; what is no comparison, as its value.
+
+        What `evaluate` does not look at, because the parts before decide, is `...`: `3 == 3 or ...`.
+        """
         return _Evaluation(constants, symbols).sides(self._body)
 
 
@@ -266,10 +269,16 @@ class _Evaluation:
     def sides(self, node: ast.expr) -> str:
         match node:
             case ast.BoolOp(op=op, values=values):
-                word = " and " if isinstance(op, ast.And) else " or "
-                return word.join(
-                    f"({self.sides(v)})" if isinstance(v, ast.BoolOp) else self.sides(v) for v in values
-                )
+                both = isinstance(op, ast.And)
+                parts: list[str] = []
+                for operand in values:
+                    parts.append(
+                        f"({self.sides(operand)})" if isinstance(operand, ast.BoolOp) else self.sides(operand)
+                    )
+                    if operand is not values[-1] and bool(self.value(operand)) is not both:
+                        parts.append("...")
+                        break
+                return (" and " if both else " or ").join(parts)
             case ast.UnaryOp(op=ast.Not(), operand=operand):
                 inner = self.sides(operand)
                 return f"not ({inner})" if isinstance(operand, ast.BoolOp) else f"not {inner}"

@@ -90,7 +90,9 @@ def _vm(outcome: Outcome, name: str, *, several: bool, plain: bool) -> Iterator[
             "dim",
         )
     if result.compiler_ended:
-        yield Text(f"the compiler ended {result.compiler_ended}: code it had not made was interpreted", "bold red")
+        yield Text(
+            f"the compiler ended {result.compiler_ended}: code it had not made was interpreted", "bold red"
+        )
     yield from _harts(result.harts, plain)
     yield from _sc_failures(result.harts, plain)
     yield from _failed_scs(result.failed_scs, plain)

@@ -135,7 +135,10 @@ class TieredInterpreter(Interpreter):
         self._look_for_crowd(0)
 
     def _look_for_crowd(self, now: int) -> None:
-        """Harts that wait for an interrupt, have ended or have not begun leave their processor to those that run."""
+        """Harts that wait for an interrupt, have ended or have not begun leave their processor to those that run.
+
+        One that sleeps at a lock counts as running: it will want a processor when its turn comes.
+        """
         self._next_look = now + LOOK_NS
         running = (page for page in self._pages if page[Hart.STATUS] == HartStatus.RUNNING)
         crowded = self.crowded and len(tuple(islice(running, self._processors + 1))) > self._processors

@@ -37,7 +37,8 @@ Measured with an MCS lock, 64 processes on two busy cores: `sched_yield` takes 8
 14, and a round trip to the bus, of which its own queue would need two, some 60; with 4 processes giving way is better
 (1.5 us against 6 to 20). So it is where the next owner may be anybody (test-and-set, LR/SC), for the one that runs goes
 on without a system call: hence the yields, and hence pages are given back, for there a word costs more than it brings
-(a test-and-set lock is 4 times as fast without). A hart whose SC another one broke rests for a moment (RETREAT).
+(a test-and-set lock is 4 times as fast without). A hart whose SC on a word another one broke rests for a moment
+(RETREAT).
 
 Why the rules of the architecture page hold
 ===========================================
@@ -123,9 +124,13 @@ from bus.policies import ArbiterContext, Policy, PortContext, Refused, Reservati
 from bus.standalone import RESULT, StandaloneFunctions
 
 LOOK_S = 0.05
-"""How long a page stays tracked for harts that park there, at least; while they do, each time twice as long."""
+"""Time between two looks whether harts still park at a page that is tracked for them alone."""
 MOST_LOOKS = 600
-"""How often LOOK_S at most."""
+"""How many looks such a page stays tracked at most, while harts park there."""
+MOST_EMPTY_LOOKS = 20
+"""After how many looks in a row that find nobody it is given back at the latest."""
+AGAIN_S = 1.0
+"""If it is to be tracked again so soon, it was given back too early: then it stays tracked for twice as many looks."""
 _MASK = (1 << 64) - 1
 
 
@@ -346,6 +351,8 @@ class InlineArbiter:
         self._unpark = parking().unpark
         self._waiting: dict[int, dict[int, int]] = {}
         """By page in transition: request id by hart."""
+        self._given_back: dict[int, object] = {}
+        """Those of the next that have been given back just now."""
         self._for_waiting: dict[int, int] = {}
         """Pages that are tracked, or were last, only so that harts can park there; for how many looks at most."""
         for page, byte in enumerate(self._page_map):
@@ -387,7 +394,11 @@ class InlineArbiter:
             self._page_map[page] = byte | PageState.TRACKED | PageState.PENDING
             self._begin(page)
             if spins:
-                self._untrack_later(page, self._for_waiting.setdefault(page, 1))
+                looks = self._for_waiting.get(page, 1)
+                if self._given_back.pop(page, None):
+                    looks = min(2 * looks, MOST_LOOKS)
+                self._for_waiting[page] = looks
+                self._untrack_later(page, looks, min(looks, MOST_EMPTY_LOOKS))
 
     def _begin(self, page: int) -> None:
         def tracked() -> None:
@@ -396,9 +407,13 @@ class InlineArbiter:
 
         self._context.quiescence.begin(tracked)
 
-    def _untrack_later(self, page: int, looks: int) -> None:
-        """It is tracked for those that wait alone: only while they do, and not for long, but longer each time."""
-        self._context.later(LOOK_S, lambda: self._untrack(page, looks - 1))
+    def _untrack_later(self, page: int, looks: int, empty: int) -> None:
+        """It is tracked for those that wait alone: for so many looks, or so many in a row that find nobody there.
+
+        That one look finds nobody says little: a hart that any doorbell has woken gives way for a while before it
+        parks again. So the numbers grow where a page that was given back is asked for at once.
+        """
+        self._context.later(LOOK_S, lambda: self._untrack(page, looks - 1, empty - 1))
 
     def _is_parked_at(self, page: int) -> bool:
         return any(
@@ -407,17 +422,19 @@ class InlineArbiter:
             if words[Hart.JOINED]
         )
 
-    def _untrack(self, page: int, looks: int) -> None:
+    def _untrack(self, page: int, looks: int, empty: int) -> None:
         if page not in self._for_waiting:
             return  # there has been an LR that needs it
         if self._page_map[page] & ~PageState.WATCHED != PageState.TRACKED:
-            self._untrack_later(page, 1)  # a hart has died there
+            self._untrack_later(page, max(looks, 1), max(empty, 1))  # in transition, or a hart has died there
             return
-        used = self._is_parked_at(page)
-        if used and looks:
-            self._untrack_later(page, looks)
+        if self._is_parked_at(page):
+            empty = min(self._for_waiting[page], MOST_EMPTY_LOOKS)
+        if looks > 0 and empty > 0:
+            self._untrack_later(page, looks, empty)
             return
-        self._for_waiting[page] = min(2 * self._for_waiting[page], MOST_LOOKS) if used else 1
+        self._given_back[page] = now = object()
+        self._context.later(AGAIN_S, lambda: self._settle(page, now))
         self._page_map[page] |= PageState.PENDING
         self._waiting[page] = {}
 
@@ -434,6 +451,13 @@ class InlineArbiter:
             self._answer_waiting(page)
 
         self._context.quiescence.begin(untracked)
+
+    def _settle(self, page: int, given_back: object) -> None:
+        """Unless a page that was given back has been wanted again since, the next time is as the first."""
+        if self._given_back.get(page) is given_back:
+            del self._given_back[page]
+            if page in self._for_waiting:
+                self._for_waiting[page] = 1
 
     def _answer_waiting(self, page: int) -> None:
         if not self._page_map[page] & (PageState.PENDING | PageState.FROZEN):

@@ -16,7 +16,7 @@ from bus.lowering import hart_word
 from bus.messages import Kind
 from bus.parking import WAITERS
 from bus.policies import ArbiterContext, PortContext, Refused, Reservations, policy
-from bus.policies.inline import LOOK_S, MOST_LOOKS
+from bus.policies.inline import AGAIN_S, LOOK_S, MOST_EMPTY_LOOKS, MOST_LOOKS
 from bus.segment import Segment
 from tests.bus.direct_bus import NobodyRuns
 from tests.local_hart import DirectLink
@@ -50,7 +50,9 @@ class Bus:
         self.link = DirectLink(segment, rules, "inline")
         self.ports = [policy("inline").port(PortContext(segment, h, self.link, rules)) for h in range(2)]
         self.quiescence = Safepoints(segment)
+        self.now = 0.0
         self.timers = []
+        """When something is due, and what."""
         self.start_arbiter()
         self.done = []
 
@@ -65,14 +67,16 @@ class Bus:
                 refuse=lambda *_: None,
                 reservation_lost=lambda *_: None,
                 log=None,
-                later=lambda seconds, then: self.timers.append((seconds, then)),
+                later=lambda seconds, then: self.timers.append((self.now + seconds, then)),
             )
         )
 
     def pass_time(self):
-        """Call what is due, whenever that is."""
-        due, self.timers = self.timers, []
-        for _, then in due:
+        """Up to when something is due next, and call it."""
+        self.now = min(at for at, _ in self.timers)
+        due = [then for at, then in self.timers if at <= self.now]
+        self.timers = [(at, then) for at, then in self.timers if at > self.now]
+        for then in due:
             then()
 
     def write(self, address, size, value):
@@ -208,47 +212,79 @@ def test_a_page_tracked_for_waiting_is_given_back(bus):
     assert first.load(A, 8) == 5
 
 
+def _park(bus, granule=3):
+    page = bus.segment.harts[1]
+    page[Hart.JOINED], page[Hart.PARKED] = 1, 1 + granule
+
+
 def _looks(bus):
     """How often the bus looks at the page until it gives it back."""
-    looks = 0
+    begun = bus.now
     while bus.segment.page_map[0] == PageState.TRACKED:
-        assert bus.timers[0][0] == LOOK_S
         bus.pass_time()
-        looks += 1
-    return looks
+    return round((bus.now - begun) / LOOK_S, 6)
 
 
 def test_it_is_tracked_longer_each_time_while_harts_park_there(bus):
-    bus.segment.harts[1][Hart.JOINED] = 1
-    bus.segment.harts[1][Hart.PARKED] = 1 + 3
-    times = []
+    _park(bus)
+    looks = []
     for _ in range(12):
         _track_for_waiting(bus)
-        times.append(_looks(bus))
-    assert times[:3] == [1, 2, 4]
-    assert times[-1] == MOST_LOOKS
+        looks.append(_looks(bus))
+    assert looks[:4] == [1, 2, 4, 8]
+    assert looks[-1] == MOST_LOOKS
 
 
 @pytest.mark.parametrize("word", [Hart.JOINED, Hart.PARKED])
-def test_it_is_given_back_at_once_when_nobody_parks_there(bus, word):
+def test_it_is_given_back_after_some_looks_that_find_nobody(bus, word):
+    """Some more each time that it was given back too early."""
     page = bus.segment.harts[1]
-    for _ in range(5):
-        page[Hart.JOINED], page[Hart.PARKED] = 1, 1 + 3
+    looks = []
+    for _ in range(8):
+        _park(bus)
+        page[word] = 0  # a dead hart, or nobody
+        _track_for_waiting(bus)
+        looks.append(_looks(bus))
+    assert looks == [1, 2, 4, 8, 16, *[MOST_EMPTY_LOOKS] * 3]
+    _track_for_waiting(bus)
+    for look in range(30):
+        _park(bus, 3 if look % 10 == 9 else 1 << PAGE_EXP - 6)  # else on the next page
+        bus.pass_time()
+        assert bus.segment.page_map[0] == PageState.TRACKED
+
+
+def test_what_has_been_free_for_a_while_is_tracked_as_for_the_first_time(bus):
+    _park(bus)
+    for _ in range(3):
+        _track_for_waiting(bus)
+        looks = _looks(bus)
+    assert looks == 4
+    begun = bus.now
+    while bus.timers:
+        bus.pass_time()
+    assert bus.now == pytest.approx(begun + AGAIN_S)
+    _track_for_waiting(bus)
+    assert _looks(bus) == 1
+
+
+def test_a_transition_takes_nothing_from_the_time(bus):
+    _park(bus)
+    for _ in range(3):
         _track_for_waiting(bus)
         _looks(bus)
     _track_for_waiting(bus)
-    page[word] = 0  # nobody, or a dead hart
-    assert _looks(bus) == 1
-    page[Hart.JOINED], page[Hart.PARKED] = 1, 1 + (1 << PAGE_EXP - 6)  # on the next page
-    _track_for_waiting(bus)
-    assert _looks(bus) == 1
+    bus.segment.page_map[0] |= PageState.PENDING
+    bus.pass_time()
+    bus.segment.page_map[0] &= ~PageState.PENDING & 0xFF
+    assert _looks(bus) == 7
 
 
 def test_a_page_that_an_lr_needs_stays_tracked(bus):
     _track_for_waiting(bus)
     bus.pass_time()
     bus.ports[0].load_reserved(A, 8, Order.NONE)
-    assert not bus.timers
+    while bus.timers:
+        bus.pass_time()
     assert bus.segment.page_map[0] == PageState.TRACKED
 
 

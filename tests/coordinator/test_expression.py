@@ -93,12 +93,18 @@ def test_names():
     assert parsed.bare_names == {"counter", "N", "harts"}
 
 
+def test_sides_end_where_the_value_is_decided():
+    assert parse("counter == 4000 or 1 // (harts - harts)").sides(CONSTANTS, symbol) == "4000 == 4000 or ..."
+    assert parse("counter == 1 and 1 // (harts - harts)").sides(CONSTANTS, symbol) == "4000 == 1 and ..."
+    assert parse("counter == 1 or counter == 2").sides(CONSTANTS, symbol) == "4000 == 1 or 4000 == 2"
+
+
 def test_sides_show_numbers():
     assert parse("counter == harts * N - 2").sides(CONSTANTS, symbol) == "4000 == 3998"
     assert parse("harts * N").sides(CONSTANTS, symbol) == str(CONSTANTS["harts"] * CONSTANTS["N"])
     assert (
-        parse("counter == 1 or (N == 2 and not harts < 1)").sides(CONSTANTS, symbol)
-        == f"4000 == 1 or ({CONSTANTS['N']} == 2 and not {CONSTANTS['harts']} < 1)"
+        parse("counter == 1 or (N == 1000 and not harts < 1)").sides(CONSTANTS, symbol)
+        == f"4000 == 1 or ({CONSTANTS['N']} == 1000 and not {CONSTANTS['harts']} < 1)"
     )
     assert (
         parse("not (N == 1 or N)").sides(CONSTANTS, symbol)

@@ -9,6 +9,7 @@ from hart.interpreter import UnhandledTrap
 from hart.isa.decoder import Decoder
 from hart.jit import engine
 from hart.jit.region import discover
+from hart.jit.retries import retry_loops
 from hart.tiers import TieredInterpreter
 from tests.hart.jit.native_code import (
     ALL,
@@ -305,3 +306,19 @@ def test_changed_code_does_not_pile_up(monkeypatch):
             assert machine.hart.engine.useless <= 5
             assert state(machine) == state(expected)
         assert native(machine) > 3000
+
+
+@pytest.mark.parametrize(
+    ("looks", "only_loads"),
+    [
+        ("ld a1, (a0)", True),
+        ("lr.d a1, (a0)", True),
+        ("amoswap.d a1, a2, (a0)", False),
+        ("li a1, 0\namocas.d a1, a2, (a0)", False),
+        ("ld a1, (a0)\namoor.d a1, a2, (a0)", False),
+        ("lr.d a1, (a0)\nsc.d a1, a2, (a0)", False),
+    ],
+)
+def test_retry_loops_that_only_load_are_known(looks, only_loads):
+    region, _ = _discover(f"1: {looks}\npause\nbnez a1, 1b\nj .")
+    assert [loop.only_loads for loop in retry_loops(region)] == [only_loads]
