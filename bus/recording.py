@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import ParamSpec
 
 from bus.access import AmoOp, Order
 from bus.events import OP_SHIFT, EventKind, place, what
@@ -15,6 +16,7 @@ from bus.lowering import AccessEmitter, Lowering, Value
 from bus.port import MemoryPort, NotNow
 from bus.recorder import BUSY, Recorder, function_slot
 
+_P = ParamSpec("_P")
 _MASK = (1 << 64) - 1
 _OFFSETS = (1 << OP_SHIFT) - 1
 _PATIENCE_S = 2.0
@@ -49,13 +51,13 @@ class RecordingPort:
         """Where the port learns which instruction makes an access."""
         self._pc = pc
 
-    def in_place(self, action: Callable[[], None]) -> Callable[[], None]:
+    def in_place(self, action: Callable[_P, None]) -> Callable[_P, None]:
         """The same action with accesses that wait where they are: it makes several and cannot be repeated."""
 
-        def acting() -> None:
+        def acting(*args: _P.args, **kwargs: _P.kwargs) -> None:
             before, self._in_place = self._in_place, True
             try:
-                action()
+                action(*args, **kwargs)
             finally:
                 self._in_place = before
 

@@ -141,8 +141,11 @@ class Interpreter(IntegerArithmetic):
         self._here = 0
         self._following = 0
 
-    def on_tohost(self) -> None:
-        """Called after a store to `tohost`; an environment overrides it."""
+    def on_tohost(self, size: int, value: int) -> None:
+        """Called after a store to `tohost` of the low `size` bytes of `value`; an environment overrides it.
+
+        It is told what was stored, for another hart may store there meanwhile.
+        """
 
     def on_jump(self, target: int) -> None:
         """Called before a jump whose target is no constant of the code; a recorder overrides it, and may raise."""
@@ -327,7 +330,7 @@ class Interpreter(IntegerArithmetic):
                     pass
             raise _store_trap(fault) from None
         if address == self.tohost:
-            self.on_tohost()
+            self.on_tohost(size, value)
 
     def load_reserved(self, address: int, size: int, order: Order) -> int:
         """See `Algebra.load_reserved`."""

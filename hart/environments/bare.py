@@ -68,10 +68,12 @@ class _Htif:
         self._fromhost = fromhost
         self._console = console
 
-    def written(self) -> None:
-        """The hart stored to tohost."""
-        port = self._machine.port
-        value = port.load(self._tohost, 8)
+    def written(self, size: int, value: int) -> None:
+        """The hart stored so many bytes to tohost; those that it did not store are what they were."""
+        low = (1 << 8 * size) - 1
+        value &= low
+        if size < 8:
+            value |= self._machine.port.load(self._tohost, 8) & ~low
         device, command, payload = value >> 56, value >> 48 & 0xFF, value & (1 << 48) - 1
         if not value:
             return

@@ -8,6 +8,7 @@ from bus.layout import Hart, HartEnding
 from hart.asm import assemble
 from hart.environments import LoadError, environment
 from hart.image import Chunk, Image
+from hart.interpreter import GuestExit
 from tests import local_hart
 from tests.local_hart import segment_with
 
@@ -92,6 +93,28 @@ def test_exit_code_is_the_payload_without_its_lowest_bit(code):
 def test_the_low_word_is_enough():
     outcome = run("li t0, 9\n sw t0, 0(s0)")
     assert (outcome.ending, outcome.exit_code) == (HartEnding.EXIT, 4)
+
+
+@pytest.mark.parametrize(("store", "code"), [("sd", 102), ("sw", 102), ("sb", 102)])
+def test_what_counts_is_what_this_hart_stored(store, code):
+    """Another hart stores its own request before this one's is looked at."""
+    image = assemble(
+        f".globl _start, tohost\n_start: la t0, tohost\nli t1, 205\n{store} t1, (t0)\ntohost: .dword 0"
+    ).image
+    with local_hart.machine(image) as machine:
+        environment("bare").attach(
+            machine.hart, machine.segment, {"tohost": image.symbols["tohost"].address}, print
+        )
+        store_alone = machine.hart.port.store
+
+        def then_another(address, size, *rest):
+            store_alone(address, size, *rest)
+            store_alone(address, size, 201)
+
+        machine.hart.port.store = then_another
+        with pytest.raises(GuestExit) as exit_:
+            machine.hart.run(10)
+    assert exit_.value.code == code
 
 
 def test_console_device_prints_bytes_and_answers():
