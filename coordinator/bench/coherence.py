@@ -231,11 +231,11 @@ def traffic(
 
 
 def crowd(bench: Bench, workload: str, harts: int, seconds: float, report: Report) -> Crowd:
-    """Work that takes two harts about `seconds`, done by them and by `harts`."""
+    """Work that takes two harts about `seconds`, done by them and by `harts`; less if these would reach their limit."""
     report(f"{workload}, {harts} harts and 2")
     warm = Plan((workload,), 0.1, 0.2)
-    (trial,) = bench.guest(2, warm)
-    operations = int(trial.per_s * seconds)
+    ((two,), (all_of_them,)) = (bench.guest(n, warm) for n in (2, harts))
+    operations = int(min(two.per_s * seconds, all_of_them.per_s * CROWD_LIMIT_S / 2))
     work = replace(warm, operations=operations, measure_s=CROWD_LIMIT_S)
     (pair,) = bench.guest(2, work)
     (many,) = bench.guest(harts, work)
