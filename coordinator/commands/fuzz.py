@@ -166,6 +166,9 @@ def _worker(
     programs: int | None,
     limit: float | None,
 ) -> None:
+    from coordinator.parent import end_with_parent
+
+    end_with_parent()
     results.put(_campaign(wanted, seed, step, programs, limit))
 
 

@@ -164,8 +164,10 @@ def _answers(files: list[Path], options: _Options, jobs: int) -> Iterator[_Answe
     from concurrent.futures import ProcessPoolExecutor
     from itertools import repeat
 
+    from coordinator.parent import end_with_parent
+
     context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent) as pool:
         yield from pool.map(
             _answer, files, repeat(options), chunksize=max(1, min(64, len(files) // (4 * jobs)))
         )

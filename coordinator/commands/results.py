@@ -232,7 +232,7 @@ def outcomes(
     where: Where = None,
     json: Json = False,
 ) -> None:
-    """Print how often each outcome that [vm.outcome] tells apart was seen, by group of points."""
+    """Print how often each outcome that the table vm.outcome tells apart was seen, by group of points."""
     from coordinator.report import histogram_lines
     from coordinator.results.compare import check_names, grouping
     from coordinator.results.histogram import histograms

@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-import os
 import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.context import ForkServerProcess
@@ -33,6 +31,7 @@ from coordinator.harness.witness import witness
 from coordinator.litmus.parser import NotRiscv, parse
 from coordinator.litmus.test import LitmusTest
 from coordinator.litmus.text import LitmusError
+from coordinator.parent import end_with_parent
 from hart.sources import sources_digest
 
 BATCH = 32
@@ -238,20 +237,12 @@ def _next(results: Queue[Account | None], workers: Sequence[ForkServerProcess]) 
 def _work(work: Queue[_Batch | None], results: Queue[Account | None], plan: Plan, leave: Event) -> None:
     """What a worker process does: batches, each followed by None."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the command's to handle
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     while not leave.is_set() and (batch := work.get()) is not None:
         for account in _run_batch(batch, plan, leave.is_set):
             results.put(account)
         results.put(None)
     results.cancel_join_thread()  # nobody may want the rest
-
-
-def _end_with_parent() -> None:
-    """A command that is killed says nothing, and this process holds both ends of the queue that it waits for."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 # State files

@@ -7,6 +7,8 @@ import subprocess
 import sys
 
 import pytest
+import typer
+from rich.text import Text
 from typer.testing import CliRunner
 
 from coordinator import paths
@@ -287,6 +289,22 @@ def python(*arguments):
     return subprocess.run(
         [sys.executable, *arguments], capture_output=True, text=True, timeout=60, check=False
     )
+
+
+def _helps(command, name):
+    yield name, command.help or ""
+    for parameter in command.params:
+        yield f"{name} {parameter.name}", getattr(parameter, "help", None) or ""
+    for sub, child in getattr(command, "commands", {}).items():
+        yield from _helps(child, f"{name} {sub}")
+
+
+def test_help_shows_all_that_is_written():
+    """Rich takes words in brackets for markup and drops them."""
+    texts = dict(_helps(typer.main.get_command(app), "hartstorm"))
+    assert len(texts) > 100
+    lost = {name for name, text in texts.items() if Text.from_markup(text).plain != text}
+    assert not lost
 
 
 def test_help_loads_nothing_heavy():
