@@ -56,7 +56,10 @@ def run(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a key of every file.")
     ] = None,
     repeat: Annotated[
-        int, typer.Option(min=1, help="Run so often, each time with the next seed; counts what vm.outcome tells apart.")
+        int,
+        typer.Option(
+            min=1, help="Run so often, each time with the next seed; counts what vm.outcome tells apart."
+        ),
     ] = 1,
     json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
