@@ -5,11 +5,12 @@ Owns the IR; `bus.policies.serial` argues why it is right.
 
 from __future__ import annotations
 
-from bus.access import AmoOp, Order
+from bus.access import AmoOp, AtomicKind, Order
 from bus.layout import GranuleState, Hart, PageState
 from bus.lowering import (
     AccessEmitter,
     Value,
+    count,
     granule_word,
     hart_word,
     host_fence,
@@ -33,10 +34,10 @@ class SerialLowering:
         self._exp = reservations.reservation_set_size_exp
 
     def load(self, e: AccessEmitter, offset: Value, size: int, order: Order) -> str | None:
-        """Rule 3; ordered loads are rare here, and counted by the port, which knows what has been put off."""
-        if order:
-            return None
+        """Rule 3. An ordered one, too: who waits for a lock loads nothing else, and shall not leave native code."""
         _unless_posted(e)
+        if order:
+            count(e, AtomicKind.LOAD_ACQUIRE)
         return plain_load(e, offset, size, order)
 
     def store(self, e: AccessEmitter, offset: Value, size: int, value: str, order: Order) -> bool:

@@ -153,14 +153,16 @@ class TieredInterpreter(Interpreter):
             end = min(end, self.instret + INTERPRETED_SLICE)
         context, enter, entries = self._context, self.engine.enter, self._entries
         limit = self._strides * STRIDE_NS
+        page = self._page
         start = now = time.monotonic_ns()
         if now >= self._next_look:
             self._look_for_crowd(now)
-        while (left := end - self.instret) > 0 and now - start < limit and self.traps == traps:
+        rung = 0  # while it spins or is in T0: what it waits for may be a hart that waits for it
+        while (left := end - self.instret) > 0 and now - start < limit and self.traps == traps and not rung:
             native = entries.get(self.at)
             if native is None or self.at in self._reserved:
                 self._interpret(min(left, INTERPRETED_SLICE))
-                now = time.monotonic_ns()
+                now, rung = time.monotonic_ns(), page[Hart.DOORBELL]
                 if self._awaited and now < self._rests_until:
                     time.sleep(self._rest_s)
                 continue
@@ -184,7 +186,7 @@ class TieredInterpreter(Interpreter):
                     self._interpret(1)
                 finally:
                     self._warmer(self.at)
-            now = time.monotonic_ns()
+            now, rung = time.monotonic_ns(), page[Hart.DOORBELL]
 
     def _interpret(self, count: int) -> None:
         """Run `count` > 0 instructions in T0; fewer if, after the first, native code begins somewhere."""

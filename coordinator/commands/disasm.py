@@ -1,4 +1,4 @@
-"""`hartstorm disasm`: show the instructions of a program, or of words given in hexadecimal."""
+"""`hartstorm disasm`: show the instructions of a program, of a configuration's guests, or of words in hexadecimal."""
 
 from __future__ import annotations
 
@@ -17,10 +17,15 @@ if TYPE_CHECKING:
 
 
 def disasm(
-    what: Annotated[list[str], typer.Argument(help="An ELF or assembly file, or instruction words in hex.")],
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            help="An ELF or assembly file, a run configuration (.toml), or instruction words in hex."
+        ),
+    ],
     isa: Annotated[str | None, typer.Option(help="ISA string; other instructions show as data.")] = None,
 ) -> None:
-    """Disassemble a program, or single instruction words such as 0x00b5252f."""
+    """Disassemble a program, the guests of a run configuration, or single instruction words such as 0x00b5252f."""
     from hart.isa import EXTENSIONS
     from hart.isa.decoder import Decoder
 
@@ -28,7 +33,7 @@ def disasm(
         decoder = Decoder(EXTENSIONS if isa is None else parse_isa(isa))
         for text in what:
             path = Path(text)
-            lines = _program(path, decoder) if path.is_file() else [_word(text, decoder)]
+            lines = _programs(path, decoder) if path.is_file() else [_word(text, decoder)]
             for line in lines:
                 typer.echo(line)
 
@@ -44,12 +49,20 @@ def _word(text: str, decoder: Decoder) -> str:
         raise ConfigError("", [Problem(repr(text), message)]) from None
 
 
-def _program(path: Path, decoder: Decoder) -> Iterator[str]:
-    """The chunks of a program as instructions, with its symbols as labels; data shows as what it would decode to."""
-    from coordinator.config import for_program
+def _programs(path: Path, decoder: Decoder) -> Iterator[str]:
+    """The program; those of a configuration under the names of its VMs, where it has several."""
+    from coordinator.config import open_run
     from coordinator.guest import build_all
 
-    (image,) = build_all(for_program(path)).values()
+    images = build_all(open_run(path))
+    for vm, image in images.items():
+        if len(images) > 1:
+            yield f"# {vm}"
+        yield from _program(image, decoder)
+
+
+def _program(image: Image, decoder: Decoder) -> Iterator[str]:
+    """The chunks of a program as instructions, with its symbols as labels; data shows as what it would decode to."""
     labels: dict[int, list[str]] = {}
     for symbol in image.symbols.values():
         labels.setdefault(symbol.address, []).append(symbol.name)

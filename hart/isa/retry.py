@@ -6,7 +6,7 @@ to succeed), and the hart may as well let others run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Sequence
 
 from bus.access import AmoOp
 from hart.isa.effects import MemoryEffect, Wait
@@ -24,28 +24,47 @@ _LOOKS = frozenset(
 _ALLOWED = _LOOKS | {MemoryEffect.NONE, MemoryEffect.FENCE, MemoryEffect.FENCE_TSO}
 _ACCUMULATES = frozenset({AmoOp.ADD, AmoOp.XOR})
 """What does more when it is repeated."""
+_REGISTERS = frozenset(range(32))
 
 
-def is_retry(body: Iterable[Instruction]) -> bool:
-    """Whether a loop of these instructions, executed one after the other, is one.
+def is_retry(blocks: Sequence[Sequence[Instruction]], before: Sequence[Collection[int]]) -> bool:
+    """Whether a loop of these blocks is one.
 
     No register carries anything from one round to the next; each access is one that, repeated with the same operands,
     changes nothing: a load, an SC (repeated only if it failed), a compare-and-swap, an AMO but those that accumulate.
+
+    `before[n]` are the blocks from which control comes to block n within a round; none where a round may begin, or
+    where control comes from outside. There may be loops within a round.
     """
-    written: set[int] = set()
+    if not all(_repeatable(i) for block in blocks for i in block):
+        return False
+    writes = [frozenset[int]().union(*(i.effects.writes for i in block)) for block in blocks]
+    surely = [_REGISTERS] * len(blocks)
+    """What has been written in the round where a block begins, whichever way control has come."""
+    changed = True
+    while changed:
+        changed = False
+        for n, origins in enumerate(before):
+            ways = [surely[origin] | writes[origin] for origin in origins]
+            known = _REGISTERS.intersection(*ways) if ways else frozenset()
+            changed |= known != surely[n]
+            surely[n] = known
     carried: set[int] = set()
-    looks = False
-    for i in body:
-        e = i.effects
-        if (
-            e.memory not in _ALLOWED
-            or e.amo in _ACCUMULATES
-            or e.csr_reads
-            or e.csr_writes
-            or e.wait not in (Wait.NONE, Wait.PAUSE)
-        ):
-            return False
-        looks = looks or e.memory in _LOOKS
-        carried |= e.reads - written
-        written |= e.writes
-    return looks and not carried & written
+    for block, known in zip(blocks, surely, strict=True):
+        written = set(known)
+        for i in block:
+            carried |= i.effects.reads - written
+            written |= i.effects.writes
+    looks = any(i.effects.memory in _LOOKS for block in blocks for i in block)
+    return looks and not any(carried & w for w in writes)
+
+
+def _repeatable(i: Instruction) -> bool:
+    e = i.effects
+    return (
+        e.memory in _ALLOWED
+        and e.amo not in _ACCUMULATES
+        and not e.csr_reads
+        and not e.csr_writes
+        and e.wait in (Wait.NONE, Wait.PAUSE)
+    )

@@ -5,22 +5,23 @@ Owns their shape; what makes a loop one is `hart.isa.retry`'s. Emits nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hart.isa.effects import MemoryEffect
 from hart.isa.retry import is_retry
-from hart.jit.region import Block, Region
+from hart.jit.region import Region
 
 _TAKES = frozenset({MemoryEffect.STORE_CONDITIONAL, MemoryEffect.AMO, MemoryEffect.COMPARE_AND_SWAP})
 
 
 @dataclass(frozen=True, slots=True)
 class RetryLoop:
-    """A chain of blocks that follow each other in memory, and a branch from the last back to the first.
+    """A branch back, and the blocks of its rounds: those that lie on a way from its target to it.
 
     Attributes:
-        first: address of its first block, the target of the branch.
-        last: address of the block that ends in the branch.
+        first: address of the block with which a round begins, the target of the branch.
+        last: address of the block that ends in the branch; not lower.
         blocks: addresses of all.
         only_loads: whether it leaves what it looks at to others: their caches keep it until one writes.
 
@@ -33,26 +34,39 @@ class RetryLoop:
 
 
 def retry_loops(region: Region) -> list[RetryLoop]:
-    """Every retry loop of the region."""
-    places = sorted(region.blocks)
+    """Every retry loop of the region; one may lie in another."""
+    after = {pc: block.successors for pc, block in region.blocks.items()}
+    before: dict[int, list[int]] = {pc: [] for pc in region.blocks}
+    for pc, targets in after.items():
+        for target in targets:
+            before[target].append(pc)
     loops: list[RetryLoop] = []
-    for last in places:
-        for first in region.blocks[last].successors:
+    for last in sorted(region.blocks):
+        for first in after[last]:
             if first > last:
                 continue
-            chain = [region.blocks[pc] for pc in places if first <= pc <= last]
-            if _is_chain(chain) and is_retry(i for block in chain for i in block.instructions):
-                only_loads = not any(
-                    i.effects.memory in _TAKES for block in chain for i in block.instructions
-                )
-                loops.append(RetryLoop(first, last, frozenset(block.pc for block in chain), only_loads))
+            body = sorted(_reached(first, after, last) & _reached(last, before, first))
+            places = {pc: n for n, pc in enumerate(body)}
+            origins = [
+                [places[b] for b in before[pc]]
+                if pc not in (first, region.entry) and places.keys() >= set(before[pc])
+                else []
+                for pc in body
+            ]
+            blocks = [region.blocks[pc].instructions for pc in body]
+            if is_retry(blocks, origins):
+                only_loads = not any(i.effects.memory in _TAKES for block in blocks for i in block)
+                loops.append(RetryLoop(first, last, frozenset(body), only_loads))
     return loops
 
 
-def _is_chain(chain: list[Block]) -> bool:
-    """Whether control, while it stays in these blocks, goes from each to the next, and from the last to the first."""
-    inside = {block.pc for block in chain}
-    following = [*(block.pc for block in chain[1:]), chain[0].pc]
-    return all(
-        inside & set(block.successors) == {after} for block, after in zip(chain, following, strict=True)
-    )
+def _reached(start: int, steps: Mapping[int, Sequence[int]], end: int) -> set[int]:
+    """`start`, and what can be reached from it without going on from `end`."""
+    reached, todo = {start}, [start]
+    while todo:
+        pc = todo.pop()
+        if pc != end:
+            new = set(steps[pc]) - reached
+            reached |= new
+            todo += new
+    return reached

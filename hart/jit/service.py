@@ -34,6 +34,8 @@ from hart.jit.programs import ProgramRegions
 from hart.jit.shared import END, INDEX, Request, ServiceSpec, decode, endpoint
 
 LIVENESS_MS = 100
+SAVE_S = 0.1
+"""How long what has been compiled for a program may not be in its list, while there is more to compile."""
 
 
 def region_compiler(
@@ -93,7 +95,7 @@ def _serve(spec: ServiceSpec, segment: Segment) -> int:
     socket.bind(endpoint(spec.directory))
     queue: list[tuple[int, int, Request]] = []
     waiting: set[Request] = set()
-    number = 0
+    number, save_at = 0, 0.0
     header = segment.header
     programs = [
         ProgramRegions(cache, c.program_key(spec.program, spec.tiers)) for c in compilers if spec.program
@@ -109,6 +111,8 @@ def _serve(spec: ServiceSpec, segment: Segment) -> int:
             while socket.poll(0 if queue else LIVENESS_MS):
                 message = socket.recv()
                 if message == END:
+                    for program in programs:
+                        program.save()
                     return sum(c.counters.compiled for c in compilers)
                 request = decode(message)
                 if request is not None and request.extension_set < len(compilers) and request not in waiting:
@@ -131,6 +135,8 @@ def _serve(spec: ServiceSpec, segment: Segment) -> int:
             header[Header.REGIONS_COMPILED] = sum(c.counters.compiled for c in compilers)
             header[Header.REGIONS_CACHED] = sum(c.counters.cached for c in compilers)
             header[Header.CODE_GENERATION] += 1
-            if not queue:  # now, for the service may be killed when the run ends
+            now = time.monotonic()
+            if not queue or now >= save_at:  # the service is killed if it compiles when the run ends
+                save_at = now + SAVE_S
                 for program in programs:
                     program.save()

@@ -231,6 +231,14 @@ def test_disasm_programs(program, tmp_path):
         ]  # fmt: skip
 
 
+def test_disasm_guests_of_a_configuration(program, tmp_path):
+    program(SPIN)
+    config = tmp_path / "two.toml"
+    config.write_text('name = "two"\n[vms.left]\nguest.source = ["a.S"]\n[vms.right]\nguest.source = ["a.S"]\n')
+    code = ["_start:", "80000000", "0000006f", "jal", "zero,", "0x80000000", "<_start>"]
+    assert hartstorm("disasm", config).stdout.split() == ["#", "left", *code, "#", "right", *code]
+
+
 # configs
 
 

@@ -47,7 +47,7 @@ def _body(source: str):
     ],
 )
 def test_waits(source):
-    assert is_retry(_body(source))
+    assert is_retry([list(_body(source))], [()])
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_waits(source):
     ],
 )
 def test_does_more_than_wait(source):
-    assert not is_retry(_body(source))
+    assert not is_retry([list(_body(source))], [()])
 
 
 def _loops(source: str):
@@ -72,10 +72,45 @@ def _loops(source: str):
 
 
 def test_a_chain_of_blocks():
-    ttas = ".option norvc\nnop\n1: ld t0, (a0)\n bnez t0, 1b\n amoswap.d t0, a1, (a0)\n bnez t0, 1b\n ret"
-    assert _loops(ttas) == [(4, 1)]  # the outer loop has an inner one: only that is a chain
     assert _loops(".option norvc\n1: ld t0, (a0)\n beqz t0, 2f\n pause\n j 1b\n2: ret") == [(0, 2)]
 
 
-def test_other_shapes_are_left_alone():
-    assert _loops(".option norvc\n1: ld t0, (a0)\n beqz t0, 2f\n nop\n2: bnez t0, 1b\n ret") == []
+def test_loops_with_one_beginning():
+    ttas = ".option norvc\nnop\n1: ld t0, (a0)\n bnez t0, 1b\n amoswap.d t0, a1, (a0)\n bnez t0, 1b\n ret"
+    assert _loops(ttas) == [(4, 1), (4, 2)]
+
+
+def test_ways_that_part_and_meet():
+    assert _loops(".option norvc\n1: ld t0, (a0)\n beqz t0, 2f\n nop\n2: bnez t0, 1b\n ret") == [(0, 3)]
+    lock = "1: lr.w.aq t0, (a0)\n bnez t0, 2f\n sc.w t0, a1, (a0)\n bnez t0, 1b\n2: beqz t0, 3f\n pause\n j 1b\n3: ret"
+    assert _loops(f".option norvc\n{lock}") == [(0, 2), (0, 4)]
+
+
+def test_a_register_that_one_way_writes_carries():
+    assert _loops(".option norvc\n1: ld t0, (a0)\n beqz t0, 2f\n mv t1, t0\n2: bnez t1, 1b\n ret") == []
+
+
+def test_loops_in_loops():
+    both = ".option norvc\n1: ld t0, (a0)\n2: ld t1, (a1)\n bnez t1, 2b\n bnez t0, 1b\n ret"
+    assert _loops(both) == [(4, 1), (0, 3)]
+    with_pause = (
+        "1: pause\n2: lr.w t0, (a0)\n bnez t0, 3f\n sc.w t0, a1, (a0)\n bnez t0, 2b\n3: bnez t0, 1b\n ret"
+    )
+    assert _loops(f".option norvc\n{with_pause}") == [(4, 2), (0, 4)]
+    back_off = "1: li t1, 9\n2: addi t1, t1, -1\n bnez t1, 2b\n ld t0, (a0)\n bnez t0, 1b\n ret"
+    assert _loops(f".option norvc\n{back_off}") == [(0, 3)]
+
+
+def test_a_loop_in_a_loop_that_carries():
+    """t1 goes on counting from round to round."""
+    counts = "1: nop\n2: addi t1, t1, -1\n bnez t1, 2b\n ld t0, (a0)\n bnez t0, 1b\n ret"
+    assert _loops(f".option norvc\n{counts}") == []
+
+
+def test_loops_that_are_entered_in_the_middle():
+    middle = ".option norvc\n j 2f\n1: pause\n2: ld t0, (a0)\n bnez t0, 1b\n ret"
+    assert _loops(middle) == [(4, 2)]
+    carries = (
+        ".option norvc\n li t1, 1\n j 2f\n1: ld t1, (a1)\n2: ld t0, (a0)\n and t0, t0, t1\n bnez t0, 1b\n ret"
+    )
+    assert _loops(carries) == []
