@@ -19,13 +19,12 @@ if TYPE_CHECKING:
 def disasm(
     what: Annotated[
         list[str],
-        typer.Argument(
-            help="An ELF or assembly file, a run configuration (.toml), or instruction words in hex."
-        ),
+        typer.Argument(help="An ELF or assembly file, a run configuration, or instruction words in hex."),
     ],
     isa: Annotated[str | None, typer.Option(help="ISA string; other instructions show as data.")] = None,
 ) -> None:
     """Disassemble a program, the guests of a run configuration, or single instruction words such as 0x00b5252f."""
+    from coordinator.paths import shipped_configs
     from hart.isa import EXTENSIONS
     from hart.isa.decoder import Decoder
 
@@ -33,7 +32,8 @@ def disasm(
         decoder = Decoder(EXTENSIONS if isa is None else parse_isa(isa))
         for text in what:
             path = Path(text)
-            lines = _programs(path, decoder) if path.is_file() else [_word(text, decoder)]
+            is_program = path.is_file() or text in shipped_configs()
+            lines = _programs(path, decoder) if is_program else [_word(text, decoder)]
             for line in lines:
                 typer.echo(line)
 
@@ -45,7 +45,9 @@ def _word(text: str, decoder: Decoder) -> str:
     try:
         return disassemble(int(text, 16), decoder=decoder)
     except ValueError:
-        message = "is neither a file nor an instruction word in hexadecimal"
+        message = (
+            "is neither a file, nor a configuration that comes along, nor an instruction word in hexadecimal"
+        )
         raise ConfigError("", [Problem(repr(text), message)]) from None
 
 

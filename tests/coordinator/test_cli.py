@@ -164,7 +164,10 @@ def test_all_files_are_checked_before_any_runs(program):
         (["configs", "show", "quikstart"], "did you mean 'quickstart'?"),
         (["run", QUICKSTART, "--hart", "2"], "No such option"),
         (["run"], "Missing argument"),
-        (["disasm", "xyz"], "'xyz': is neither a file nor an instruction word in hexadecimal"),
+        (
+            ["disasm", "xyz"],
+            "'xyz': is neither a file, nor a configuration that comes along, nor an instruction word in hexadecimal",
+        ),
         (["asm", "none.S"], "none.S"),
         (["asm", QUICKSTART, "--base", "x"], "--base = x: must be an address"),
         (["asm", QUICKSTART, "--isa", "rv64q"], "--isa"),
@@ -234,7 +237,9 @@ def test_disasm_programs(program, tmp_path):
 def test_disasm_guests_of_a_configuration(program, tmp_path):
     program(SPIN)
     config = tmp_path / "two.toml"
-    config.write_text('name = "two"\n[vms.left]\nguest.source = ["a.S"]\n[vms.right]\nguest.source = ["a.S"]\n')
+    config.write_text(
+        'name = "two"\n[vms.left]\nguest.source = ["a.S"]\n[vms.right]\nguest.source = ["a.S"]\n'
+    )
     code = ["_start:", "80000000", "0000006f", "jal", "zero,", "0x80000000", "<_start>"]
     assert hartstorm("disasm", config).stdout.split() == ["#", "left", *code, "#", "right", *code]
 
