@@ -25,6 +25,9 @@ Finding = tuple[Key, str]
 
 OPERATIONS = "operations"
 """The metric that counts what the guest did; rates and budgets are about it."""
+OPERATIONS_NS, OPERATIONS_INSTRET = "operations_ns", "operations_instret"
+"""The metrics that say how long it took for them, and how many instructions of all harts. Without them it is the time
+of the hart that ran longest, and all instructions, with what harts did before and after."""
 
 _SCALAR_SIZES = (1, 2, 4, 8)
 _RUN_CONSTANTS = ("harts", "instret")

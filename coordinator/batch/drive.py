@@ -149,7 +149,7 @@ def drive(
             if point is None:
                 break
             out[point.id] = point
-            executor.submit(Task(point.id, point.config, point.images, budget))
+            executor.submit(Task(point.id, point.config, point.images, budget, settings.warm_ups))
         progress.running = len(out)
         report(progress)
         if not out:

@@ -127,6 +127,9 @@ class Settings(_Table):
     """Budget of each point in seconds; a point that reaches it is stopped, and not judged. Default: none."""
     operations: int | None = Field(default=None, ge=1)
     """Budget of each point in operations, as `vm.metrics.operations` counts them. Default: none."""
+    warm_ups: int = Field(default=0, ge=0, le=100)
+    """How often a worker runs a point before it runs it for good, the first time that it meets a configuration that
+    differs in more than seeds: for times that are to be compared, without what compiling costs. Default 0."""
     report: bool = True
     """Whether a batch that is done ends with its report, where matplotlib is installed. Default true."""
 

@@ -47,12 +47,14 @@ _HOST_ERRORS = {
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A point to run: its id, its run configuration as JSON, the digest of each VM's program, its budget."""
+    """A point to run: its id, its run configuration as JSON, the digest of each VM's program, its budget, how many runs
+    go before it if nothing like it has run here yet."""
 
     id: str
     config: str
     images: Mapping[str, str]
     budget: runner.Budget = field(default_factory=runner.Budget)
+    warm_ups: int = 0
 
 
 class PointRunner:
@@ -82,6 +84,8 @@ class PointRunner:
         try:
             config = Run.model_validate_json(task.config)
             programs = {name: image(digest) for name, digest in task.images.items()}
+            for _ in range(self._missing_warm_ups(task, config)):
+                runner.run(config, programs, self._coordinator(), budget=task.budget)
             outcomes = runner.run(config, programs, self._coordinator(), budget=task.budget)
             vms = tuple(map(vm_record, outcomes))
             status = Status.OK if all(vm.ok for vm in vms) else Status.FAILED
@@ -96,6 +100,16 @@ class PointRunner:
             self.close()  # what is broken is replaced for the next task
         return PointRecord(task.id, status, detail, started, time.monotonic() - begin, self._worker, vms)
 
+    def _missing_warm_ups(self, task: Task, config: Run) -> int:
+        if not task.warm_ups:
+            return 0
+        vms = {name: vm.model_dump_json(exclude={"seed"}) for name, vm in config.vms.items()}
+        alike = repr((sorted(vms.items()), sorted(task.images.items())))
+        if alike in _warmed:
+            return 0
+        _warmed.add(alike)
+        return task.warm_ups
+
     def _coordinator(self) -> ControlClient:
         if self._client is None:
             keep_processes(MOST_KEPT)
@@ -103,6 +117,8 @@ class PointRunner:
         return self._client
 
 
+_warmed: set[str] = set()
+"""Configurations and programs, but for seeds, that this process has run."""
 _idle: list[PointRunner] = []
 _lock = threading.Lock()
 

@@ -8,28 +8,51 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from coordinator.measure import OPERATIONS
+from coordinator.measure import OPERATIONS, OPERATIONS_INSTRET, OPERATIONS_NS
 
 
 @dataclass(frozen=True, slots=True)
 class Quotient:
-    """One measurement by another; `machine_independent` where the speed of the host does not enter."""
+    """One measurement by another; `machine_independent` where the speed of the host does not enter.
 
-    above: str
-    below: str
+    `above` and `below` are each measurements of one thing, the best first, with their unit in the quotient's.
+    """
+
+    above: Mapping[str, float]
+    below: Mapping[str, float]
     meaning: str
     unit: str = ""
     machine_independent: bool = True
 
+    def of(self, measured: Mapping[str, float]) -> float | None:
+        """Its value; None where something is missing, or would be divided by 0."""
+        above, below = _best(self.above, measured), _best(self.below, measured)
+        return above / below if above is not None and below else None
 
+    def is_of(self, measured: Collection[str]) -> bool:
+        """Whether it can have a value where measurements of these names are."""
+        return not (self.above.keys().isdisjoint(measured) or self.below.keys().isdisjoint(measured))
+
+
+def _best(units: Mapping[str, float], measured: Mapping[str, float]) -> float | None:
+    return next((measured[name] * unit for name, unit in units.items() if name in measured), None)
+
+
+_OPERATIONS = {OPERATIONS: 1.0}
 QUOTIENTS: dict[str, Quotient] = {
     "operations_per_s": Quotient(
-        OPERATIONS, "run_s", "throughput", "operations/s", machine_independent=False
+        _OPERATIONS,
+        {OPERATIONS_NS: 1e-9, "run_s": 1},
+        "throughput",
+        "operations/s",
+        machine_independent=False,
     ),
-    "instructions_per_operation": Quotient("instret", OPERATIONS, "instructions per operation"),
-    "sc_failures_per_operation": Quotient("sc_failed", OPERATIONS, "failed SCs per operation"),
-    "messages_per_operation": Quotient("messages", OPERATIONS, "messages per operation"),
-    "sc_failure_rate": Quotient("sc_failed", "sc", "share of SCs that fail"),
+    "instructions_per_operation": Quotient(
+        {OPERATIONS_INSTRET: 1, "instret": 1}, _OPERATIONS, "instructions per operation"
+    ),
+    "sc_failures_per_operation": Quotient({"sc_failed": 1}, _OPERATIONS, "failed SCs per operation"),
+    "messages_per_operation": Quotient({"messages": 1}, _OPERATIONS, "messages per operation"),
+    "sc_failure_rate": Quotient({"sc_failed": 1}, {"sc": 1}, "share of SCs that fail"),
 }
 FAIRNESS = "fairness"
 """Jain's index of the harts' shares: of the first of `SHARES` that the configuration has for each hart."""
@@ -44,9 +67,7 @@ DERIVED = (*QUOTIENTS, FAIRNESS)
 def derived(measured: Mapping[str, float], shares: Sequence[float]) -> dict[str, float]:
     """What follows from a VM's measurements and its harts' shares; what would be divided by 0 is left out."""
     found = {
-        name: measured[quotient.above] / measured[quotient.below]
-        for name, quotient in QUOTIENTS.items()
-        if quotient.above in measured and measured.get(quotient.below, 0) > 0
+        name: value for name, quotient in QUOTIENTS.items() if (value := quotient.of(measured)) is not None
     }
     if any(shares):
         found[FAIRNESS] = jain(shares)
@@ -61,7 +82,7 @@ def shares_of(by_hart: Sequence[Mapping[str, float]]) -> list[float]:
 
 def derivable(measured: Collection[str], by_hart: Collection[str]) -> list[str]:
     """Names of what can follow from measurements of these names, of VMs and of harts."""
-    found = [name for name, q in QUOTIENTS.items() if q.above in measured and q.below in measured]
+    found = [name for name, quotient in QUOTIENTS.items() if quotient.is_of(measured)]
     return [*found, FAIRNESS] if any(name in by_hart for name in SHARES) else found
 
 

@@ -53,7 +53,10 @@ def failures(outcome):
 def test_right(client, name):
     done = outcome(client, name, harts=3)
     assert failures(done) == []
-    assert done.measured.metrics["operations"] == sum(m["operations"] for m in done.measured.by_hart.values())
+    of = done.measured.metrics
+    assert of["operations"] == sum(m["operations"] for m in done.measured.by_hart.values())
+    assert 0 < of["operations_ns"] < 1e9 * done.result.wall_s
+    assert 0 < of["operations_instret"] < sum(hart.instret for hart in done.result.harts)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -77,6 +80,19 @@ def test_latencies(client):
     assert (
         percentiles[0] <= 2 * mean
     )  # half of them take no longer than that, so all together take at least as long
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("lock-")])
+def test_locks_for_a_time(client, name):
+    """However many operations they do; what harts do before they begin together does not count."""
+    settings = ("guest.defines.MILLISECONDS=100", "guest.defines.OPERATIONS=1000000000")
+    invariants = 'vm.expect.invariants=["guarded == operations"]'
+    done = outcome(client, name, *(f"vm.{setting}" for setting in settings), invariants, harts=2)
+    assert failures(done) == []
+    of = done.measured.metrics
+    assert 0 < of["operations"] < 2_000_000_000
+    assert 100_000_000 <= of["operations_ns"] < 1e9 * done.result.wall_s
+    assert 0 < of["operations_instret"] < sum(hart.instret for hart in done.result.harts)
 
 
 @pytest.mark.parametrize("policy", [name for name in CORRECT if name != "inline"])

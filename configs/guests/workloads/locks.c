@@ -229,11 +229,14 @@ static void unlock(int hart) {
 /* Under the lock: volatile, not atomic, so that the lock alone keeps increments apart. */
 APART volatile uint64_t guarded;
 
-void prepare(int harts) { (void)harts; }
+void prepare(int harts) {
+    (void)harts;
+    guarded = 0;
+}
 
 void work(int hart, int harts) {
     (void)harts;
-    for (uint64_t n = 0; n < OPERATIONS; n++) {
+    for (uint64_t n = 0; goes_on(hart, n); n++) {
         lock(hart);
         uint64_t before = guarded;
         linger(hart);

@@ -3,8 +3,44 @@
 #include "workload.h"
 
 struct account accounts[HS_HARTS];
-uint64_t operations; /* of all harts */
+uint64_t operations, worked_ns, retired;
 static _Atomic uint64_t finished;
+
+#if MILLISECONDS
+
+struct course courses[HS_HARTS];
+APART _Atomic uint32_t over;
+static APART _Atomic uint32_t at_start;
+enum { WARM_OPERATIONS = 200, WARM_MILLISECONDS = 50 };
+
+static void set_out(int hart, uint64_t most, uint64_t milliseconds) {
+    uint64_t ticks = now();
+    courses[hart] = (struct course){.most = most, .until = ticks + milliseconds * MILLISECOND, .last = ticks};
+}
+
+/* Every hart works a little, so that its code is compiled; then all begin anew, together. Where harts share processors,
+ * the first ones would do most of the operations before the last ones come. */
+static void warm_up(int hart, int harts) {
+    set_out(hart, WARM_OPERATIONS, WARM_MILLISECONDS);
+    work(hart, harts);
+    hs_barrier(harts);
+    atomic_store_explicit(&accounts[hart].done, 0, memory_order_relaxed);
+    if (hart == 0) {
+        prepare(harts);
+        atomic_store_explicit(&over, 0, memory_order_relaxed);
+    }
+    atomic_fetch_add_explicit(&at_start, 1, memory_order_acq_rel);
+    /* It counts, so it is no loop in which a hart would be put to sleep: all are on their marks. */
+    uint64_t rounds = 0;
+    while (atomic_load_explicit(&at_start, memory_order_acquire) < (uint32_t)harts) {
+        relax();
+        rounds++;
+    }
+    __asm__ volatile("" : : "r"(rounds));
+    set_out(hart, OPERATIONS, MILLISECONDS);
+}
+
+#endif
 
 #ifdef LATENCY
 
@@ -51,14 +87,28 @@ int main(int hart, int harts) {
     accounts[hart].random = 0x9e3779b97f4a7c15u * (uint64_t)(hart + 1);
     if (hart == 0) prepare(harts);
     hs_barrier(harts);
+#if MILLISECONDS
+    warm_up(hart, harts);
+#endif
+    uint64_t before = instret();
+    accounts[hart].began = now();
 #ifdef LATENCY
-    latencies[hart].last = now();
+    latencies[hart].last = accounts[hart].began;
 #endif
     work(hart, harts);
+    accounts[hart].ended = now();
+    accounts[hart].retired = instret() - before;
     note_shares(harts);
     hs_barrier(harts); /* from here on hart 0 sees all that the others did */
     if (hart) return 0;
-    for (int i = 0; i < harts; i++) operations += atomic_load_explicit(&accounts[i].done, memory_order_relaxed);
+    uint64_t began = accounts[0].began, ended = 0;
+    for (int i = 0; i < harts; i++) {
+        operations += atomic_load_explicit(&accounts[i].done, memory_order_relaxed);
+        retired += accounts[i].retired;
+        if (accounts[i].began < began) began = accounts[i].began;
+        if (accounts[i].ended > ended) ended = accounts[i].ended;
+    }
+    worked_ns = TICK_NS * (ended - began);
     finish(harts);
 #ifdef LATENCY
     tell_latencies(harts);

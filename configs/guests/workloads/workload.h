@@ -13,6 +13,12 @@
 #ifndef OPERATIONS
 #define OPERATIONS 1000 /* of each hart */
 #endif
+#ifndef MILLISECONDS
+#define MILLISECONDS 0 /* of locks.c: if not 0, its harts do no more operations after that time */
+#endif
+#ifndef TICK_NS
+#define TICK_NS 100 /* of the time CSR: what host.timer_frequency_hz makes it */
+#endif
 #ifndef BUG
 #define BUG 0
 #endif
@@ -31,13 +37,67 @@ struct account {
     uint64_t share;
     uint64_t random;
     uint64_t waits; /* how often it has waited in the gap of a planted bug */
+    uint64_t began, ended; /* ticks: when it worked */
+    uint64_t retired;      /* instructions, meanwhile */
 };
 extern struct account accounts[HS_HARTS];
-extern uint64_t operations; /* of all harts together, once all have worked */
+/* Of all harts together, once all have worked: how many, from the first to begin to the last to end, and in how many
+ * instructions. */
+extern uint64_t operations, worked_ns, retired;
 
-/* With LATENCY, how long each operation took, from the end of the hart's one before to its own: a histogram of ticks of
- * the time CSR, eight buckets to an octave, so that a percentile is off by a sixteenth at most. Reading the clock takes
- * the interpreter, which is why it is left out unless asked for. */
+/* The clock, and how many instructions the hart has retired. Reading them takes the interpreter. */
+static inline uint64_t now(void) {
+    uint64_t ticks;
+    __asm__ volatile("csrr %0, time" : "=r"(ticks));
+    return ticks;
+}
+
+static inline uint64_t instret(void) {
+    uint64_t count;
+    __asm__ volatile("csrr %0, instret" : "=r"(count));
+    return count;
+}
+
+#if MILLISECONDS
+
+enum { MILLISECOND = 1000000 / TICK_NS };
+/* How far a hart shall go, and when it looks at the clock: after ever more operations, as long as it does them within a
+ * millisecond. */
+struct course {
+    APART uint64_t most, until; /* operations; ticks */
+    uint64_t next, apart, last;
+};
+extern struct course courses[HS_HARTS];
+extern _Atomic uint32_t over; /* the first to see that the time has passed tells the others */
+
+/* Whether the hart shall do its operation number `n`, from 0. */
+static inline int goes_on(int hart, uint64_t n) {
+    struct course *mine = &courses[hart];
+    if (n >= mine->most || atomic_load_explicit(&over, memory_order_relaxed)) return 0;
+    if (n < mine->next) return 1;
+    uint64_t ticks = now();
+    if (ticks >= mine->until) {
+        atomic_store_explicit(&over, 1, memory_order_relaxed);
+        return 0;
+    }
+    if (ticks - mine->last < MILLISECOND) mine->apart = mine->apart ? 2 * mine->apart : 1;
+    mine->last = ticks;
+    mine->next = n + mine->apart;
+    return 1;
+}
+
+#else
+
+static inline int goes_on(int hart, uint64_t n) {
+    (void)hart;
+    return n < OPERATIONS;
+}
+
+#endif
+
+/* With LATENCY, how long each operation took, from the end of the hart's one before to its own: a histogram of ticks,
+ * eight buckets to an octave, so that a percentile is off by a sixteenth at most. Left out unless asked for, for it
+ * reads the clock each time. */
 #ifdef LATENCY
 
 enum { LATENCY_BUCKETS = 8 * 62 /* of 8 * 60 + 15 at most */ };
@@ -46,12 +106,6 @@ struct latencies {
     uint32_t buckets[LATENCY_BUCKETS];
 };
 extern struct latencies latencies[HS_HARTS];
-
-static inline uint64_t now(void) {
-    uint64_t ticks;
-    __asm__ volatile("csrr %0, time" : "=r"(ticks));
-    return ticks;
-}
 
 static inline void took(int hart) {
     struct latencies *mine = &latencies[hart];

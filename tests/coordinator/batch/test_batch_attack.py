@@ -117,15 +117,16 @@ def deterministic(directory: Path) -> dict[str, list[tuple[object, ...]]]:
     return found
 
 
-def attack(directory: Path, points: int, kills: int, seed: int) -> Counter[str]:
-    """Run a batch to its end while killing something `kills` times; says how often what was killed."""
+def attack(directory: Path, points: int, kills: int, seed: int, pause_s: float) -> Counter[str]:
+    """Run a batch to its end while killing something `kills` times, at most `pause_s` apart while something runs; says
+    how often what was killed."""
     chance = random.Random(seed)
     mark = f"{os.getpid()}-{seed}"
     file, out = batch_file(directory, points), directory / "attacked"
     killed: Counter[str] = Counter()
     running = start(file, out, mark, "-j", "2")
     while sum(killed.values()) < kills:
-        time.sleep(chance.uniform(0, 0.3))
+        time.sleep(chance.uniform(0, pause_s))
         if running.poll() is not None:
             if running.returncode == 0:
                 break  # it was faster than we were
@@ -162,8 +163,10 @@ def check_attack(directory: Path, points: int, kills: int, seed: int) -> int:
     """How often something was killed; the batch may end before all of `kills`."""
     untouched = directory / "untouched"
     mark = f"{os.getpid()}-{seed}-untouched"
+    begin = time.monotonic()
     finish(start(batch_file(directory, points), untouched, mark, "-j", "2"))
-    killed = attack(directory, points, kills, seed)
+    # So that all fall into the time that the points take.
+    killed = attack(directory, points, kills, seed, min(0.3, (time.monotonic() - begin) / kills))
     print(f"killed: {dict(killed)}")
     expected = deterministic(untouched)
     assert len(expected["result"]) == points
