@@ -43,7 +43,7 @@ def test_warm_ups_go_before_the_first_of_those_that_differ_in_seeds(ran):
     for seed in (1, 2, 3):
         points.run(point(seed, 2), lambda digest: digest)
     assert ran == [1, 1, 1, 2, 3]
-    points.run(point(4, 1, policy="serial"), lambda digest: digest)
+    points.run(point(4, 1, policy="directory"), lambda digest: digest)
     points.run(point(5, 1, image="b"), lambda digest: digest)
     assert ran[5:] == [4, 4, 5, 5]
 
