@@ -8,10 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bus.access import AtomicKind, MemoryFault, ScFailure
-from bus.layout import Hart, HartEnding
+from bus.layout import Hart, HartEnding, Header
 from bus.segment import Segment
 from bus.traffic import TRAFFIC, Traffic
-from coordinator.result import BusyGranule, CodeProfile, Ending, HartResult, HotAddress, TrapReport
+from coordinator.result import (
+    BusyGranule,
+    CodeProfile,
+    Ending,
+    HartResult,
+    HotAddress,
+    TrapReport,
+    messages,
+)
 from hart.causes import cause_name
 from hart.image import Image
 from hart.isa.decoder import Decoder
@@ -26,6 +34,12 @@ _ENDINGS = {
     HartEnding.STOPPED: Ending.STOPPED,
     HartEnding.DIED: Ending.HART_DIED,
 }
+
+
+def messages_so_far(segment: Segment) -> int:
+    """What `VmResult.messages` would be now."""
+    by_directory = (page[Hart.COHERENCE + Traffic.MESSAGE] for page in segment.harts)
+    return messages(segment.header[Header.BUS_TRANSACTIONS], by_directory)
 
 
 def hart_ending(segment: Segment, hart: int) -> Ending:

@@ -201,7 +201,12 @@ def compiler_arguments(vm: Vm, sources: Iterable[Path]) -> list[str]:
         ["generic_rv64", *(name.lower() for name in canonical(vm.common_extensions) if name != "I")]
     )
     library = paths.GUEST_LIBRARY
-    layout = {"HS_RAM_END": RAM_BASE + vm.memory, "HS_HARTS": vm.harts, "HS_STACK_SIZE": STACK_BYTES}
+    machine = {
+        "HS_RAM_END": RAM_BASE + vm.memory,
+        "HS_HARTS": vm.harts,
+        "HS_STACK_SIZE": STACK_BYTES,
+        "HS_TIMER_HZ": vm.host.timer_frequency_hz,
+    }
     return [
         *("-target", "riscv64-freestanding-none", f"-mcpu={cpu}"),
         *("-mcmodel=medany", "-O2", "-g", "-Wall", "-Wextra", "-Werror=implicit-function-declaration"),
@@ -209,7 +214,7 @@ def compiler_arguments(vm: Vm, sources: Iterable[Path]) -> list[str]:
         *("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-Wl,--build-id=none"),
         *("-nostdlib", "-static"),
         *("-T", str(library / "link.ld")),
-        *(f"-D{name}={value}" for name, value in (layout | vm.guest.defines).items()),
+        *(f"-D{name}={value}" for name, value in (machine | vm.guest.defines).items()),
         *("-I", str(library)),
         *map(str, (library / "start.S", *sources, library / "hartstorm.c")),
     ]

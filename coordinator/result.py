@@ -5,6 +5,7 @@ Produced by `coordinator.vm`, judged by `coordinator.expect`, printed by the CLI
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -190,6 +191,11 @@ class VmResult:
 
     @property
     def messages(self) -> int:
-        """Messages between harts and bus for the sake of memory: request and answer of each transaction, and the
-        traffic that `directory` counts itself."""
-        return 2 * self.transactions + sum(hart.traffic.get(Traffic.MESSAGE, 0) for hart in self.harts)
+        """See `messages`."""
+        return messages(self.transactions, (hart.traffic.get(Traffic.MESSAGE, 0) for hart in self.harts))
+
+
+def messages(transactions: int, by_directory: Iterable[int]) -> int:
+    """Messages between harts and bus for the sake of memory: request and answer of each transaction, and the traffic
+    that `directory` counts itself, for each hart."""
+    return 2 * transactions + sum(by_directory)

@@ -16,6 +16,7 @@ from bus.policies import policy
 from bus.recorder import VERSION_SHIFT
 from bus.ring import RingReader
 from bus.segment import Segment, Words, new_name, unlink
+from coordinator.account import messages_so_far
 from coordinator.launch import drop, hold
 from coordinator.machine import MachineState
 from coordinator.monitor import Monitor
@@ -231,6 +232,11 @@ class VirtualMachine:
     def regions_ready(self) -> int:
         """How many regions of native code the compiler has made ready."""
         return self._segment.header[Header.CODE_GENERATION]
+
+    @property
+    def messages(self) -> int:
+        """How many messages there have been so far, as `VmResult.messages` counts them."""
+        return messages_so_far(self._segment)
 
     def compile_ahead(self, entries: Collection[int], patience_s: float) -> bool:
         """Have native code made that begins at these addresses, of the first tier that harts would ask for.

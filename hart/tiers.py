@@ -145,7 +145,8 @@ class TieredInterpreter(Interpreter):
         self._context[Word.SPIN_BUDGET] = CROWDED_BUDGET if crowded else BUDGET
 
     def run(self, count: int) -> None:
-        """See `Interpreter.run`; returns early, so that no call takes much longer than a slice should."""
+        """See `Interpreter.run`; returns early, so that no call takes much longer than a slice should, and soon after
+        the doorbell has rung."""
         end = self.instret + count
         traps = self.traps
         self._load_arrivals()
@@ -163,7 +164,7 @@ class TieredInterpreter(Interpreter):
             if native is None or self.at in self._reserved:
                 self._interpret(min(left, INTERPRETED_SLICE))
                 now, rung = time.monotonic_ns(), page[Hart.DOORBELL]
-                if self._awaited and now < self._rests_until:
+                if self._awaited and now < self._rests_until and not rung:
                     time.sleep(self._rest_s)
                 continue
             self.port.forget_fused()

@@ -210,9 +210,12 @@ class Plan:
             except ConfigError as error:
                 raise _at_point(error, swept) from error
             digests[name] = built.digest
-        budget = self.batch.file.batch
+        settings = self.batch.file.batch
         repetition = swept.parameters.get(REPETITION, 0)
-        id_parts = [engine_identity(), repr((repetition, budget.time_s, budget.operations))]
+        id_parts = [
+            engine_identity(),
+            repr((repetition, settings.time_s, settings.operations, settings.warm_ups)),
+        ]
         vms = []
         for name, vm in checked.config.run.vms.items():
             texts, own_seed = checked.texts[name], str(vm.seed if seed is None else seed)

@@ -84,8 +84,7 @@ class PointRunner:
         try:
             config = Run.model_validate_json(task.config)
             programs = {name: image(digest) for name, digest in task.images.items()}
-            for _ in range(self._missing_warm_ups(task, config)):
-                runner.run(config, programs, self._coordinator(), budget=task.budget)
+            self._warm_up(task, config, programs)
             outcomes = runner.run(config, programs, self._coordinator(), budget=task.budget)
             vms = tuple(map(vm_record, outcomes))
             status = Status.OK if all(vm.ok for vm in vms) else Status.FAILED
@@ -100,15 +99,15 @@ class PointRunner:
             self.close()  # what is broken is replaced for the next task
         return PointRecord(task.id, status, detail, started, time.monotonic() - begin, self._worker, vms)
 
-    def _missing_warm_ups(self, task: Task, config: Run) -> int:
+    def _warm_up(self, task: Task, config: Run, programs: Mapping[str, Image]) -> None:
         if not task.warm_ups:
-            return 0
+            return
         vms = {name: vm.model_dump_json(exclude={"seed"}) for name, vm in config.vms.items()}
         alike = repr((sorted(vms.items()), sorted(task.images.items())))
-        if alike in _warmed:
-            return 0
-        _warmed.add(alike)
-        return task.warm_ups
+        if alike not in _warmed:
+            for _ in range(task.warm_ups):
+                runner.run(config, programs, self._coordinator(), budget=task.budget)
+            _warmed.add(alike)
 
     def _coordinator(self) -> ControlClient:
         if self._client is None:

@@ -137,9 +137,18 @@ class Bench:
         self.built: Built = build(directory)
         self._cache = directory / "objects"
 
-    def guest(self, harts: int, plan: Plan, policy: str | None = None) -> list[Trial]:
+    def guest(
+        self, harts: int, plan: Plan, policy: str | None = None, count_messages: bool = False
+    ) -> list[Trial]:
         """Run in a VM."""
-        return run_guest(self.built.guest, harts, plan, policy or self.policy, self._cache)
+        return run_guest(
+            self.built.guest,
+            harts,
+            plan,
+            policy or self.policy,
+            self._cache,
+            count_messages=count_messages,
+        )
 
     def qemu(self, harts: int, plan: Plan) -> list[Trial] | None:
         """Run under qemu-riscv64, if there is one."""
@@ -214,16 +223,17 @@ def traffic(
     for n in harts:
         report(f"{policy}, {n} harts")
         for workload in workloads:
-            (trial,) = bench.guest(n, replace(plan, workloads=(workload,), batch=1), policy)
-            per_operation = trial.messages / trial.operations if trial.operations else 0.0
+            alone = replace(plan, workloads=(workload,), batch=1)
+            (trial,) = bench.guest(n, alone, policy, count_messages=True)
+            rate = trial.messages_per_s
             found.append(
                 Traffic(
                     policy,
                     workload,
                     n,
                     trial.per_s,
-                    trial.per_s * per_operation,
-                    per_operation,
+                    rate,
+                    rate / trial.per_s if trial.per_s else 0.0,
                     trial.right,
                 )
             )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from pathlib import Path
 from coordinator import guest, paths
 from coordinator.bench.kernels import BenchError, zig_cc, zig_cc_riscv
 from coordinator.config.model import Guest, Vm
+from coordinator.machine import MachineState
 from coordinator.result import Ending, VmResult
 from coordinator.spec import TierName, VmSpec
 from coordinator.vm import VirtualMachine
@@ -44,6 +46,8 @@ MOST_WORKERS = 256
 RAM_BYTES = 16 << 20
 SLACK_S = 300
 """For all that is not measured: start, warm-up, and locks that many wait for."""
+_LOOK_S = 0.002
+"""Time between two looks at what a guest does: a hundredth of what is measured."""
 _C = ("trial.c", "workloads.c")
 _LINE = re.compile(r"(\S+) (\d+) (\d+) (\d+) (\d+) (\d+) (right|wrong)")
 
@@ -93,7 +97,7 @@ class Trial:
         operations: all that were done, the warm-up included.
         seconds: from the first worker's start to the last one's end.
         right: whether the structure was whole at the end.
-        messages: to and from the bus, from the VM's start to its end, where it ran nothing else; else 0.
+        messages_per_s: to and from the bus while that was measured, where they were counted; else 0.
 
     """
 
@@ -105,7 +109,7 @@ class Trial:
     operations: int
     seconds: float
     right: bool
-    messages: int = 0
+    messages_per_s: float = 0.0
 
     @property
     def slowest_share(self) -> float:
@@ -174,9 +178,15 @@ def run_program(command: Sequence[str | Path], workers: int, plan: Plan) -> list
 
 
 def run_guest(
-    image: Image, workers: int, plan: Plan, policy: str, cache: Path, tier: TierName = "auto"
+    image: Image,
+    workers: int,
+    plan: Plan,
+    policy: str,
+    cache: Path,
+    tier: TierName = "auto",
+    count_messages: bool = False,
 ) -> list[Trial]:
-    """Run the guest form with so many workers, and one hart more.
+    """Run the guest form with so many workers, and one hart more; counts messages of a plan with one workload.
 
     Raises:
         BenchError: it does not end well.
@@ -198,15 +208,33 @@ def run_guest(
         words = b"".join(word.to_bytes(8, "little") for word in plan.words())
         vm.write_memory(image.symbols["plan"].address, words)
         vm.start()
+        messages_per_s = _messages_per_s(vm, image, plan) if count_messages else 0.0
         result: VmResult | None = vm.wait(plan.limit_s + 10)
         if result is None or result.ending is not Ending.EXIT:
             raise BenchError(f"contention under {policy} on {workers} harts: {result and result.detail}")
         trials = _complete(parse(result.console.decode(), workers), plan, policy)
-        if len(trials) == 1:
-            trials = [replace(trials[0], messages=result.messages)]
-        return trials
+        return [replace(trial, messages_per_s=messages_per_s) for trial in trials]
     finally:
         vm.destroy()
+
+
+def _messages_per_s(vm: VirtualMachine, image: Image, plan: Plan) -> float:
+    """Wait for the plan's only measurement, and through it: the rate of messages meanwhile, by the host's clock."""
+    (workload,) = plan.workloads
+    phase, measure = (
+        image.symbols["phase"].address,
+        2 * WORKLOADS.index(workload) + 1,
+    )  # phase_of(.., MEASURE) in trial.c
+    begin = end = (0.0, 0)
+    while vm.state is not MachineState.ENDED:
+        now = int.from_bytes(vm.read_memory(phase, 8), "little")
+        if now == measure:
+            end = (time.monotonic(), vm.messages)
+            begin = begin if begin[0] else end
+        elif end[0]:
+            break
+        time.sleep(_LOOK_S)
+    return (end[1] - begin[1]) / (end[0] - begin[0]) if end[0] > begin[0] else 0.0
 
 
 def _complete(trials: list[Trial], plan: Plan, who: str) -> list[Trial]:

@@ -24,31 +24,36 @@ def disasm(
     isa: Annotated[str | None, typer.Option(help="ISA string; other instructions show as data.")] = None,
 ) -> None:
     """Disassemble a program, the guests of a run configuration, or single instruction words such as 0x00b5252f."""
-    from coordinator.paths import shipped_configs
     from hart.isa import EXTENSIONS
     from hart.isa.decoder import Decoder
 
     with config_errors():
         decoder = Decoder(EXTENSIONS if isa is None else parse_isa(isa))
         for text in what:
-            path = Path(text)
-            is_program = path.is_file() or text in shipped_configs()
-            lines = _programs(path, decoder) if is_program else [_word(text, decoder)]
-            for line in lines:
+            for line in [_word(text, decoder)] if _is_word(text) else _programs(Path(text), decoder):
                 typer.echo(line)
 
 
-def _word(text: str, decoder: Decoder) -> str:
+def _is_word(text: str) -> bool:
+    """Whether it is hexadecimal, and no file; raises ConfigError where it was meant to be."""
     from coordinator.config.errors import ConfigError, Problem
+
+    if Path(text).is_file():
+        return False
+    try:
+        int(text, 16)
+    except ValueError:
+        if text[:1].isdigit():
+            message = "is neither a file nor an instruction word in hexadecimal"
+            raise ConfigError("", [Problem(repr(text), message)]) from None
+        return False
+    return True
+
+
+def _word(text: str, decoder: Decoder) -> str:
     from hart.isa.disassembler import disassemble
 
-    try:
-        return disassemble(int(text, 16), decoder=decoder)
-    except ValueError:
-        message = (
-            "is neither a file, nor a configuration that comes along, nor an instruction word in hexadecimal"
-        )
-        raise ConfigError("", [Problem(repr(text), message)]) from None
+    return disassemble(int(text, 16), decoder=decoder)
 
 
 def _programs(path: Path, decoder: Decoder) -> Iterator[str]:

@@ -15,7 +15,8 @@ from coordinator.measure import OPERATIONS, OPERATIONS_INSTRET, OPERATIONS_NS
 class Quotient:
     """One measurement by another; `machine_independent` where the speed of the host does not enter.
 
-    `above` and `below` are each measurements of one thing, the best first, with their unit in the quotient's.
+    `above` and `below` are each measurements of one thing, the best first, with their unit in the quotient's. One that
+    is 0 was not made.
     """
 
     above: Mapping[str, float]
@@ -35,7 +36,8 @@ class Quotient:
 
 
 def _best(units: Mapping[str, float], measured: Mapping[str, float]) -> float | None:
-    return next((measured[name] * unit for name, unit in units.items() if name in measured), None)
+    known = [measured[name] * unit for name, unit in units.items() if name in measured]
+    return next(filter(None, known), 0.0) if known else None
 
 
 _OPERATIONS = {OPERATIONS: 1.0}

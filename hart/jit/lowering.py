@@ -79,6 +79,7 @@ class _Function(IrMemory):
         self._retries = {(loop.last, loop.first) for loop in loops}
         """Edges of retry loops, from block to block."""
         self._retrying = frozenset[int]().union(*(loop.blocks for loop in loops))
+        self._delaying = frozenset[int]().union(*(loop.delays for loop in loops))
         self._watching = frozenset[int]().union(*(loop.blocks for loop in loops if loop.only_loads))
         unrolled = region.copies() if ssa else {}
         self._copies = {pc: n for pc, n in unrolled.items() if (pc, pc) not in self._retries}
@@ -135,6 +136,7 @@ class _Function(IrMemory):
         head += [
             "  %spins = alloca i64",
             "  %looked = alloca i64",
+            "  store i64 0, ptr %looked",  # control may enter a round behind its look
             f"  %spins.p = getelementptr i64, ptr %c, i64 {int(Word.SPIN_BUDGET)}",
             "  %spins.0 = load i64, ptr %spins.p",
             "  store i64 %spins.0, ptr %spins",
@@ -529,8 +531,8 @@ class _Function(IrMemory):
     wait_on_reservation = csr_write = _interpreters
 
     def pause(self) -> None:
-        """See `Algebra.pause`; some rounds of the budget. When none are left, a retry loop waits at its end; elsewhere
-        the instruction is the interpreter's.
+        """See `Algebra.pause`; some rounds of the budget. When none are left, a retry loop waits at its end; elsewhere,
+        and where it counts before it looks again, the instruction is the interpreter's.
 
         It is the host's PAUSE too, but where a retry loop only loads: that takes nothing from those that it waits for,
         and would see what they write later.
@@ -538,7 +540,7 @@ class _Function(IrMemory):
         if self._block_at not in self._watching:
             host_pause(self)
         spent = self._spent(PAUSE_ROUNDS)
-        if self._block_at not in self._retrying:
+        if self._block_at not in self._retrying or self._block_at in self._delaying:
             self.unless(spent)
 
     def csr_read(self, number: int) -> Value:

@@ -35,7 +35,7 @@ from hart.jit.shared import END, INDEX, Request, ServiceSpec, decode, endpoint
 
 LIVENESS_MS = 100
 SAVE_S = 0.1
-"""How long what has been compiled for a program may not be in its list, while there is more to compile."""
+"""Time between two times that the programs' lists are written, while there is more to compile."""
 
 
 def region_compiler(

@@ -164,10 +164,8 @@ def test_all_files_are_checked_before_any_runs(program):
         (["configs", "show", "quikstart"], "did you mean 'quickstart'?"),
         (["run", QUICKSTART, "--hart", "2"], "No such option"),
         (["run"], "Missing argument"),
-        (
-            ["disasm", "xyz"],
-            "'xyz': is neither a file, nor a configuration that comes along, nor an instruction word in hexadecimal",
-        ),
+        (["disasm", "0x45g1"], "'0x45g1': is neither a file nor an instruction word in hexadecimal"),
+        (["disasm", "quikstart"], "a configuration that comes along; did you mean 'quickstart'?"),
         (["asm", "none.S"], "none.S"),
         (["asm", QUICKSTART, "--base", "x"], "--base = x: must be an address"),
         (["asm", QUICKSTART, "--isa", "rv64q"], "--isa"),

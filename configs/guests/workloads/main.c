@@ -15,7 +15,7 @@ enum { WARM_OPERATIONS = 200, WARM_MILLISECONDS = 50 };
 
 static void set_out(int hart, uint64_t most, uint64_t milliseconds) {
     uint64_t ticks = now();
-    courses[hart] = (struct course){.most = most, .until = ticks + milliseconds * MILLISECOND, .last = ticks};
+    courses[hart] = (struct course){.most = most, .until = ticks + milliseconds * HS_TIMER_HZ / 1000, .last = ticks};
 }
 
 /* Every hart works a little, so that its code is compiled; then all begin anew, together. Where harts share processors,
@@ -25,6 +25,9 @@ static void warm_up(int hart, int harts) {
     work(hart, harts);
     hs_barrier(harts);
     atomic_store_explicit(&accounts[hart].done, 0, memory_order_relaxed);
+#ifdef LATENCY
+    latencies[hart] = (struct latencies){0};
+#endif
     if (hart == 0) {
         prepare(harts);
         atomic_store_explicit(&over, 0, memory_order_relaxed);
@@ -42,10 +45,14 @@ static void warm_up(int hart, int harts) {
 
 #endif
 
+static uint64_t nanoseconds(uint64_t ticks) {
+    return ticks / HS_TIMER_HZ * 1000000000 + ticks % HS_TIMER_HZ * 1000000000 / HS_TIMER_HZ;
+}
+
 #ifdef LATENCY
 
 struct latencies latencies[HS_HARTS];
-uint64_t latency_p50, latency_p90, latency_p99, latency_p999; /* ticks, over the operations of all harts */
+uint64_t latency_p50, latency_p90, latency_p99, latency_p999; /* ns, over the operations of all harts */
 
 /* The middle of the bucket in which the operation is that `permille` of 1000 take no longer than. */
 static uint64_t percentile(int harts, uint64_t permille) {
@@ -63,10 +70,10 @@ static uint64_t percentile(int harts, uint64_t permille) {
 }
 
 static void tell_latencies(int harts) {
-    latency_p50 = percentile(harts, 500);
-    latency_p90 = percentile(harts, 900);
-    latency_p99 = percentile(harts, 990);
-    latency_p999 = percentile(harts, 999);
+    latency_p50 = nanoseconds(percentile(harts, 500));
+    latency_p90 = nanoseconds(percentile(harts, 900));
+    latency_p99 = nanoseconds(percentile(harts, 990));
+    latency_p999 = nanoseconds(percentile(harts, 999));
 }
 
 #endif
@@ -108,7 +115,7 @@ int main(int hart, int harts) {
         if (accounts[i].began < began) began = accounts[i].began;
         if (accounts[i].ended > ended) ended = accounts[i].ended;
     }
-    worked_ns = TICK_NS * (ended - began);
+    worked_ns = nanoseconds(ended - began);
     finish(harts);
 #ifdef LATENCY
     tell_latencies(harts);

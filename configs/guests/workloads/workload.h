@@ -14,10 +14,10 @@
 #define OPERATIONS 1000 /* of each hart */
 #endif
 #ifndef MILLISECONDS
-#define MILLISECONDS 0 /* of locks.c: if not 0, its harts do no more operations after that time */
+#define MILLISECONDS 0 /* if not 0, harts do no more operations after that time */
 #endif
-#ifndef TICK_NS
-#define TICK_NS 100 /* of the time CSR: what host.timer_frequency_hz makes it */
+#if MILLISECONDS && !defined(LOCK)
+#error "MILLISECONDS is for locks.c alone"
 #endif
 #ifndef BUG
 #define BUG 0
@@ -60,7 +60,6 @@ static inline uint64_t instret(void) {
 
 #if MILLISECONDS
 
-enum { MILLISECOND = 1000000 / TICK_NS };
 /* How far a hart shall go, and when it looks at the clock: after ever more operations, as long as it does them within a
  * millisecond. */
 struct course {
@@ -80,7 +79,7 @@ static inline int goes_on(int hart, uint64_t n) {
         atomic_store_explicit(&over, 1, memory_order_relaxed);
         return 0;
     }
-    if (ticks - mine->last < MILLISECOND) mine->apart = mine->apart ? 2 * mine->apart : 1;
+    if (ticks - mine->last < HS_TIMER_HZ / 1000) mine->apart = mine->apart ? 2 * mine->apart : 1;
     mine->last = ticks;
     mine->next = n + mine->apart;
     return 1;

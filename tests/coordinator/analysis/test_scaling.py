@@ -82,6 +82,8 @@ def test_what_is_measured_follows_from_the_record():
     }
     own = derived(measured | {"operations_ns": 1_000_000_000, "operations_instret": 20}, [])
     assert (own["operations_per_s"], own["instructions_per_operation"]) == (10.0, 2.0)
+    stopped = derived(measured | {"operations_ns": 0, "operations_instret": 0}, [])  # before it told
+    assert (stopped["operations_per_s"], stopped["instructions_per_operation"]) == (5.0, 5.0)
     assert derived({"sc_failed": 0, "sc": 0}, []) == {}
     assert derivable(["sc", "sc_failed"], ["share"]) == ["sc_failure_rate", "fairness"]
     assert derivable(["operations", "operations_ns"], []) == ["operations_per_s"]

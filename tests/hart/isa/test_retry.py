@@ -47,7 +47,7 @@ def _body(source: str):
     ],
 )
 def test_waits(source):
-    assert is_retry([list(_body(source))], [()])
+    assert is_retry([list(_body(source))], [()], 0)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_waits(source):
     ],
 )
 def test_does_more_than_wait(source):
-    assert not is_retry([list(_body(source))], [()])
+    assert not is_retry([list(_body(source))], [()], 0)
 
 
 def _loops(source: str):
@@ -83,7 +83,7 @@ def test_loops_with_one_beginning():
 def test_ways_that_part_and_meet():
     assert _loops(".option norvc\n1: ld t0, (a0)\n beqz t0, 2f\n nop\n2: bnez t0, 1b\n ret") == [(0, 3)]
     lock = "1: lr.w.aq t0, (a0)\n bnez t0, 2f\n sc.w t0, a1, (a0)\n bnez t0, 1b\n2: beqz t0, 3f\n pause\n j 1b\n3: ret"
-    assert _loops(f".option norvc\n{lock}") == [(0, 2), (0, 4)]
+    assert _loops(f".option norvc\n{lock}") == [(0, 2), (0, 3)]  # it fails to store, or finds the lock taken
 
 
 def test_a_register_that_one_way_writes_carries():
@@ -99,6 +99,39 @@ def test_loops_in_loops():
     assert _loops(f".option norvc\n{with_pause}") == [(4, 2), (0, 4)]
     back_off = "1: li t1, 9\n2: addi t1, t1, -1\n bnez t1, 2b\n ld t0, (a0)\n bnez t0, 1b\n ret"
     assert _loops(f".option norvc\n{back_off}") == [(0, 3)]
+
+
+WORK = {
+    "counts to a limit": "1: lr.d t0, (a0)\n addi t0, t0, 1\n sc.d t1, t0, (a0)\n bnez t1, 1b\n blt t0, a1, 1b\n ret",
+    "counts for ever": "1: lr.d t0, (a0)\n addi t0, t0, 1\n sc.d t1, t0, (a0)\n bnez t1, 1b\n j 1b",
+    "takes all": "1: lr.d t0, (a0)\n beqz t0, 2f\n ld t1, (t0)\n sc.d t1, t1, (a0)\n bnez t1, 1b\n j 1b\n2: ret",
+    "takes all by AMOCAS": "1: ld t0, (a0)\n beqz t0, 2f\n ld t1, (t0)\n mv t2, t0\n amocas.d t2, t1, (a0)\n"
+    " bne t2, t0, 1b\n j 1b\n2: ret",
+}
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_work_that_goes_on_after_success_is_no_waiting(name):
+    """Only the loop in it that tries again is."""
+    region = discover(DECODER, _fetch(f".option norvc\n{WORK[name]}")[0], RAM, 200, follow_calls=False)
+    ends = [
+        [i.decoded.row.name for pc in sorted(loop.blocks) for i in region.blocks[pc].instructions][-2:]
+        for loop in retry_loops(region)
+    ]
+    assert all(end in (["sc.d", "bne"], ["amocas.d", "bne"]) for end in ends)
+
+
+def test_every_way_must_look():
+    assert _loops("1: beqz a1, 2f\n ld t0, (a0)\n bnez t0, 3f\n2: pause\n j 1b\n3: ret") == []
+
+
+def test_delays_in_a_loop_that_waits():
+    """A ticket lock with a pause as long as the queue."""
+    delay = "2: pause\n addi t0, t0, -1\n bnez t0, 2b\n"
+    source = f".option norvc\n1: ld t0, (a0)\n sub t0, a1, t0\n beqz t0, 3f\n{delay} j 1b\n3: ret"
+    region = discover(DECODER, _fetch(source)[0], RAM, 200, follow_calls=False)
+    (loop,) = retry_loops(region)
+    assert (loop.first, loop.delays) == (RAM, {RAM + 12})
 
 
 def test_a_loop_in_a_loop_that_carries():
