@@ -63,7 +63,7 @@ def test_right(client, name):
 def test_planted_bug_is_found(client, name):
     done = outcome(client, name, "vm.guest.defines.BUG=1", harts=4)
     found = [check.what for check in done.verdict.checks if not check.ok]
-    assert {what.partition(".")[0] for what in found} & {"invariant", "linearizable"}, done.result.detail
+    assert {what.partition(".")[0] for what in found} & {"invariant", "linearizable"}, done.result.console
 
 
 def test_latencies(client):
@@ -91,7 +91,7 @@ def test_locks_for_a_time(client, name):
     assert failures(done) == []
     of = done.measured.metrics
     assert 0 < of["operations"] < 2_000_000_000
-    assert 100_000_000 <= of["operations_ns"] < 1e9 * done.result.wall_s
+    assert 99_000_000 < of["operations_ns"] < 1e9 * done.result.wall_s
     assert 0 < of["operations_instret"] < sum(hart.instret for hart in done.result.harts)
 
 

@@ -189,7 +189,7 @@ static void lock_in_queue(int hart) {
         while (atomic_load_explicit(&mine->waits, memory_order_acquire)) relax();
     }
     /* First in the queue: nobody but the holder and the one pending can be before. */
-    uint32_t value = wait_until_free(LOCKED_AND_PENDING);
+    uint32_t value = wait_until_free(BUG ? PENDING : LOCKED_AND_PENDING); /* the bug again */
     if (value >> 16 == (uint32_t)hart + 1 &&
         atomic_compare_exchange_strong_explicit(&word.whole, &value, LOCKED, memory_order_acquire,
                                                 memory_order_relaxed))

@@ -5,42 +5,59 @@
 struct account accounts[HS_HARTS];
 uint64_t operations, worked_ns, retired;
 static _Atomic uint64_t finished;
+static APART _Atomic uint32_t arrived, opened;
+
+void start_together(int hart, int harts, void (*before)(int harts)) {
+    uint32_t closed = atomic_load_explicit(&opened, memory_order_relaxed); /* until all have arrived */
+    uint64_t rounds = 0;
+    if (hart == 0) {
+        for (; atomic_load_explicit(&arrived, memory_order_acquire) < (uint32_t)harts - 1; rounds++) relax();
+        atomic_store_explicit(&arrived, 0, memory_order_relaxed);
+        if (before) before(harts);
+        atomic_store_explicit(&opened, closed + 1, memory_order_release);
+    } else {
+        atomic_fetch_add_explicit(&arrived, 1, memory_order_release);
+        for (; atomic_load_explicit(&opened, memory_order_acquire) == closed; rounds++) relax();
+    }
+    __asm__ volatile("" : : "r"(rounds)); /* loops that count are none in which a hart is put to sleep */
+}
 
 #if MILLISECONDS
 
-struct course courses[HS_HARTS];
 APART _Atomic uint32_t over;
-static APART _Atomic uint32_t at_start;
+uint64_t most_operations;
 enum { WARM_OPERATIONS = 200, WARM_MILLISECONDS = 50 };
+#define MTIMECMP (*(volatile uint64_t *)0x02004000) /* the CLINT's, of hart 0 */
+#define MSTATUS_MIE 8
+#define MIE_MTIE 128
 
-static void set_out(int hart, uint64_t most, uint64_t milliseconds) {
-    uint64_t ticks = now();
-    courses[hart] = (struct course){.most = most, .until = ticks + milliseconds * HS_TIMER_HZ / 1000, .last = ticks};
+static __attribute__((interrupt("machine"), aligned(4))) void time_is_over(void) {
+    MTIMECMP = ~0ull;
+    atomic_store_explicit(&over, 1, memory_order_relaxed);
 }
 
-/* Every hart works a little, so that its code is compiled; then all begin anew, together. Where harts share processors,
- * the first ones would do most of the operations before the last ones come. */
+/* On hart 0: from now on all harts may do so many, until the time is over once `set_timer` has been called. */
+static void set_out(uint64_t most) {
+    most_operations = most;
+    MTIMECMP = ~0ull;
+    atomic_store_explicit(&over, 0, memory_order_relaxed);
+}
+
+static void set_timer(uint64_t milliseconds) { MTIMECMP = now() + milliseconds * HS_TIMER_HZ / 1000; }
+
+/* Every hart works a little, so that its code is compiled. */
 static void warm_up(int hart, int harts) {
-    set_out(hart, WARM_OPERATIONS, WARM_MILLISECONDS);
     work(hart, harts);
     hs_barrier(harts);
     atomic_store_explicit(&accounts[hart].done, 0, memory_order_relaxed);
 #ifdef LATENCY
     latencies[hart] = (struct latencies){0};
 #endif
-    if (hart == 0) {
-        prepare(harts);
-        atomic_store_explicit(&over, 0, memory_order_relaxed);
-    }
-    atomic_fetch_add_explicit(&at_start, 1, memory_order_acq_rel);
-    /* It counts, so it is no loop in which a hart would be put to sleep: all are on their marks. */
-    uint64_t rounds = 0;
-    while (atomic_load_explicit(&at_start, memory_order_acquire) < (uint32_t)harts) {
-        relax();
-        rounds++;
-    }
-    __asm__ volatile("" : : "r"(rounds));
-    set_out(hart, OPERATIONS, MILLISECONDS);
+}
+
+static void begin_anew(int harts) {
+    prepare(harts);
+    set_out(OPERATIONS);
 }
 
 #endif
@@ -93,9 +110,21 @@ static void note_shares(int harts) {
 int main(int hart, int harts) {
     accounts[hart].random = 0x9e3779b97f4a7c15u * (uint64_t)(hart + 1);
     if (hart == 0) prepare(harts);
+#if MILLISECONDS
+    if (hart == 0) {
+        __asm__ volatile("csrw mtvec, %0\n csrs mie, %1\n csrs mstatus, %2"
+                         : : "r"(time_is_over), "r"(MIE_MTIE), "r"(MSTATUS_MIE));
+        set_out(WARM_OPERATIONS);
+        set_timer(WARM_MILLISECONDS);
+    }
+#endif
     hs_barrier(harts);
 #if MILLISECONDS
     warm_up(hart, harts);
+    start_together(hart, harts, begin_anew);
+    if (hart == 0) set_timer(MILLISECONDS);
+#else
+    start_together(hart, harts, NULL);
 #endif
     uint64_t before = instret();
     accounts[hart].began = now();

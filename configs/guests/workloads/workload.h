@@ -26,6 +26,10 @@
 /* So far apart that no two things share a granule or a cache line. */
 #define APART _Alignas(64)
 
+/* Waits until all harts are here and run: where harts share processors, those that come from a barrier first would do
+ * most of the operations before the last ones come. Hart 0 calls `before` when all are here, unless it is NULL. */
+void start_together(int hart, int harts, void (*before)(int harts));
+
 /* The workload's own: `prepare` runs on hart 0 before any hart works, `finish` on hart 0 after all have. */
 void prepare(int harts);
 void work(int hart, int harts);
@@ -60,29 +64,14 @@ static inline uint64_t instret(void) {
 
 #if MILLISECONDS
 
-/* How far a hart shall go, and when it looks at the clock: after ever more operations, as long as it does them within a
- * millisecond. */
-struct course {
-    APART uint64_t most, until; /* operations; ticks */
-    uint64_t next, apart, last;
-};
-extern struct course courses[HS_HARTS];
-extern _Atomic uint32_t over; /* the first to see that the time has passed tells the others */
+/* Set by hart 0's timer when the time has passed. */
+extern _Atomic uint32_t over;
+extern uint64_t most_operations;
 
 /* Whether the hart shall do its operation number `n`, from 0. */
 static inline int goes_on(int hart, uint64_t n) {
-    struct course *mine = &courses[hart];
-    if (n >= mine->most || atomic_load_explicit(&over, memory_order_relaxed)) return 0;
-    if (n < mine->next) return 1;
-    uint64_t ticks = now();
-    if (ticks >= mine->until) {
-        atomic_store_explicit(&over, 1, memory_order_relaxed);
-        return 0;
-    }
-    if (ticks - mine->last < HS_TIMER_HZ / 1000) mine->apart = mine->apart ? 2 * mine->apart : 1;
-    mine->last = ticks;
-    mine->next = n + mine->apart;
-    return 1;
+    (void)hart;
+    return n < most_operations && !atomic_load_explicit(&over, memory_order_relaxed);
 }
 
 #else
