@@ -133,7 +133,7 @@ class ControlClient:
         self._monitor: zmq.Socket[bytes] | None = None
         self._socket = self._connected(zmq.DEALER, endpoint)
         self._patience_ms = -1
-        """The socket's RCVTIMEO."""
+        """The socket's time-outs. Where the server has turned this client away, there is nobody to send to."""
 
     def __enter__(self) -> ControlClient:
         return self
@@ -207,27 +207,28 @@ class ControlClient:
         request_id = next(self._ids)
         patience_ms = int(1000 * (self._timeout_s if timeout_s is None else timeout_s))
         deadline = time.monotonic() + patience_ms / 1000
-        self._socket.send(encode_request(request_id, verb, body))
-        while True:
-            try:
-                answered, number, content = decode_reply(self._receive(patience_ms))
-            except zmq.Again:
-                raise NoAnswer(f"{self.endpoint}: no answer to {verb}") from None
-            if answered != request_id:  # late, to a request that was given up
-                patience_ms = max(0, int(1000 * (deadline - time.monotonic())))
-                continue
-            if not number:
-                return content
-            try:
-                raise RefusedByServer(number, ErrorBody.model_validate(content))
-            except ValidationError as e:
-                raise self._bad_reply(verb, e) from None
+        try:
+            self._wait_at_most(patience_ms)
+            self._socket.send(encode_request(request_id, verb, body))
+            while (reply := decode_reply(self._socket.recv()))[
+                0
+            ] != request_id:  # late, to one that was given up
+                self._wait_at_most(max(0, int(1000 * (deadline - time.monotonic()))))
+        except zmq.Again:
+            raise NoAnswer(f"{self.endpoint}: no answer to {verb}") from None
+        _, number, content = reply
+        if not number:
+            return content
+        try:
+            raise RefusedByServer(number, ErrorBody.model_validate(content))
+        except ValidationError as e:
+            raise self._bad_reply(verb, e) from None
 
-    def _receive(self, patience_ms: int) -> bytes:
+    def _wait_at_most(self, patience_ms: int) -> None:
         if patience_ms != self._patience_ms:
             self._socket.setsockopt(zmq.RCVTIMEO, patience_ms)
+            self._socket.setsockopt(zmq.SNDTIMEO, patience_ms)
             self._patience_ms = patience_ms
-        return self._socket.recv()
 
     def check_extension(self, name: str) -> int:
         """A capability's value; 0 for one that the server lacks or does not know."""

@@ -13,7 +13,7 @@ import pytest
 import zmq
 from control_serving import Serving
 
-from coordinator.control.client import ControlClient, NoAnswer, RefusedByServer
+from coordinator.control.client import ControlClient, NoAnswer, NotLetIn, RefusedByServer
 from coordinator.control.messages import ErrorBody, Status
 from coordinator.control.server import ControlServer
 from coordinator.host import HostModel
@@ -378,6 +378,15 @@ def test_without_a_known_key_nobody_answers(served: Serving, who: str | None):
         client.list_vms()
     with served.connect("alice") as alice:
         assert alice.list_vms() == []
+
+
+def test_who_was_not_let_in_does_not_wait_for_ever(served: Serving):
+    """Then there is no connection any more, on which ZeroMQ could send."""
+    with ControlClient(served.tcp, 0.3, served.server_key, served.keys["stranger"]) as client:
+        with pytest.raises(NotLetIn):
+            client.await_handshake()
+        with pytest.raises(NoAnswer):
+            client.list_vms()
 
 
 def test_events_over_curve(served: Serving):
