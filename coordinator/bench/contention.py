@@ -221,10 +221,8 @@ def run_guest(
 def _messages_per_s(vm: VirtualMachine, image: Image, plan: Plan) -> float:
     """Wait for the plan's only measurement, and through it: the rate of messages meanwhile, by the host's clock."""
     (workload,) = plan.workloads
-    phase, measure = (
-        image.symbols["phase"].address,
-        2 * WORKLOADS.index(workload) + 1,
-    )  # phase_of(.., MEASURE) in trial.c
+    phase = image.symbols["phase"].address
+    measure = 2 * WORKLOADS.index(workload) + 1  # phase_of(.., MEASURE) in trial.c
     begin = end = (0.0, 0)
     while vm.state is not MachineState.ENDED:
         now = int.from_bytes(vm.read_memory(phase, 8), "little")

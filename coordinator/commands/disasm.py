@@ -26,34 +26,30 @@ def disasm(
     """Disassemble a program, the guests of a run configuration, or single instruction words such as 0x00b5252f."""
     from hart.isa import EXTENSIONS
     from hart.isa.decoder import Decoder
+    from hart.isa.disassembler import disassemble
 
     with config_errors():
         decoder = Decoder(EXTENSIONS if isa is None else parse_isa(isa))
         for text in what:
-            for line in [_word(text, decoder)] if _is_word(text) else _programs(Path(text), decoder):
+            word = _word(text)
+            lines = _programs(Path(text), decoder) if word is None else [disassemble(word, decoder=decoder)]
+            for line in lines:
                 typer.echo(line)
 
 
-def _is_word(text: str) -> bool:
-    """Whether it is hexadecimal, and no file; raises ConfigError where it was meant to be."""
+def _word(text: str) -> int | None:
+    """The instruction word, unless it is a file or a name; raises ConfigError where it was meant to be one."""
     from coordinator.config.errors import ConfigError, Problem
 
     if Path(text).is_file():
-        return False
+        return None
     try:
-        int(text, 16)
+        return int(text, 16)
     except ValueError:
         if text[:1].isdigit():
             message = "is neither a file nor an instruction word in hexadecimal"
             raise ConfigError("", [Problem(repr(text), message)]) from None
-        return False
-    return True
-
-
-def _word(text: str, decoder: Decoder) -> str:
-    from hart.isa.disassembler import disassemble
-
-    return disassemble(int(text, 16), decoder=decoder)
+        return None
 
 
 def _programs(path: Path, decoder: Decoder) -> Iterator[str]:

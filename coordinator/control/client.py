@@ -210,13 +210,12 @@ class ControlClient:
         try:
             self._wait_at_most(patience_ms)
             self._socket.send(encode_request(request_id, verb, body))
-            while (reply := decode_reply(self._socket.recv()))[
-                0
-            ] != request_id:  # late, to one that was given up
+            answered, number, content = decode_reply(self._socket.recv())
+            while answered != request_id:  # late, to a request that was given up
                 self._wait_at_most(max(0, int(1000 * (deadline - time.monotonic()))))
+                answered, number, content = decode_reply(self._socket.recv())
         except zmq.Again:
             raise NoAnswer(f"{self.endpoint}: no answer to {verb}") from None
-        _, number, content = reply
         if not number:
             return content
         try:

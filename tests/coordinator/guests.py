@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from coordinator.spec import VmSpec
 from coordinator.vm import VirtualMachine
 from hart.asm import assemble
+
+MARK = "HARTSTORM_TEST_MARK"
+"""In the environment of processes, so that they and all that they start are found."""
 
 EXIT = """
 exit: la t6, tohost
@@ -108,6 +111,16 @@ def traces(vm) -> list[str]:
     name = vm._held[0]
     paths = [Path("/dev/shm", name), Path(vm._held[1])]
     return [str(p) for p in paths if p.exists()]
+
+
+def processes(mark: str) -> dict[int, str]:
+    """Living processes that descend from one started with this mark, and their names."""
+    found = {}
+    for directory in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"{MARK}={mark}\0".encode() in (directory / "environ").read_bytes() + b"\0":
+                found[int(directory.name)] = (directory / "comm").read_text().strip()
+    return found
 
 
 def alive(pids) -> list[int]:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -23,32 +22,20 @@ _COMMANDS = {
 multiprocessing's tracker, two workers, what their VMs have."""
 
 
-def _marked(mark: str) -> list[int]:
-    """Processes that have `mark` in their environment."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark.encode() in (process / "environ").read_bytes():
-                found.append(int(process.name))
-        except OSError:
-            continue
-    return found
-
-
 @pytest.mark.parametrize("name", _COMMANDS)
 def test_kill_9_leaves_no_process(name, tmp_path):
     arguments, processes = _COMMANDS[name]
-    mark = f"KILLED={name}.{os.getpid()}"
+    mark = f"{name}.{os.getpid()}"
     running = subprocess.Popen(
         [sys.executable, "-m", "coordinator", *arguments],
-        env=os.environ | dict([mark.split("=")]),
+        env=os.environ | {guests.MARK: mark},
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
-        assert guests.eventually(lambda: len(_marked(mark)) >= processes, 60)
+        assert guests.eventually(lambda: len(guests.processes(mark)) >= processes, 60)
     finally:
         running.send_signal(signal.SIGKILL)
         running.wait()
-    assert guests.eventually(lambda: not _marked(mark), 30), _marked(mark)
+    assert guests.eventually(lambda: not guests.processes(mark), 30), guests.processes(mark)

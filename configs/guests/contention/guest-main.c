@@ -3,8 +3,7 @@
 #include "contention.h"
 #include "hartstorm.h"
 
-/* mtime counts 10 MHz. */
-enum { NS_PER_TICK = 100 };
+enum { NS_PER_TICK = 1000000000 / HS_TIMER_HZ };
 
 static uint64_t ticks(void) {
     uint64_t now;

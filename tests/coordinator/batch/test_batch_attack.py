@@ -20,6 +20,7 @@ from coordinator.paths import CONFIGS
 from coordinator.results import schema
 from coordinator.results.store import DATABASE
 from tests.coordinator.batch.batches import run_batch
+from tests.coordinator.guests import MARK, processes
 
 BATCH = f"""
 name = "attacked"
@@ -37,7 +38,6 @@ seeds = %d
 retry = ["hart died", "bus died"]
 attempts = 100
 """
-MARK = "HARTSTORM_TEST_MARK"
 PATIENCE_S = 3600
 """So long that only a batch that stands still exceeds it, on however busy a host."""
 
@@ -64,16 +64,6 @@ def start(file: Path, out: Path, mark: str, *words: str) -> subprocess.Popen[byt
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-
-
-def processes(mark: str) -> dict[int, str]:
-    """Living processes that descend from one started with this mark, and their names."""
-    found = {}
-    for directory in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if f"{MARK}={mark}\0".encode() in (directory / "environ").read_bytes() + b"\0":
-                found[int(directory.name)] = (directory / "comm").read_text().strip()
-    return found
 
 
 def kind_of(pid: int, name: str, batch: int) -> str:
